@@ -128,7 +128,7 @@ class LabelledRow(Part):
     """A production row that a person labelled, with the window it was served in and its mapped confidence.
 
     `pi` is the probability with which it was drawn for the estimate; None for a row drawn to learn from, which never
-    enters an estimate. `correct` is the score of its answer (0 to 1).
+    enters an estimate. `correct` is the score of its answer (0 to 1), `added` when its label was first kept.
     """
 
     id: str
@@ -136,6 +136,7 @@ class LabelledRow(Part):
     pi: float | None
     confidence: float
     correct: float
+    added: datetime | None = None
 
 
 class QualityEstimate(Part):
@@ -157,7 +158,7 @@ class QualityReport(Artifact):
     """Score on test rows less `monitor.max_drop`; None where no score was recorded."""
     checks: list[Check]
     labelled: list[LabelledRow]
-    """The labelled rows that this champion served."""
+    """The rows that were labelled since this champion was decided on, whichever champion served them."""
     to_label: int
     """Rows in the annotation file."""
 

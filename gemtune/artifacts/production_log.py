@@ -23,18 +23,23 @@ Source: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/add-lab
 
 
 class PromptTemplate(Part):
-    """The champion's prompt with the row's text taken out."""
+    """The champion's prompt with the row's text, and the examples before it, taken out."""
 
     system: str
     """Fingerprint of the system instruction ("" has one, too)."""
     before: str
     after: str
+    shots: int = 0
+    """Labelled examples before the text, blocks of the same turn."""
 
     def text_of(self, turn: str) -> str | None:
         """The row's text in a user turn; None where the turn does not follow the template."""
         fits = turn.startswith(self.before) and turn.endswith(self.after)
         inner = len(turn) - len(self.after)
-        return turn[len(self.before) : inner] if fits and inner >= len(self.before) else None
+        if not fits or inner < len(self.before):
+            return None
+        shown, cue, text = turn[len(self.before) : inner].rpartition("\n\n" + self.before.rpartition("\n\n")[2])
+        return (text if cue else None) if self.shots else shown + cue + text
 
 
 class TrainingReference(Part):
@@ -62,7 +67,9 @@ class LogRow(Part):
     text: str
     """The row's text: the last user turn without the prompt's template."""
     follows_template: bool | None = None
-    """Whether that turn follows the champion's template; None where the source has only the text."""
+    """Whether that turn follows the champion's template, and no turns are before it; None where the source has only the
+    text.
+    """
     system: str | None = None
     """System instruction as it was sent, "" for none; None where the source does not say."""
     config: dict[str, Any] | None = None

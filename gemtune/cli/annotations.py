@@ -75,13 +75,14 @@ def join(
     columns = settings.preprocess.model_copy(update={"target_column": column or settings.preprocess.target_column})
     labels = labelling.read_outcomes(outcomes, columns, task, new_label or ())
     served = records.read(client, settings.name)
-    span = (records.read_history(client, settings.name, served).since, datetime.now(UTC))
+    since = records.read_history(client, settings.name, served).since  # windows are counted from there, also back
+    span = (min(since, served.served_from), datetime.now(UTC))
     template, limit = served.reference.template, settings.monitor.max_bytes_billed
     logged, _ = logs.load_logs(settings.monitor.logs, span, served.endpoints, template, limit)
     answered = served_rows([row for row in logged if isinstance(row, LogRow)], task, served.variant)
     sampled = {row.id for row in records.read_labels(client, settings.name)}
     own = {row: label for row, label in labels.items() if row not in sampled}
-    rows = labelling.joined(answered, own, span[0], timedelta(days=settings.monitor.window_days))
+    rows = labelling.joined(answered, own, since, timedelta(days=settings.monitor.window_days))
     if not rows:
         remedy = "the column id must have the request_id of the log, or the id of its rows"
         raise UserError(f"none of {len(labels)} labels is of a logged request without one", remedy=remedy)

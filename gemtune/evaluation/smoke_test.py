@@ -11,12 +11,19 @@ from gemtune.artifacts.decision import SmokeTest
 from gemtune.config import Evaluate, ModelVariant, Task
 from gemtune.data.example import Example
 from gemtune.errors import UserError
+from gemtune.evaluation.predictions import Prediction
 from gemtune.evaluation.scorers import latency_of, token_usage
 from gemtune.evaluation.variant_scores import VariantScorer
 from gemtune.inference.generate import GenerateAll
 
 ROWS = 20
 _COMPARABLE = ("classification", "sentiment", "extraction")  # two texts are seldom equal
+
+
+def answers_to_repeat(task: Task, answers: Sequence[Prediction]) -> dict[str, str]:
+    """Up to 20 usable answers at the gate by row id, "" where answers cannot be compared: what a smoke test repeats."""
+    usable = sorted((row["id"], row["parsed"]) for row in answers if row["outcome"] == "ok")
+    return {row: parsed if task.kind in _COMPARABLE else "" for row, parsed in usable[:ROWS]}
 
 
 def smoke_test(
@@ -28,11 +35,11 @@ def smoke_test(
     send: GenerateAll,
     max_disagreement: float,
 ) -> SmokeTest:
-    """Send up to 20 of `rows` that have a usable answer at the gate, `gate_answers` by row id.
+    """Send those of `rows` that have one of the `gate_answers`, which are by row id (`answers_to_repeat`).
 
     Raises `UserError` where an answer is unusable now, or more than the share `max_disagreement` differ.
     """
-    drawn = sorted((row for row in rows if row.id in gate_answers), key=lambda row: row.id)[:ROWS]
+    drawn = [row for row in rows if row.id in gate_answers]
     if config.confidence == "verbal":
         config = config.model_copy(update={"confidence": "none"})
     scores = asyncio.run(VariantScorer(task, task, config, drawn, [], send).score(candidate))

@@ -16,7 +16,6 @@ from datetime import date, datetime
 from gemtune.artifacts.monitoring import Check, MonitoringDecision, MonitoringVerdict, Reason
 from gemtune.config import Monitor, fingerprint
 
-MAX_UNREADABLE = 0.05
 _MIN_NEW_ROWS, _MIN_NEW_SHARE = 50, 0.05
 
 

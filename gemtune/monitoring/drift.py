@@ -22,6 +22,7 @@ from gemtune.monitoring.traffic import ServedRow, distinct, served_rows
 from gemtune.monitoring.windows import Shift, WindowMean
 
 _SPANS = {"newest": "the newest window", "newest_four": "the newest four windows", "slow_change": "slow change"}
+MAX_UNREADABLE = 0.05  # largest share of rows that cannot be read, or have no answer
 _SHARE, _CERTAIN = 0.2, 0.95  # of a new topic, and of the chance to find it, in the sentence on what could be found
 
 
@@ -51,11 +52,12 @@ class Monitored:
 
 @dataclass(frozen=True)
 class Window:
-    """An examined window: its record, its distinct texts and their scores."""
+    """An examined window: its record, its distinct texts and their scores, how many of its rows have no answer."""
 
     record: WindowRecord
     texts: list[ServedRow]
     scores: Sequence[float]
+    unanswered: int
 
 
 def examine(
@@ -84,6 +86,7 @@ def examine(
         skew.unusable_answers(outcomes, monitored.max_invalid_rate, monitored.level("unusable_answers")),
         skew.cleaning_skew(rows, monitored.clean),
     ]
+    unanswered = sum(outcome == "error" for outcome in outcomes.values())
     baseline = [window for window in earlier if comparable(window)][: monitor.baseline_windows]
     if len(baseline) == monitor.baseline_windows and comparable(record):
         least = [texts[i].row.id for i in np.argsort(scores, kind="stable")[: skew.EXAMPLES]]
@@ -94,8 +97,9 @@ def examine(
             checks += _shift_checks("confidence", monitored, [*earlier, record], ids)
         shift = skew.label_shift(labels_of([record]), labels_of(baseline))
         checks += [shift] if shift else []
-    verdict = "watch" if any(check.alarm for check in checks) else "fine" if comparable(record) else "cannot_tell"
-    return Window(record.model_copy(update={"checks": checks, "verdict": verdict}), texts, scores.tolist())
+    is_fine = comparable(record) and unanswered <= MAX_UNREADABLE * len(rows)
+    verdict = "watch" if any(check.alarm for check in checks) else "fine" if is_fine else "cannot_tell"
+    return Window(record.model_copy(update={"checks": checks, "verdict": verdict}), texts, scores.tolist(), unanswered)
 
 
 def compacted(monitor: Monitor, records: Sequence[WindowRecord]) -> list[WindowRecord]:

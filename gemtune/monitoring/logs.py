@@ -213,7 +213,7 @@ def _logged(fields: JsonObject, request: JsonObject, template: PromptTemplate | 
     return {
         "endpoint": fields.get("endpoint") or fields.get("model") or "",
         "text": turn if text is None else text,
-        "follows_template": None if template is None else text is not None,
+        "follows_template": None if template is None else text is not None and len(request["contents"]) == 1,
         "system": text_of(system),
         "config": fields_of(request.get("generationConfig") or {}),
         "slices": request.get("labels") or {},
@@ -243,7 +243,7 @@ def _answer(chunks: Sequence[JsonObject]) -> JsonObject:
     mean, count = last.get("avgLogprobs"), usage.get("candidatesTokenCount")
     return {
         "answer": text_of(spoken) if spoken else None,
-        "finish": fields_of(blocked).get("blockReason") or last.get("finishReason") or "",
+        "finish": fields_of(blocked).get("blockReason") or last.get("finishReason") or ("" if last else "OTHER"),
         "confidence": None if mean is None or not count else min(1.0, exp(mean * count)),
         "tokens": int(usage.get("totalTokenCount") or 0),
     }

@@ -28,7 +28,8 @@ class Champion:
 
     `generation_config` are the settings of a request that change an answer; `cleaning` has no masking, which may call a
     service; `score` is that on test rows, None where it was not recorded; `promoted` is when it became the champion,
-    `generation` that of its record; `endpoints` are those of all champions of the name.
+    `served_from` when the one before it did, `labels_since` the time from which on it knows no labels; `generation` is
+    that of its record; `endpoints` are those of all champions of the name.
     """
 
     variant: ModelVariant
@@ -39,6 +40,8 @@ class Champion:
     cleaning: store.Record
     score: float | None
     promoted: datetime
+    served_from: datetime
+    labels_since: datetime
     generation: int
     endpoints: list[str]
 
@@ -67,6 +70,8 @@ def read(client: Client, name: str) -> Champion:
         cleaning={**entry["cleaning"], "pii": "off"},
         score=entry["decision"].get("score"),
         promoted=datetime.fromisoformat(entry["since"]),
+        served_from=datetime.fromisoformat([entry, *record.get("history", [])][-1]["since"]),
+        labels_since=datetime.fromisoformat(entry["labels_since"]),
         generation=int(record["generation"]),
         endpoints=[champion.variant_of(item).model for item in (entry, *record.get("history", []))],
     )
@@ -154,13 +159,17 @@ def labelled_texts(client: Client, name: str) -> list[str]:
 
 
 def add_labels(client: Client, name: str, rows: Sequence[LabelledRow], texts: Sequence[str]) -> int:
-    """Keep labelled rows, and their texts apart; a row that was labelled before is replaced. Returns how many there are
-    then.
+    """Keep labelled rows, and their texts apart; a row that was labelled before is replaced, but for its time. Returns
+    how many there are then.
     """
     storage.upload_lines(client, map(json.dumps, texts), _texts_folder(name))
+    now = champion.now()
 
     def edit(record: store.Record) -> store.Record:
-        by_id = {row["id"]: row for row in (*record.get("rows", []), *(row.model_dump(mode="json") for row in rows))}
+        by_id = {row["id"]: row for row in record.get("rows", [])}
+        for row in rows:
+            added = by_id.get(row.id, {}).get("added", now)
+            by_id[row.id] = {**row.model_dump(mode="json"), "added": added}
         return {"rows": list(by_id.values())}
 
     return len(store.update(client, labels_key(name), edit)["rows"])

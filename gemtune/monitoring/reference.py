@@ -52,4 +52,6 @@ def prompt_template(task: Task, variant: ModelVariant) -> PromptTemplate:
     """A variant's prompt without shots, with the row's text taken out."""
     rendered = render(task, variant.prompt, Example("", _TEXT, ""))
     before, _, after = text_of(rendered.contents[-1]["parts"]).partition(_TEXT)
-    return PromptTemplate(system=fingerprint(rendered.system or ""), before=before, after=after)
+    return PromptTemplate(
+        system=fingerprint(rendered.system or ""), before=before, after=after, shots=variant.prompt.shots
+    )

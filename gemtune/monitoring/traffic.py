@@ -30,10 +30,11 @@ class ServedRow:
 
 
 def served_rows(rows: Sequence[LogRow], task: Task, variant: ModelVariant) -> list[ServedRow]:
-    """The rows with their parsed answers."""
+    """The rows with their parsed answers; a row whose source has none has the outcome `error`, as a failed request."""
     served = []
     for row in rows:
-        output = ModelOutput(text=row.answer, finish_reason=row.finish)
+        error = "" if row.finish or row.answer is not None else "no answer is logged"
+        output = ModelOutput(text=row.answer, finish_reason=row.finish, error=error)
         parsed, outcome = parse_output(task, variant.prompt, output)
         is_label = outcome == "ok" and task.kind in LABELLED_KINDS
         mapped = None if row.confidence is None else apply_calibration(variant.calibration, [row.confidence])[0]

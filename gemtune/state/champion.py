@@ -145,9 +145,13 @@ def known_models(client: Client) -> dict[str, ModelVariant]:
     return {variant.model: variant for variant in map(variant_of, entries)}
 
 
-def propose(client: Client, name: str, against: int, alias: str, entry: Record) -> None:
-    """Record a candidate that passed the gate and waits for approval; an earlier one is replaced."""
-    proposed = {"variant": entry["variant"], "entry": entry, "against": against, "alias": alias, "since": _now()}
+def propose(client: Client, name: str, against: int, alias: str, entry: Record, smoke: Record | None = None) -> None:
+    """Record a candidate that passed the gate and waits for approval; an earlier one is replaced.
+
+    `smoke` is what a smoke test needs just before it serves: the `answers` to repeat, and `max_disagreement`.
+    """
+    proposed = {"variant": entry["variant"], "entry": entry, "against": against, "alias": alias, "since": now()}
+    proposed |= {"smoke": smoke} if smoke else {}
 
     def edit(record: Record) -> Record:
         return {**record, "candidate": proposed}
@@ -156,7 +160,7 @@ def propose(client: Client, name: str, against: int, alias: str, entry: Record) 
 
 
 def candidate(client: Client, name: str) -> Record | None:
-    """The candidate that waits: its `entry`, `alias`, and the generation that it was decided `against`."""
+    """The candidate that waits: its `entry`, `alias`, `smoke`, and the generation that it was decided `against`."""
     return store.read(client, key(name)).get("candidate")
 
 
@@ -174,7 +178,7 @@ def promote(client: Client, name: str, against: int, alias: str, entry: Record) 
         history = [*record.get("history", []), *([current] if current else [])]
         changed = {"generation": against + 1, "alias": alias}
         rest = {k: v for k, v in record.items() if k != "candidate"}  # decided against the champion that goes
-        return {**rest, **changed, "current": {**entry, "since": _now()}, "history": history}
+        return {**rest, **changed, "current": {**entry, "since": now()}, "history": history}
 
     store.update(client, key(name), edit)
 
@@ -188,8 +192,9 @@ def roll_back(client: Client, name: str, against: int) -> None:
     def edit(record: Record) -> Record:
         _require_generation(record, name, against)
         *older, entry = record["history"]
-        now = _now()
-        gone, back = {**record["current"], "until": now}, {**entry, "since": now}  # windows between are not its own
+        moment = now()
+        gone = {**record["current"], "until": moment}
+        back = {**entry, "since": moment, "labels_since": moment}  # windows, and labels, between are not its own
         left = [*record.get("rolled_back", []), gone]
         return {**record, "generation": against + 1, "current": back, "history": older, "rolled_back": left}
 
@@ -215,5 +220,6 @@ def _entries(record: Record) -> list[Record]:
     return [*record.get("history", []), *record.get("rolled_back", []), *([current] if current else [])]
 
 
-def _now() -> str:
+def now() -> str:
+    """The time as records have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -22,10 +22,16 @@ class _Entry(_Schema):
     variant: ModelVariant
 
 
+class _Smoke(_Schema):
+    answers: dict[str, str]
+    max_disagreement: float
+
+
 class _Candidate(_Entry):
     entry: _Entry
     against: int
     alias: str
+    smoke: _Smoke | None = None
 
 
 class _Logging(_Schema):

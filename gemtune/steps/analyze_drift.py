@@ -15,7 +15,6 @@ from gemtune.data.embedders import load_embedder
 from gemtune.data.profile import length_stats, script
 from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.monitoring import drift, records, similarity, skew
-from gemtune.monitoring.decision import MAX_UNREADABLE
 from gemtune.monitoring.differences import differences
 from gemtune.monitoring.windows import MIN_ROWS
 from gemtune.steps.context import Section, StepContext
@@ -48,16 +47,19 @@ def run(rows: str, counts: str, report: str, name: str, **sections: Section) -> 
         lost = sum(start <= moment < end for moment in unreadable)
         share = lost / max(1, len(own) + lost)
         window = drift.examine(monitored, (start, end), own, examined)
-        readable = share <= MAX_UNREADABLE  # else it is none of the past windows that were fine
+        readable = share <= drift.MAX_UNREADABLE  # else it is none of the past windows that were fine
         examined.append(window.record if readable else window.record.model_copy(update={"verdict": "cannot_tell"}))
         start = end
     problems, share = [], max(share, loaded.unreadable_share)
-    if share > MAX_UNREADABLE:
+    if share > drift.MAX_UNREADABLE:
         listed = ", ".join(f"{reason} ({count})" for reason, count in Counter(loaded.unreadable).most_common(3))
         problems.append(f"{share:.1%} of the logged rows cannot be read: {listed}")
     if window and not drift.comparable(window.record):
         what = f"{window.record.texts} distinct texts" if window.record.rows else "no rows: is the endpoint logging?"
         problems.append(f"the newest window has {what} (at least {MIN_ROWS} are compared)")
+    if window and window.unanswered > drift.MAX_UNREADABLE * window.record.rows:
+        lost, count = window.unanswered, window.record.rows
+        problems.append(f"{lost} of {count} rows of the newest window have no answer: log the answers in monitor.logs")
     texts = [item.row.text for item in window.texts] if window else []
     ids = [item.row.id for item in window.texts] if window else []
     confusion, is_first = served.reference.confusion, len(examined) == 1

@@ -23,14 +23,14 @@ from gemtune import __version__
 from gemtune.artifacts.data import LeakageReport
 from gemtune.artifacts.decision import DecisionRecord, DeploymentRecord, SmokeTest
 from gemtune.artifacts.tuning import Selection
-from gemtune.config import ModelVariant, Task, Vertex, fingerprint
+from gemtune.config import Evaluate, ModelVariant, Task, Vertex, fingerprint
 from gemtune.data.cleaning import export_rules
 from gemtune.data.example import read_examples, write_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.failed_rows import FAILED
 from gemtune.evaluation.metrics import primary_metric
 from gemtune.evaluation.predictions import Prediction, read_predictions
-from gemtune.evaluation.smoke_test import smoke_test
+from gemtune.evaluation.smoke_test import answers_to_repeat, smoke_test
 from gemtune.inference.generate import generate_all
 from gemtune.inference.vertex_generation import generation_settings, vertex_generate
 from gemtune.monitoring.reference import drawn_rows, training_reference
@@ -69,13 +69,19 @@ def run(
     models.deploy(client, candidate.model, candidate.tuned_model, candidate.checkpoint_id)
     answers, smoke = _answers(predictions, candidate), None
     entry = _entry(context, name, chosen, verdict, rows, candidate, answers)
+    expected = {
+        "answers": answers_to_repeat(verdict.task, answers),
+        "max_disagreement": context.deploy.smoke_disagreement,
+    }
     if predictions:
-        smoke = _smoke_test(context, verdict.task, candidate, rows[1], answers)
+        smoke = _smoke_test(context.evaluate, context.vertex, verdict.task, candidate, rows[1], expected)
     if leakage:
         entry["leakage_report"] = LeakageReport.read(leakage).model_dump(mode="json")
     is_manual = context.deploy.approval == "manual"
-    record = champion.propose if is_manual else champion.promote
-    record(client, name, chosen.champion_generation, alias, entry)
+    if is_manual:
+        champion.propose(client, name, chosen.champion_generation, alias, entry, expected if predictions else None)
+    else:
+        champion.promote(client, name, chosen.champion_generation, alias, entry)
     reconcile(client, name)
     undeployed = _end(context, name, chosen, chosen.rejected)
     outcome = "waits for gemtune promote" if is_manual else f"is deployed as {alias} at {candidate.model}"
@@ -116,6 +122,7 @@ def _entry(
         },
         "manifest": {"train": fingerprint(sorted(e.id for e in examples)), "test": test_set},
         "actor": actor(client),
+        "labels_since": champion.now(),  # of those that arrive later the model knows nothing, however long it waits
         "continuations": champion.continuations(client, name) + 1 if chosen.continued else 0,
         "gemtune": __version__,
         "image": os.environ.get("GEMTUNE_IMAGE", ""),
@@ -154,21 +161,22 @@ def _test_score(task: Task, answers: Sequence[Prediction]) -> float | None:
 
 
 def _smoke_test(
-    context: StepContext, task: Task, candidate: ModelVariant, test: str, answers: Sequence[Prediction]
+    evaluate: Evaluate, vertex: Vertex, task: Task, candidate: ModelVariant, test: str | Path, expected: dict[str, Any]
 ) -> SmokeTest:
-    usable = {row["id"]: row["parsed"] for row in answers if row["outcome"] == "ok"}
-    generate, retry_policy = vertex_generate(context.evaluate, context.vertex)
+    generate, retry_policy = vertex_generate(evaluate, vertex)
     send = partial(generate_all, generate=generate, retry_policy=retry_policy)
-    limit = context.deploy.smoke_disagreement
-    return smoke_test(task, context.evaluate, candidate, list(read_examples(test)), usable, send, limit)
+    answers, limit = expected["answers"], expected["max_disagreement"]
+    return smoke_test(task, evaluate, candidate, list(read_examples(test)), answers, send, limit)
 
 
 def promote(name: str, vertex: dict[str, Any]) -> ModelVariant:
     """Take the candidate that waits for approval into service; returns it.
 
-    Raises `UserError` when there is none, and when the champion has changed since it was decided.
+    Its endpoint is tested again just before: it may have waited for weeks. Raises `UserError` when there is none, when
+    its answers to test rows are no longer those at the gate, and when the champion has changed since it was decided.
     """
-    client = connect(Vertex.of(vertex))
+    settings = Vertex.of(vertex)
+    client = connect(settings)
     if (waiting := champion.candidate(client, name)) is None:
         remedy = "run with deploy.approval: manual; a candidate that passes the gate then waits"
         raise UserError(f"no candidate of {name} waits for approval", remedy=remedy)
@@ -176,6 +184,10 @@ def promote(name: str, vertex: dict[str, Any]) -> ModelVariant:
     if variant.is_tuned:
         models.deploy(client, variant.model, variant.tuned_model, variant.checkpoint_id)
     entry = {**waiting["entry"], "actor": actor(client)}
+    if expected := waiting.get("smoke"):
+        with tempfile.TemporaryDirectory() as folder:
+            storage.download(client, entry["test"]["uri"], test := Path(folder) / "test.jsonl")
+            _smoke_test(Evaluate.of(entry["generation"]), settings, Task.of(entry["task"]), variant, test, expected)
     champion.promote(client, name, waiting["against"], waiting["alias"], entry)
     reconcile(client, name)
     log.info("done: %s", f"{variant.name} is deployed as {waiting['alias']} at {variant.model}")

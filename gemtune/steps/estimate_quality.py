@@ -45,7 +45,7 @@ def run(rows: str, drift: str, report: str, to_label: str, name: str, **sections
         estimates=estimates,
         limit=limit,
         checks=checks,
-        labelled=[row for row in labelled if row.window >= served.promoted],
+        labelled=[row for row in labelled if row.added and row.added > served.labels_since],
         to_label=len(chosen),
     ).write(report)
     headline = checks[0].summary if checks else "no labels and no confidence"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +64,7 @@ def promote(client: Client, folder: Path, name: str) -> None:
         "test": champion.keep_test_set(client, test),
         "reference": training_reference(TASK, VARIANT, rows, confusion, "", uri).model_dump(mode="json"),
         "since": START.isoformat(),
+        "labels_since": START.isoformat(),
     }
     record = {"schema_version": 1, "generation": 1, "alias": "champion", "current": entry, "history": []}
     store.update(client, champion.key(name), lambda _: record)
@@ -199,6 +201,23 @@ def test_monitoring_cannot_tell_without_rows_and_with_unreadable_ones(client: Cl
     decision = service.monitor()
     assert decision.verdict == "cannot_tell"
     assert "cannot be read" in decision.summary[0]
+
+
+def test_monitoring_cannot_tell_from_logs_without_answers(client: Client, tmp_path: Path) -> None:
+    """Texts alone are no unusable answers; a response without a candidate is one."""
+    service = Service(client, tmp_path, "unanswered")
+    for _ in range(2):
+        service.serve()
+    rows = [json.loads(line) for line in service.logs.read_text().splitlines()[1:]]
+    plain = [{"time": row["logging_time"], "id": i, "text": f"where is parcel {i}"} for i, row in enumerate(rows)]
+    service.logs.write_text("".join(f"{json.dumps(row)}\n" for row in plain))
+    decision, checks = service.monitor(), service.drift.history.windows[-1].checks
+    assert (decision.verdict, [check.name for check in checks if check.alarm]) == ("cannot_tell", [])
+    assert decision.summary[0].startswith("60 of 60 rows of the newest window have no answer")
+    service.logs.write_text("".join(f"{json.dumps({**row, 'full_response': {'candidates': []}})}\n" for row in rows))
+    service.monitor()
+    checks = service.drift.history.windows[-1].checks
+    assert [check.name for check in checks if check.alarm] == ["unusable_answers"]
 
 
 def test_monitoring_reads_the_newest_window_apart_from_those_that_it_makes_up_for(
@@ -451,6 +470,42 @@ def test_rows_to_learn_from_are_no_near_duplicates_of_labelled_ones(client: Clie
     service.monitor("monitor.labels_a_window=20")
     assert service.drift.history.windows[-1].rows == 4 * len(first)
     assert learned() == []
+
+
+def test_labels_that_arrive_for_the_previous_champion_are_new_rows(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No champion was trained on them. What was labelled before the second was decided on, it was."""
+    minutes = itertools.count()
+    monkeypatch.setattr(champion, "now", lambda: (START + 9 * WEEK + next(minutes) * timedelta(minutes=1)).isoformat())
+    service = Service(client, tmp_path, "successor")
+    service.serve(rows=160)
+    service.monitor("monitor.labels_a_window=100")
+    sheet, entry = Path(service.path("sheet")).read_text(), store.read(client, champion.key("successor"))["current"]
+
+    def promote_another(generation: int) -> None:
+        variant = {**entry["variant"], "model": f"{VARIANT.model}{generation}"}
+        own = {"variant": variant, "labels_since": champion.now()}
+        champion.promote(client, "successor", generation, "champion", {**entry, **own})
+
+    def label() -> None:
+        Path(service.path("sheet")).write_text(sheet)
+        service.label(lambda row: row["answer"])
+
+    promote_another(1)
+    label()
+    data, config, outcomes = tmp_path / "rows.jsonl", tmp_path / "my.yaml", tmp_path / "outcomes.jsonl"
+    data.write_text('{"text": "my parcel", "label": "delivery"}\n')
+    config.write_text(f"name: successor\ndata: {data}\nmonitor: {{logs: {service.logs}}}\n")
+    ids = [json.loads(line)["request_id"] for line in service.logs.read_text().splitlines()[1:]]
+    outcomes.write_text("".join(f'{{"id": {row}, "label": "refund"}}\n' for row in ids))
+    joined = CliRunner().invoke(app, ["annotations", "join", str(outcomes), str(config)])
+    assert "(160 in all)" in joined.output
+    decided = service.monitor()
+    assert [(reason.kind, reason.value) for reason in decided.reasons] == [("new_rows", 160)]
+    promote_another(2)
+    label()  # again: no news
+    assert service.monitor().reasons == []
 
 
 def test_annotations_add_keeps_labels_and_appends_rows_once(client: Client, tmp_path: Path) -> None:

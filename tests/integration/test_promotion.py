@@ -103,8 +103,8 @@ def test_deploy_records_what_monitoring_and_serving_need(
         assert predictor(["where is my parcel"])[0].outcome == "ok"
 
 
-def test_manual_approval_waits_for_promote(
-    client: Client, tested: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_manual_approval_waits_for_promote_which_tests_the_endpoint_again(
+    client: Client, emulator: Emulator, tested: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tested.name = "approved"
     config = tmp_path / "config.yaml"
@@ -115,6 +115,12 @@ def test_manual_approval_waits_for_promote(
     assert (outcome.action, outcome.variant.role) == ("proposed", "candidate")
     assert champion.read(client, "approved") is None
     assert outcome.variant.model in champion.known_models(client)
+    emulator.faults(blocked_rate=1.0)
+    refused = CliRunner().invoke(app, ["promote", str(config)])
+    emulator.faults()
+    assert refused.exit_code == 1
+    assert "20 answers are unusable (blocked), and were usable at the gate" in refused.output
+    assert champion.read(client, "approved") is None
     result = CliRunner().invoke(app, ["promote", str(config)], catch_exceptions=False)
     assert result.output == f"approved: {outcome.variant.model} is in production\n"
     current = champion.read(client, "approved")

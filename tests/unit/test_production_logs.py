@@ -21,8 +21,12 @@ from gemtune.artifacts.production_log import (
     read_log_rows,
     write_log_rows,
 )
-from gemtune.config import fingerprint
+from gemtune.config import ModelVariant, Prompt, Task, fingerprint
+from gemtune.contents import text_of
+from gemtune.data.example import Example
+from gemtune.inference.prompts import render
 from gemtune.monitoring.logs import load_logs, load_requests
+from gemtune.monitoring.reference import prompt_template
 
 START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 8, tzinfo=UTC)
 ENDPOINT = "projects/123/locations/us-central1/endpoints/77"
@@ -151,9 +155,27 @@ def test_load_logs_keeps_turns_that_do_not_follow_the_template(tmp_path: Path) -
     (changed,), _ = load(tmp_path, [row])
     assert isinstance(changed, LogRow)
     assert (changed.text, changed.follows_template) == ("parcel", False)
+    row = logged()
+    row["full_request"]["contents"][:0] = [{"role": "user", "parts": [{"text": "hello"}]}]
+    (continued,), _ = load(tmp_path, [row])
+    assert isinstance(continued, LogRow)
+    assert (continued.text, continued.follows_template) == ("parcel 1", False)  # no row was trained with earlier turns
     (unknown,), _ = load(tmp_path, [logged()], template=None)
     assert isinstance(unknown, LogRow)
     assert (unknown.text, unknown.follows_template) == ("text: parcel 1\nlabel:", None)
+
+
+@pytest.mark.parametrize("level", ["system", "instance"])
+@pytest.mark.parametrize("shots", [0, 3])
+@pytest.mark.parametrize("text", ["where is it", "a\n\nb", "text: x\nlabel:"])
+def test_prompt_template_takes_the_text_out_of_the_rendered_prompt(level: str, shots: int, text: str) -> None:
+    task, row = Task(labels=["a", "b"]), Example("", text, "")
+    variant = ModelVariant(name="p", model="m", prompt=Prompt.of({"name": "p", "level": level, "shots": shots}))
+    shown = [Example("", f"shown {i}", "a") for i in range(shots)]
+    turn = text_of(render(task, variant.prompt, row, shown).contents[-1]["parts"])
+    template = prompt_template(task, variant)
+    assert template.text_of(turn) == text
+    assert (template.text_of(text_of(render(task, variant.prompt, row).contents[-1]["parts"])) is None) == (shots > 0)
 
 
 @pytest.mark.parametrize(
