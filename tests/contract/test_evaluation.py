@@ -73,7 +73,7 @@ def test_judged_metrics(evaluate: Any) -> None:
         ({}, 400),
         ({"rougeInput": {"metricSpec": {"rougeType": "rouge99"}, "instances": PAIRS}}, 400),
         ({"bleuInput": {"metricSpec": {}}}, 400),
-        ({"toolCallValidInput": {}}, 501),
+        ({"toolCallValidInput": {}}, 400),
         (
             {"pointwiseMetricInput": {"metricSpec": {"metricPromptTemplate": "x"}, "instance": {"jsonInstance": "{"}}},
             400,

@@ -132,6 +132,17 @@ def test_failed_job_names_step_and_log(server: Server) -> None:
     assert job["error"]["message"] == "The pipeline root: The specified bucket does not exist."
 
 
+def test_reset_ends_the_steps_of_running_jobs(server: Server, tmp_path: Path) -> None:
+    name = submit(server, "reset", **body(f"echo $$ > {tmp_path}/pid; sleep 60")).json()["name"]
+    pid = int(wait(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
+    assert httpx.post(f"{server.url}/emulator/reset", timeout=60).status_code == 200
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert httpx.get(f"{server.url}/v1/{name}").status_code == 404
+    storage_client(server.url).create_bucket(BUCKET)
+    assert ended(server, submit(server, "reset").json()["name"])["state"] == "PIPELINE_STATE_SUCCEEDED"
+
+
 def test_cancelled_job_ends_its_steps(server: Server, tmp_path: Path) -> None:
     name = submit(server, "cancelled", **body(f"echo $$ > {tmp_path}/pid; sleep 60")).json()["name"]
     wait((tmp_path / "pid").exists)
