@@ -186,6 +186,7 @@ def test_stream_adds_up(truth: Server) -> None:
     assert listed[-1]["usageMetadata"]["totalTokenCount"]
 
 
+@pytest.mark.difference("thinking", "reasons", "a thought repeats the last turn; its tokens count")
 def test_thoughts_are_counted_and_streamed(truth: Server) -> None:
     client = genai_client(truth.url)
 
@@ -262,6 +263,7 @@ def test_max_tokens(server: Server) -> None:
     assert cut.usage_metadata.candidates_token_count == 3
 
 
+@pytest.mark.difference("token counts", "Gemini's tokenizer", "the tokenizer of the engine")
 def test_tokens(truth: Server) -> None:
     client = genai_client(truth.url)
     counted = client.models.count_tokens(model=MODEL, contents="one two", config={"system_instruction": "three"})
@@ -363,11 +365,13 @@ def test_last_turn_of_the_model_is_accepted_by_some_models(truth: Server) -> Non
     assert list(codes.values()) == [200, 200, 400]
 
 
+@pytest.mark.difference("lists of missing collections", "what was created", "empty")
 def test_lists_of_a_fresh_project_are_empty(server: Server) -> None:
     for name in ("customJobs", "hyperparameterTuningJobs", "datasets", "models/1/evaluations", "cachedContents"):
         assert httpx.get(f"{server.url}/v1/{PARENT}/{name}").json() == {}
 
 
+@pytest.mark.difference("methods that are missing", "work", "501 with the method's name")
 def test_wire_refusals(truth: Server) -> None:
     path = f"{truth.url}/v1/{PARENT}/publishers/google/models/{MODEL}:generateContent"
     json_type = {"content-type": "application/json"}
@@ -393,6 +397,7 @@ def test_catalogue_can_be_replaced(start: Callable[..., Server], tmp_path: Path)
     assert client.models.generate_content(model="gemini-9-nova", contents="x").text
 
 
+@pytest.mark.difference("retired models", "404", "served, unless the catalogue has `enforce_retirement`")
 def test_retired_models_are_refused_on_request(start: Callable[..., Server], tmp_path: Path) -> None:
     catalogue = json.loads((Path(__file__).parents[2] / "emulator/catalogue.json").read_text())
     catalogue["enforce_retirement"] = True

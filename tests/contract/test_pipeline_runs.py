@@ -84,6 +84,11 @@ def ended(server: Server, name: str) -> dict[str, Any]:
     return dict(wait(lambda: job if (job := get(server, name))["state"] in ENDED else None))
 
 
+@pytest.mark.difference(
+    "steps of pipelines",
+    "run in their containers",
+    "with `--execute-pipelines` their commands run here, without the image",
+)
 def test_submitted_job_runs_and_shows_its_tasks(server: Server) -> None:
     from google.cloud.aiplatform_v1 import PipelineServiceClient
 
