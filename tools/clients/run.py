@@ -92,7 +92,7 @@ def dependencies(path: Path) -> list[str]:
     """The packages of a client, its own first: of script metadata (PEP 723), for Node of a comment."""
     text = path.read_text("utf-8")
     if path.suffix == ".mjs":
-        return re.findall(r"(?m)^// dependencies: (.*)$", text)[0].split()
+        return str(re.findall(r"(?m)^// dependencies: (.*)$", text)[0]).split()
     block = re.search(r"(?m)^# /// script\n((?:# .*\n)+?)# ///$", text)
     assert block, path
     packages: list[str] = tomllib.loads(block[1].replace("# ", ""))["dependencies"]
