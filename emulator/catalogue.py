@@ -30,6 +30,17 @@ class Limits(_Strict):
     validation_fraction: float
 
 
+class Thinking(_Strict):
+    """How a model thinks: the range of its budget (tokens), whether a budget of 0 turns it off, the names of its
+    levels, and whether it thinks where a request has neither.
+    """
+
+    budgets: tuple[int, int] = (1, 24576)
+    off: bool = True
+    levels: tuple[str, ...] = ()
+    by_default: bool = True
+
+
 class BaseModelEntry(_Strict):
     """One base model. Adapter sizes per method (empty: not supported); the location `*` means every location.
 
@@ -52,6 +63,7 @@ class BaseModelEntry(_Strict):
     cmek: bool = True
     tuned_batch: bool = True
     ends_with_model_turn: bool = False  # whether the last turn of a request may be the model's
+    thinking: Thinking | None = None  # None: the model does not think
     retirement_date: date | None = None
     input_token_limit: int = 1048576
     output_token_limit: int = 65535

@@ -82,6 +82,7 @@ class Model(Section):
     )
     serving_locations: dict[str, str] = Field(default_factory=dict)
     thinking: Literal["budget", "level"]
+    least_thinking: int = Field(0, ge=0, description="Fewest thinking tokens, where thinking cannot be turned off.")
     evaluation_locations: list[str] = Field(
         default_factory=list, description="Where a supervised job scores its own checkpoints."
     )
@@ -258,7 +259,7 @@ class Catalogue(Section):
             return None, ""
         model = self.models.get(name)
         if model is None or model.thinking == "budget":
-            return budget, ""
+            return max(budget, model.least_thinking if model else 0), ""
         return None, "MINIMAL" if budget == 0 else "LOW" if budget <= 2048 else "MEDIUM" if budget <= 8192 else "HIGH"
 
     def takes_schema(self, name: str) -> bool:

@@ -5,8 +5,10 @@
 python -m tools.reference
 """
 
+import ast
 import importlib
 import pkgutil
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -24,8 +26,10 @@ from gemtune.cli.exit_codes import EXIT_CODES
 from gemtune.cli.help import EXAMPLES, PANELS
 from gemtune.cli.main import app
 from gemtune.cli.settings_reference import reference as settings
+from tools.clients.run import FOLDER, dependencies
 
-REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "docs" / "reference"
 HEAD = """\
 <!-- SPDX-FileCopyrightText: 2026 The gemtune authors -->
 <!-- SPDX-License-Identifier: Apache-2.0 -->
@@ -47,7 +51,11 @@ default are always there."""
 @cache
 def pages() -> dict[Path, str]:
     """Each generated page, and each page with generated tables, with its content."""
-    marked = {"emulator.md": emulator_tables(), "exit-codes.md": {"exit-codes": exit_codes_table()}}
+    marked = {
+        "emulator.md": emulator_tables() | {"differences": differences_table()},
+        "clients.md": {"lines": client_sections()},
+        "exit-codes.md": {"exit-codes": exit_codes_table()},
+    }
     return {
         REFERENCE / "settings.md": settings(),
         REFERENCE / "commands.md": commands_page(),
@@ -87,6 +95,35 @@ def emulator_tables() -> dict[str, str]:
     faults = table(("setting", "default"), [(f"`{name}`", default) for name, default in defaults.items()])
     meaning = " ".join((FaultPlan.__doc__ or "").split("\n\n", 1)[1].split())
     return {"routes": routes, "faults": f"{faults}\n{meaning}\n"}
+
+
+def differences_table() -> str:
+    """The marks `difference(subject, service, emulator)` of the emulator's contract tests."""
+    rows = []
+    for path in sorted((ROOT / "tests" / "contract").glob("test_*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            for mark in getattr(node, "decorator_list", ()):
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.difference":
+                    texts = [ast.literal_eval(argument) for argument in mark.args]
+                    rows.append((*texts, f"`{node.name}` ([file](../../tests/contract/{path.name}))"))  # type: ignore[attr-defined]
+    return table(("subject", "service", "emulator", "shown by"), sorted(rows))
+
+
+def client_sections() -> str:
+    """The packages of each client, what is particular to it, and the lines that `make clients` runs."""
+    sections = []
+    for path in [*sorted(FOLDER.glob("python/*.py")), *sorted(FOLDER.glob("node/*.mjs"))]:
+        packages = dependencies(path)
+        is_python = path.suffix == ".py"
+        form = r'(?s).*?"""(.*?)"""\n+(.*)' if is_python else r"(?s).*// dependencies: .*?\n// (.*?)\n+(.*)"
+        match = re.fullmatch(form, path.read_text("utf-8"))
+        assert match, path
+        name, _, particular = match[1].rstrip().partition(": ")
+        listed = " ".join(f"'{package}'" if re.search(r"[<>\[]", package) else package for package in packages)
+        install, language = ("pip install", "python") if is_python else ("npm install", "js")
+        head = f"### {name}\n\n`{install} {listed}`: {particular}\n\n<!-- run by tools/clients/run.py -->\n"
+        sections.append(f"{head}```{language}\n{match[2].rstrip()}\n```\n")
+    return "\n".join(sections)
 
 
 def commands_page() -> str:

@@ -231,24 +231,27 @@ class Emulator:
         ]
 
     def _reset(self, call: Call) -> Json:
+        for _, schedule in self.state.all("schedules"):  # none starts a job any more
+            self.state.delete(schedule["name"])
         deadline = time.monotonic() + RESET_TIMEOUT_S
         while (unfinished := self._unfinished()) or not self.trainer.idle():
-            for job in unfinished:
-                self.state.update(job["name"], state="JOB_STATE_CANCELLING")
-                self.trainer.cancel(job["name"])
+            for name in unfinished:
+                self.state.update(name, state="JOB_STATE_CANCELLING")
+                self.trainer.cancel(name)
             if time.monotonic() > deadline:
-                names = ", ".join(job["name"] for job in unfinished)
-                raise failed_precondition(f"Jobs do not end: {names}. Repeat the reset later.")
+                raise failed_precondition(f"Jobs do not end: {', '.join(unfinished)}. Repeat the reset later.")
             time.sleep(0.02)
+        if self.pipeline_runs is not None:
+            self.pipeline_runs.clear()
         self.state.clear()
         self.storage.clear()
         self.project.forget()
         self.dashboard.clear()
         return self._reset_faults(call)
 
-    def _unfinished(self) -> list[Json]:
+    def _unfinished(self) -> list[str]:
         jobs = [job for kind in ("tuningJobs", "batchPredictionJobs") for _, job in self.state.all(kind)]
-        return [job for job in jobs if job["state"] not in ENDED]
+        return [job["name"] for job in jobs if job["state"] not in ENDED]
 
     def _get_faults(self, call: Call) -> Json:
         return self.faults.plan.model_dump(mode="json")

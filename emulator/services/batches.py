@@ -87,7 +87,7 @@ class BatchJobs(Collection):
         self._check_model(model)
         source, destination = fields.object("inputConfig"), fields.object("outputConfig")
         if "bigquerySource" in source or "bigqueryDestination" in destination:
-            raise ApiError(501, "BigQuery sources and destinations are not implemented by the emulator.")
+            raise ApiError(400, "BigQuery sources and destinations are not implemented by the emulator.")
         uris = source.object("gcsSource").texts("uris")
         if len(uris) != 1:
             raise bad_field((source.name("gcsSource"), "must hold one URI."))

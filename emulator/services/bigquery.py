@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small BigQuery: the tables that request-response logging writes, read as a whole or for a span of time.
 
-Queries are of one form, `QUERY`; any other is a 501. A table is created with the logging that writes to it, or by a
+Queries are of one form, `QUERY`; any other is a 400. A table is created with the logging that writes to it, or by a
 load job of one form: JSON lines in Cloud Storage, as a CSV file of one column of type JSON.
 """
 
@@ -76,9 +76,9 @@ class BigQuery:
             Route("GET", table, self.get_table, note=note),
             Route("DELETE", table, self.delete_table),
             Route("GET", project + "datasets/{dataset}", self.get_dataset, "partial", "every dataset exists"),
-            Route("POST", project + "jobs", self.load, "partial", "loads JSON lines into one column; others are a 501"),
+            Route("POST", project + "jobs", self.load, "partial", "loads JSON lines into one column; others are a 400"),
             Route("GET", table + "/data", self.list_data, note=note),
-            Route("POST", project + "queries", self.query, "partial", f"only `{QUERY}`; others are a 501"),
+            Route("POST", project + "queries", self.query, "partial", f"only `{QUERY}`; others are a 400"),
             Route("GET", project + "queries/{job}", self.results, note="of the latest queries"),
             Route("GET", project + "jobs/{job}", self.get_job, note="of the latest queries"),
         ]
@@ -91,7 +91,7 @@ class BigQuery:
         schema = load.object("schema").objects("fields")
         delimited = load.text("sourceFormat", "") == "CSV" and load.text("fieldDelimiter", ",") == "\x1f"
         if not delimited or len(schema) != 1 or schema[0].text("type") != "JSON":
-            raise ApiError(501, "The emulator's BigQuery loads CSV files of one JSON column, delimited by \\x1f.")
+            raise ApiError(400, "The emulator's BigQuery loads CSV files of one JSON column, delimited by \\x1f.")
         target = load.object("destinationTable")
         name = _name(*(target.text(key) for key in ("projectId", "datasetId", "tableId")))
         column, lines = schema[0].text("name"), []
@@ -166,7 +166,7 @@ class BigQuery:
         if stored is None:
             raise not_found(f"Table {project}:{dataset}.{table}")
         if "lines" in stored:
-            raise ApiError(501, "The emulator's BigQuery does not read tables of load jobs back.")
+            raise ApiError(400, "The emulator's BigQuery does not read tables of load jobs back.")
         return name, stored
 
     def get_table(self, call: Call) -> Json:
@@ -193,7 +193,7 @@ class BigQuery:
         fields = call.fields("query_request")
         match = _QUERY.fullmatch(fields.text("query"))
         if match is None or fields.boolean("useLegacySql", True):
-            raise ApiError(501, f"The emulator's BigQuery runs one form of query, in standard SQL: {QUERY}")
+            raise ApiError(400, f"The emulator's BigQuery runs one form of query, in standard SQL: {QUERY}")
         parts = match["table"].split(".")
         if len(parts) != 3:
             raise bad_field(("query", f"Table name {match['table']!r} must be PROJECT.DATASET.TABLE."))

@@ -51,7 +51,7 @@ _CONCURRENT = 64
 
 
 def read_evaluation_config(fields: Fields, entry: BaseModelEntry, storage: Storage) -> Json:
-    """A validated `evaluationConfig`; 400 for invalid values, 501 for metrics that are not implemented."""
+    """A validated `evaluationConfig`; 400 for invalid values and metrics that are not implemented."""
     fields.only("metrics", "outputConfig", "autoraterConfig", "inferenceGenerationConfig")
     metrics = [_read_metric(metric) for metric in fields.objects("metrics")]
     if not metrics:
@@ -77,7 +77,7 @@ def _read_metric(metric: Fields) -> Json:
     if not kinds:
         other = next((key for key in metric.value if key.endswith("Spec") and key in metric), "")
         if other:
-            raise ApiError(501, f"{metric.path}: {other[:80]} is not implemented by the emulator.")
+            raise ApiError(400, f"{metric.path}: {other[:80]} is not implemented by the emulator.")
         raise bad_field((metric.path, "exactly one metric spec is required."))
     if len(kinds) > 1:
         raise bad_field((metric.path, f"exactly one metric spec is required, not {', '.join(kinds)}."))

@@ -154,7 +154,9 @@ def read_turn(content: Fields) -> Turn:
 
 
 def content_text(content: Fields) -> str:
-    """The joined text of a Content's parts, function calls and results as JSON; other kinds of parts are rejected."""
+    """The joined text of a Content's parts, function calls and results as JSON, without thoughts; other kinds of parts
+    are rejected.
+    """
     parts = content.objects("parts")
     if not parts:
         raise bad_field((content.name("parts"), "must include at least one part."))
@@ -163,6 +165,8 @@ def content_text(content: Fields) -> str:
         other = [key for key in part.value if key not in _PART_FIELDS]
         if other:
             raise bad_field((part.path, f"holds {other[0][:40]}; the emulator's engine reads text only."))
+        if part.boolean("thought"):
+            continue
         if "functionCall" in part:
             call = part.object("functionCall")
             calls.append({"name": call.text("name"), "args": call.object("args").value})

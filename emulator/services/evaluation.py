@@ -177,7 +177,7 @@ class Evaluation:
         elif "pointwiseMetricSpec" in metric:
             template = metric.object("pointwiseMetricSpec").text("metricPromptTemplate", "")
         else:
-            raise ApiError(501, f"The metric {next(iter(metric.value), '')[:80]} is not implemented by the emulator.")
+            raise ApiError(400, f"The metric {next(iter(metric.value), '')[:80]} is not implemented by the emulator.")
         return await self._rate(template, values)
 
     async def _rate(self, template: str, values: dict[str, str]) -> Json:
@@ -282,7 +282,7 @@ def _computed(fields: Fields) -> Json:
             return {f"{name}Results": {f"{name}MetricValues": values}}
     for key in fields.value:
         if key.endswith("Input"):
-            raise ApiError(501, f"{key[:80]} is not implemented by the emulator.")
+            raise ApiError(400, f"{key[:80]} is not implemented by the emulator.")
     raise bad_field(("metric_inputs", "exactly one metric input is required."))
 
 

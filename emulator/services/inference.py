@@ -39,12 +39,13 @@ from emulator.core.google_rest import (
     now,
     read_labels,
 )
-from emulator.engines.base import Engine, FailedPrecondition, GenerateRequest, Generation
+from emulator.engines.base import Candidate, Engine, FailedPrecondition, GenerateRequest, Generation
 from emulator.services.datasets import read_turn, system_text
 from emulator.services.endpoints import Endpoints
 from emulator.services.models import Models
 from emulator.services.request_logs import RequestLogs
 from emulator.services.structured import answer_parts, enum_name, fits, read_functions, response_shape
+from emulator.services.thinking import Thought, read_thinking, think
 
 SHAPE_ATTEMPTS = 30
 STRUCTURED_OUTPUT_TOKENS = 1024
@@ -214,7 +215,14 @@ class Inference:
             return _blocked(name, sum(tokens))
         if self._faults.happens("truncated", self._faults.plan.truncated_rate, key):
             request = replace(request, max_output_tokens=1)
-        return render(await self._generation(entry, request), request, name)
+        config, last = fields.object("generationConfig"), request.turns[-1].text
+        thought = await asyncio.to_thread(think, config, entry, adapter is not None, self.engine, last)
+        room = request.max_output_tokens - thought.reserved
+        generation = await self._generation(entry, replace(request, max_output_tokens=max(1, room)))
+        if room < 1:
+            cut = Candidate("", "MAX_TOKENS", 0, 0.0)
+            generation = replace(generation, candidates=(cut,) * request.candidate_count)
+        return render(generation, request, name, thought)
 
     async def _generation(self, entry: BaseModelEntry, request: GenerateRequest) -> Generation:
         for attempt in range(1, SHAPE_ATTEMPTS + 1):
@@ -350,7 +358,8 @@ def _instance_body(instance: Fields, parameters: Json) -> Json:
 def response_text(response: Json) -> str:
     """The text of a response's first candidate; empty for a blocked prompt."""
     candidates = response.get("candidates")
-    return "".join(part.get("text", "") for part in candidates[0]["content"]["parts"]) if candidates else ""
+    parts = candidates[0]["content"]["parts"] if candidates else []
+    return "".join(part.get("text", "") for part in parts if not part.get("thought"))
 
 
 def _publisher_model(entry: BaseModelEntry) -> Json:
@@ -419,7 +428,7 @@ def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> Generat
         raise ApiError(400, "Please ensure that the request has a turn with a user role.")
     config = fields.object("generationConfig")
     config.only(*NAMES["generationConfig"])
-    config.object("thinkingConfig").only("includeThoughts", "thinkingBudget", "thinkingLevel")
+    read_thinking(config, entry, adapter is not None)
     for setting in fields.objects("safetySettings"):
         setting.only("category", "threshold", "method")
         for key, names in NAMES["safetySettings"].items():
@@ -487,14 +496,14 @@ def _blocked(name: str, tokens: int) -> Json:
     }
 
 
-def render(generation: Generation, request: GenerateRequest, name: str) -> Json:
+def render(generation: Generation, request: GenerateRequest, name: str, thought: Thought) -> Json:
     """A GenerateContentResponse."""
     candidates = []
     for index, candidate in enumerate(generation.candidates):
         parts = answer_parts(candidate.text, request.functions)
         body: Json = {
             "index": index,
-            "content": {"role": "model", "parts": parts},
+            "content": {"role": "model", "parts": [*thought.parts(), *parts]},
             "finishReason": candidate.finish_reason if parts else "MALFORMED_FUNCTION_CALL",
             "avgLogprobs": candidate.avg_logprob,
         }
@@ -521,7 +530,8 @@ def render(generation: Generation, request: GenerateRequest, name: str) -> Json:
         "usageMetadata": {
             "promptTokenCount": prompt,
             "candidatesTokenCount": output,
-            "totalTokenCount": prompt + output,
+            **thought.usage(),
+            "totalTokenCount": prompt + output + thought.token_count,
             "trafficType": "ON_DEMAND",
             "promptTokensDetails": [{"modality": "TEXT", "tokenCount": prompt}],
             "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": output}],
@@ -537,16 +547,19 @@ def _chunks(response: Json) -> list[Json]:
     if len(response.get("candidates", ())) != 1:
         return [response]
     candidate, text = response["candidates"][0], response_text(response)
-    if candidate["content"]["parts"] != [{"text": text}]:
+    parts = candidate["content"]["parts"]
+    thoughts = [part for part in parts if part.get("thought")]
+    if parts != [*thoughts, {"text": text}]:
         return [response]
     pieces = re.findall(r"\s*\S+(?:\s+\S+){0,3}\s*", text) or [text]
     if "".join(pieces) != text:
         pieces = [text]
+    parts = [*thoughts, *({"text": piece} for piece in pieces)]
     common = {key: response[key] for key in ("modelVersion", "createTime", "responseId")}
     chunks = []
-    for piece in pieces[:-1]:
-        content = {"role": "model", "parts": [{"text": piece}]}
+    for part in parts[:-1]:
+        content = {"role": "model", "parts": [part]}
         usage = {"trafficType": "ON_DEMAND"}
         chunks.append({"candidates": [{"index": 0, "content": content}], "usageMetadata": usage, **common})
-    last = {**candidate, "content": {"role": "model", "parts": [{"text": pieces[-1]}]}}
+    last = {**candidate, "content": {"role": "model", "parts": [parts[-1]]}}
     return [*chunks, {**response, "candidates": [last]}]

@@ -47,7 +47,7 @@ class MultimodalDatasets(Collection):
         """An operation with a new dataset; 400 for a table that does not exist."""
         fields = call.fields("dataset")
         if fields.text("metadataSchemaUri") != SCHEMA:
-            raise ApiError(501, f"metadataSchemaUri: the emulator has multimodal datasets only ({SCHEMA}).")
+            raise ApiError(400, f"metadataSchemaUri: the emulator has multimodal datasets only ({SCHEMA}).")
         metadata = Fields(camelize(fields.object("metadata").value), "dataset.metadata")
         source = metadata.object("inputConfig").object("bigquerySource")
         self._bigquery.lines(source.text("uri"), source.name("uri"))
@@ -61,7 +61,7 @@ class MultimodalDatasets(Collection):
         dataset, fields = self.requested(call), call.fields("assess_data_request")
         fields.only("geminiRequestReadConfig", _VALIDITY, _RESOURCES, *_BATCH)
         if any(key in fields for key in _BATCH):
-            raise ApiError(501, "Assessments for batch prediction are not implemented by the emulator.")
+            raise ApiError(400, "Assessments for batch prediction are not implemented by the emulator.")
         if (_VALIDITY in fields) == (_RESOURCES in fields):
             raise bad_field(("assessment_config", "exactly one assessment config must be set."))
         config = fields.object(_VALIDITY if _VALIDITY in fields else _RESOURCES)
@@ -90,7 +90,7 @@ class MultimodalDatasets(Collection):
         own = fields.object("geminiRequestReadConfig")
         read = own if own.value else Fields(dataset["metadata"]).object("geminiRequestReadConfig")
         if "templateConfig" in read:
-            raise ApiError(501, "geminiRequestReadConfig.templateConfig is not implemented by the emulator.")
+            raise ApiError(400, "geminiRequestReadConfig.templateConfig is not implemented by the emulator.")
         column = read.text("assembledRequestColumnName", "")
         uri = dataset["metadata"]["inputConfig"]["bigquerySource"]["uri"]
         rows = self._bigquery.lines(uri, "metadata.input_config.bigquery_source.uri")

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -98,6 +99,22 @@ class PipelineRuns:
         self._stopping = True
         for name in list(self._running):
             self.cancel(name)
+
+    def clear(self) -> None:
+        """End all jobs and delete their logs; returns when no step runs any more, after up to 25 seconds."""
+        cancelled: set[str] = set()
+        while (running := set(self._running)) or self._pending():
+            for name in running - cancelled:
+                self.cancel(name)
+            cancelled |= running
+            for name in self._pending():
+                self._finish(name, Outcome("CANCELLED", "", ()))
+            time.sleep(0.02)
+        shutil.rmtree(self._state.directory / "pipelines", ignore_errors=True)
+
+    def _pending(self) -> list[str]:
+        jobs = (job for _, job in self._state.all("pipelineJobs"))
+        return [job["name"] for job in jobs if job.get("_executing") and job["state"] == "PIPELINE_STATE_PENDING"]
 
     def _run(self, name: str) -> None:
         with self._state.transaction():  # waits until the job is committed

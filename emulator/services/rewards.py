@@ -80,7 +80,7 @@ class Rewards:
         elif kind == "autoraterScorer":
             _read_judge(scorer)
         elif kind == "cloudRunRewardScorer":
-            raise ApiError(501, "cloudRunRewardScorer is not implemented by the emulator.")
+            raise ApiError(400, "cloudRunRewardScorer is not implemented by the emulator.")
         else:
             self._read_snippet(scorer)
         return fields.value
@@ -95,7 +95,7 @@ class Rewards:
         if not any(isinstance(node, ast.FunctionDef) and node.name == "evaluate" for node in body):
             raise bad_field((where, "must define evaluate(example, response)."))
         if not self._execute:
-            raise ApiError(501, f"{where} is code: the emulator runs it if it is started with --execute-rewards.")
+            raise ApiError(400, f"{where} is code: the emulator runs it if it is started with --execute-rewards.")
 
     # --- computing
 

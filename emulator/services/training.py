@@ -440,7 +440,7 @@ class _Job:
             folder = f"tuning-job-{self.job_id}/checkpoint-{checkpoint_id}"
             run["evaluateDatasetResponse"] = evaluation.run(endpoint, folder, self.should_stop)
         except ApiError as error:
-            run["error"] = {"code": {404: 5, 501: 12}.get(error.code, 3), "message": error.message}
+            run["error"] = {"code": 5 if error.code == 404 else 3, "message": error.message}
         self.state.change(self.name, lambda job: job.setdefault("evaluateDatasetRuns", []).append(run))
 
     def _add_model(self) -> str:

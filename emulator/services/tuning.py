@@ -142,7 +142,7 @@ class TuningJobs(Collection):
         fields = call.fields("rebase_tuned_model_request")
         fields.only("parent", "tunedModelRef", "tuningJob", "artifactDestination", "deployToSameEndpoint")
         if "artifactDestination" in fields:
-            raise ApiError(501, "artifactDestination is not implemented by the emulator.")
+            raise ApiError(400, "artifactDestination is not implemented by the emulator.")
         old = self._referenced_job(fields.object("tunedModelRef"))
         key = next(key for key in SPECS if key in old)
         request = fields.object("tuningJob")
@@ -164,7 +164,7 @@ class TuningJobs(Collection):
     def _referenced_job(self, reference: Fields) -> Json:
         """The finished job that a TunedModelRef names."""
         if "pipelineJob" in reference:
-            raise ApiError(501, "tunedModelRef.pipelineJob is not implemented by the emulator.")
+            raise ApiError(400, "tunedModelRef.pipelineJob is not implemented by the emulator.")
         if ("tuningJob" in reference) == ("tunedModel" in reference):
             raise bad_field((reference.path, "exactly one of tuned_model and tuning_job must be set."))
         name = reference.text("tuningJob", "")
@@ -229,7 +229,7 @@ class TuningJobs(Collection):
         fields = call.fields("tuning_job")
         for key in _NOT_IMPLEMENTED:
             if key in fields:
-                raise ApiError(501, f"{key} is not implemented by the emulator.")
+                raise ApiError(400, f"{key} is not implemented by the emulator.")
         fields.only(*_JOB_FIELDS)
         specs = [key for key in SPECS if key in fields]
         if len(specs) != 1:

@@ -120,7 +120,7 @@ WHERE = {"gcsDestination": {"outputUriPrefix": "gs://tuning-data/out"}}
         ({"metrics": [{**METRIC, "bleuSpec": {}}], "outputConfig": WHERE}, 400),
         ({"metrics": [{**METRIC, "aggregationMetrics": ["LUCK"]}], "outputConfig": WHERE}, 400),
         ({"metrics": [{"rougeSpec": {"rougeType": "rouge99"}}], "outputConfig": WHERE}, 400),
-        ({"metrics": [{"customCodeExecutionSpec": {}}], "outputConfig": WHERE}, 501),
+        ({"metrics": [{"customCodeExecutionSpec": {}}], "outputConfig": WHERE}, 400),
         ({"metrics": [METRIC], "outputConfig": WHERE, "inferenceGenerationConfig": {"temperature": 9}}, 400),
     ],
 )

@@ -78,6 +78,9 @@ def test_default_credentials_of_the_metadata_server(strict: Server) -> None:
     assert hosts == ["127.0.0.1"]
 
 
+@pytest.mark.difference(
+    "credentials", "401 without a valid token", "none are needed; a 401 without any with `--require-credentials`"
+)
 def test_calls_without_credentials_are_refused_where_required(strict: Server, start: Callable[..., Server]) -> None:
     refused = httpx.post(f"{strict.url}/v1/{CALL}", json=BODY)
     assert (refused.status_code, refused.json()["error"]["status"]) == (401, "UNAUTHENTICATED")

@@ -109,8 +109,8 @@ def test_every_page_is_in_the_navigation() -> None:
 @pytest.mark.parametrize("page", pages())
 def test_blocks_are_executed_or_marked(page: str) -> None:
     for mark, language, content in blocks(page):
-        assert language in ("sh", "python", "yaml", "json", "text", "mermaid"), (language, content)
-        if language not in ("sh", "python") or mark in ("", "whole run", *NOT_RUN):
+        assert language in ("sh", "python", "js", "yaml", "json", "text", "mermaid"), (language, content)
+        if language not in ("sh", "python", "js") or mark in ("", "whole run", *NOT_RUN):
             continue
         test = ROOT / mark.removeprefix("run by ")
         assert test.is_file(), mark

@@ -186,6 +186,75 @@ def test_stream_adds_up(truth: Server) -> None:
     assert listed[-1]["usageMetadata"]["totalTokenCount"]
 
 
+@pytest.mark.difference("thinking", "reasons", "a thought repeats the last turn; its tokens count")
+def test_thoughts_are_counted_and_streamed(truth: Server) -> None:
+    client = genai_client(truth.url)
+
+    def answer(model: str = MODEL, **thinking: Any) -> Any:
+        config = {"temperature": 0, "thinking_config": thinking} if thinking else {"temperature": 0}
+        return client.models.generate_content(model=model, contents="where is my parcel", config=config)
+
+    def thoughts(answer: Any) -> int:
+        usage = answer.usage_metadata
+        count = usage.thoughts_token_count or 0
+        assert usage.total_token_count == usage.prompt_token_count + usage.candidates_token_count + count
+        return count
+
+    off = answer(thinking_budget=0)
+    assert thoughts(off) == 0
+    for thinks in (answer(), answer(thinking_budget=-1), answer(thinking_budget=2000)):
+        assert thoughts(thinks) > 3
+        assert (thinks.text, len(thinks.candidates[0].content.parts)) == (off.text, 1)
+    assert thoughts(answer(thinking_budget=3)) == 3
+    assert (
+        thoughts(answer("gemini-2.5-flash-lite")) == thoughts(answer("gemini-3.5-flash", thinking_level="MINIMAL")) == 0
+    )
+    assert thoughts(answer("gemini-3.5-flash", thinking_level="LOW")) > 3
+    shown = answer(include_thoughts=True)
+    assert [part.thought for part in shown.candidates[0].content.parts] == [True, None]
+    assert shown.text == off.text
+    config: Any = {"temperature": 0, "thinking_config": {"include_thoughts": True}}
+    chunks = list(client.models.generate_content_stream(model=MODEL, contents="where is my parcel", config=config))
+    assert chunks[0].candidates[0].content.parts[0].thought
+    assert "".join(chunk.text or "" for chunk in chunks) == off.text
+    assert thoughts(chunks[-1]) == thoughts(shown)
+    turns = [types.UserContent("where is my parcel"), shown.candidates[0].content, types.UserContent("and now")]
+    bare = [turns[0], types.ModelContent(off.text), turns[2]]
+    prompts = [client.models.count_tokens(model=MODEL, contents=value).total_tokens for value in (turns, bare)]
+    assert prompts[0] == prompts[1]  # earlier thoughts are not part of a prompt
+
+
+def test_thoughts_use_up_the_answer_limit(truth: Server) -> None:
+    client = genai_client(truth.url)
+    for limit, budget, text in ((8, 24576, None), (20, 4, "ANSWER")):
+        config: Any = {"max_output_tokens": limit, "thinking_config": {"thinking_budget": budget}, "candidate_count": 2}
+        answer = client.models.generate_content(model=MODEL, contents="one two three four five six", config=config)
+        assert len(answer.candidates) == 2
+        assert answer.usage_metadata.thoughts_token_count == min(limit, budget)
+        assert bool(answer.text) == bool(text)
+        if text is None:
+            assert answer.candidates[0].finish_reason == "MAX_TOKENS"
+
+
+@pytest.mark.parametrize(
+    ("model", "thinking", "words"),
+    [
+        (MODEL, {"thinkingBudget": 24577}, "integers from 1 to 24576"),
+        (MODEL, {"thinkingBudget": -7}, "out of range"),
+        ("gemini-2.5-pro", {"thinkingBudget": 0}, "integers from 128 to 32768"),
+        ("gemini-2.5-flash-lite", {"thinkingBudget": 100}, "integers from 512"),
+        ("gemini-2.5-flash-lite", {"includeThoughts": True}, "only enabled when thinking is enabled"),
+        (MODEL, {"thinkingLevel": "LOW"}, "thinking_level is not supported"),
+        (MODEL, {"thinkingLevel": "SOME"}, "SOME"),
+        ("gemini-3.5-flash", {"thinkingLevel": "LOW", "thinkingBudget": 10}, "cannot both"),
+    ],
+)
+def test_thinking_of_another_model_is_refused(truth: Server, model: str, thinking: Any, words: str) -> None:
+    path = f"{truth.url}/v1/{PARENT}/publishers/google/models/{model}:generateContent"
+    refused = httpx.post(path, json={**ASKED, "generationConfig": {"thinkingConfig": thinking}})
+    assert (refused.status_code, words in refused.json()["error"]["message"]) == (400, True)
+
+
 def test_max_tokens(server: Server) -> None:
     client = genai_client(server.url)
     words = "a b c d"
@@ -194,6 +263,7 @@ def test_max_tokens(server: Server) -> None:
     assert cut.usage_metadata.candidates_token_count == 3
 
 
+@pytest.mark.difference("token counts", "Gemini's tokenizer", "the tokenizer of the engine")
 def test_tokens(truth: Server) -> None:
     client = genai_client(truth.url)
     counted = client.models.count_tokens(model=MODEL, contents="one two", config={"system_instruction": "three"})
@@ -295,11 +365,13 @@ def test_last_turn_of_the_model_is_accepted_by_some_models(truth: Server) -> Non
     assert list(codes.values()) == [200, 200, 400]
 
 
+@pytest.mark.difference("lists of missing collections", "what was created", "empty")
 def test_lists_of_a_fresh_project_are_empty(server: Server) -> None:
     for name in ("customJobs", "hyperparameterTuningJobs", "datasets", "models/1/evaluations", "cachedContents"):
         assert httpx.get(f"{server.url}/v1/{PARENT}/{name}").json() == {}
 
 
+@pytest.mark.difference("methods that are missing", "work", "501 with the method's name")
 def test_wire_refusals(truth: Server) -> None:
     path = f"{truth.url}/v1/{PARENT}/publishers/google/models/{MODEL}:generateContent"
     json_type = {"content-type": "application/json"}
@@ -325,6 +397,7 @@ def test_catalogue_can_be_replaced(start: Callable[..., Server], tmp_path: Path)
     assert client.models.generate_content(model="gemini-9-nova", contents="x").text
 
 
+@pytest.mark.difference("retired models", "404", "served, unless the catalogue has `enforce_retirement`")
 def test_retired_models_are_refused_on_request(start: Callable[..., Server], tmp_path: Path) -> None:
     catalogue = json.loads((Path(__file__).parents[2] / "emulator/catalogue.json").read_text())
     catalogue["enforce_retirement"] = True

@@ -84,6 +84,11 @@ def ended(server: Server, name: str) -> dict[str, Any]:
     return dict(wait(lambda: job if (job := get(server, name))["state"] in ENDED else None))
 
 
+@pytest.mark.difference(
+    "steps of pipelines",
+    "run in their containers",
+    "with `--execute-pipelines` their commands run here, without the image",
+)
 def test_submitted_job_runs_and_shows_its_tasks(server: Server) -> None:
     from google.cloud.aiplatform_v1 import PipelineServiceClient
 
@@ -130,6 +135,17 @@ def test_failed_job_names_step_and_log(server: Server) -> None:
     request["runtimeConfig"]["gcsOutputDirectory"] = "gs://no-such-bucket/root"
     job = ended(server, submit(server, "homeless", **request).json()["name"])
     assert job["error"]["message"] == "The pipeline root: The specified bucket does not exist."
+
+
+def test_reset_ends_the_steps_of_running_jobs(server: Server, tmp_path: Path) -> None:
+    name = submit(server, "reset", **body(f"echo $$ > {tmp_path}/pid; sleep 60")).json()["name"]
+    pid = int(wait(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
+    assert httpx.post(f"{server.url}/emulator/reset", timeout=60).status_code == 200
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert httpx.get(f"{server.url}/v1/{name}").status_code == 404
+    storage_client(server.url).create_bucket(BUCKET)
+    assert ended(server, submit(server, "reset").json()["name"])["state"] == "PIPELINE_STATE_SUCCEEDED"
 
 
 def test_cancelled_job_ends_its_steps(server: Server, tmp_path: Path) -> None:

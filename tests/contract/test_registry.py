@@ -143,6 +143,7 @@ def test_deleting_a_model_removes_its_adapters(start: Callable[..., Server], tmp
     assert client.tunings.get(name=job.name).state == "JOB_STATE_SUCCEEDED"
 
 
+@pytest.mark.difference("projects", "must exist", "any id; each has a number")
 def test_project_id_and_number_are_one(server: Server, job: Any) -> None:
     from google.cloud.aiplatform_v1 import ModelServiceClient
 
@@ -214,6 +215,7 @@ def test_endpoint_target_follows_the_split(tmp_path: Path, split: dict[str, int]
     state.close()
 
 
+@pytest.mark.difference("operations", "take time", "are done in the first response")
 def test_operations_are_found_again(server: Server, aip: Any) -> None:
     created = httpx.post(f"{server.url}/v1/{PARENT}/endpoints", json={"displayName": "e"}).json()
     assert created["done"]

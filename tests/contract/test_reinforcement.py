@@ -245,8 +245,9 @@ def test_reward_snippet_is_confined(body: str) -> None:
     assert isinstance(result, str)
 
 
+@pytest.mark.difference("rewards that are code", "run in the service's sandbox", "400 without `--execute-rewards`")
 def test_reward_snippet_needs_the_option(server: Server, train_uri: str) -> None:
-    with pytest.raises(errors.ServerError, match="--execute-rewards"):
+    with pytest.raises(errors.ClientError, match="--execute-rewards"):
         tune(genai_client(server.url), train_uri, reward_config=code(SNIPPET))
 
 

@@ -130,6 +130,7 @@ def test_catalogue_unknown_price_blocks_only_what_needs_it() -> None:
 
 def test_catalogue_thinking_depends_on_the_family() -> None:
     assert SHIPPED.thinking("gemini-2.5-flash", 0) == (0, "")
+    assert SHIPPED.thinking("gemini-2.5-pro", 0) == (128, "")  # cannot be turned off
     assert [SHIPPED.thinking("gemini-3.5-flash", n)[1] for n in (0, 1024, 4096, 16384)] == [
         "MINIMAL",
         "LOW",

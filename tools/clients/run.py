@@ -88,20 +88,29 @@ def _prepare(scenario: Json, variables: dict[str, str]) -> None:
     scenario["endpoint"] = job["tunedModel"]["endpoint"]
 
 
-def _python(path: Path) -> list[str]:
-    """The command that runs a client of Python; its dependencies are script metadata (PEP 723)."""
-    block = re.search(r"(?m)^# /// script\n((?:# .*\n)+?)# ///$", path.read_text("utf-8"))
+def dependencies(path: Path) -> list[str]:
+    """The packages of a client, its own first: of script metadata (PEP 723), for Node of a comment."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".mjs":
+        return str(re.findall(r"(?m)^// dependencies: (.*)$", text)[0]).split()
+    block = re.search(r"(?m)^# /// script\n((?:# .*\n)+?)# ///$", text)
     assert block, path
-    dependencies = tomllib.loads(block[1].replace("# ", ""))["dependencies"]
-    options = [option for dependency in dependencies for option in ("--with", dependency)]
-    package = re.split(r"[\[<>=]", dependencies[0])[0]
+    packages: list[str] = tomllib.loads(block[1].replace("# ", ""))["dependencies"]
+    return packages
+
+
+def _python(path: Path) -> list[str]:
+    """The command that runs a client of Python."""
+    packages = dependencies(path)
+    options = [option for package in packages for option in ("--with", package)]
+    package = re.split(r"[\[<>=]", packages[0])[0]
     uv = ["uv", "run", "--quiet", "--isolated", "--no-project", "--refresh", "--python", sys.executable]
     return [*uv, *options, "python", str(FOLDER / "scenario.py"), str(path), package]
 
 
 def _node(path: Path) -> list[str]:
     """The command that runs a client of Node, which is installed."""
-    packages = re.findall(r"(?m)^// dependencies: (.*)$", path.read_text("utf-8"))[0].split()
+    packages = dependencies(path)
     folder = BUILD / path.stem
     folder.mkdir(parents=True, exist_ok=True)
     for file in (path, FOLDER / "scenario.mjs"):
