@@ -89,7 +89,7 @@ def parse(task: Task, prompt: Prompt, answer: str | None) -> Parsed:
         return Parsed(None, "empty answer")
     if not _is_text(answer):
         return Parsed(None, f"half of a surrogate pair: {_shown(answer)}")
-    if task.kind in ("classification", "sentiment"):
+    if task.is_labelled:
         return _parse_labels(task, prompt, answer)
     text = _visible(answer)
     if prompt.chain_of_thought:
@@ -104,7 +104,7 @@ def parse(task: Task, prompt: Prompt, answer: str | None) -> Parsed:
 def canonical(task: Task, target: str) -> str | None:
     """The reference in the form that `parse` returns; None if it is not a valid value of the task."""
     parsed = parse(task, Prompt.of({}), target)
-    if parsed.problem == REFUSAL and task.kind in ("summarization", "generation"):
+    if parsed.problem == REFUSAL and task.is_free_text:
         return _visible(target)  # people wrote it: a reference that declines is what the model should answer
     return parsed.value
 
