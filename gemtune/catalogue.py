@@ -106,10 +106,6 @@ class Model(Section):
         """Where a method is offered; `*` is every region."""
         return self.method_locations.get(method, self.tuning_locations)
 
-    def evaluates(self, method: TuningMethod, location: str) -> bool:
-        """Whether a job of this method scores its own checkpoints there."""
-        return method == "supervised" and not {"*", location}.isdisjoint(self.evaluation_locations)
-
     def train_price(self, method: TuningMethod) -> float | None:
         """US dollars per million tokens of a method's jobs; None: unknown."""
         return self.price.reinforcement if method == "reinforcement" else self.price.train
@@ -261,6 +257,12 @@ class Catalogue(Section):
         if model is None or model.thinking == "budget":
             return max(budget, model.least_thinking if model else 0), ""
         return None, "MINIMAL" if budget == 0 else "LOW" if budget <= 2048 else "MEDIUM" if budget <= 8192 else "HIGH"
+
+    def evaluates_in_job(self, trial: Trial, base_model: str, location: str) -> bool:
+        """Whether the service offers that a trial's job scores its own checkpoints: supervised ones of some models."""
+        model = self.models.get(trial_base_model(trial, base_model))
+        offered = model.evaluation_locations if model and trial.method == "supervised" else []
+        return not {"*", location}.isdisjoint(offered)
 
     def takes_schema(self, name: str) -> bool:
         """Whether requests to a model may have a response schema; not those to tuned and unknown models."""

@@ -52,11 +52,10 @@ class MethodComparison(Part):
 
 
 class DataAssessment(Part):
-    """What the service says of tuning rows before a job: its errors, its count of tokens and of billable characters."""
+    """The service's assessment of tuning rows before a job: its errors, and its count of tokens."""
 
     split: str
     tokens: int = 0
-    characters: int = 0
     errors: list[str] = []
     planned_tokens: int = 0
     """The plan's own estimate of the tokens; 0: none of this split."""
@@ -139,8 +138,6 @@ class ServiceScore(Part):
     metric: str
     value: float | None = None
     """None: the evaluation failed."""
-    deviation: float = 0.0
-    """Standard deviation over the rows."""
     error: str = ""
 
 

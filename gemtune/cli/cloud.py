@@ -323,11 +323,7 @@ def list_runs(
 
 def _print_table(rows: list[dict[str, str]], width: int, as_json: bool) -> None:
     """The rows as lines of text, their states `width` wide, or as a JSON list."""
-    if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
-        return
-    for name, state, last in (row.values() for row in rows):
-        typer.echo(f"{name}  {state:{width}} {last}")
+    echo(rows, as_json, *(f"{name}  {state:{width}} {last}" for name, state, last in (row.values() for row in rows)))
 
 
 @runs_app.command(name="show")

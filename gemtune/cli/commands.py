@@ -236,7 +236,7 @@ def plan(
     offline: Annotated[
         bool, typer.Option("--offline", help="Estimate tokens from text lengths; send no request.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    as_json: Json = False,
     exit_zero: ExitZero = False,
 ) -> None:
     """Forecast what a run would cost, and list reasons against tuning: nothing is submitted, nothing is paid.
@@ -251,9 +251,8 @@ def plan(
     check_own_rows(settings, config, overrides)
     with tempfile.TemporaryDirectory() as folder:
         forecast = _dry_run(settings, offline, folder)
-    if as_json:
-        typer.echo(json.dumps(forecast.model_dump(mode="json"), ensure_ascii=False, indent=1))
-    else:
+    echo(forecast.model_dump(mode="json"), as_json)
+    if not as_json:
         _show(forecast, settings.data, settings.method)
     if forecast.reasons and not exit_zero:
         too_expensive = forecast.over_budget and forecast.forecast.cost.upper > forecast.forecast.max_cost

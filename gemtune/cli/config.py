@@ -44,12 +44,12 @@ def show(
         from gemtune.cli.settings_reference import descriptions
 
         origins, meant = _origins(config, overrides or []), descriptions()
-        rows = [
-            {"setting": name, "value": value, "from": origins.get(name, "default"), "description": meant.get(name, "")}
-            for name, value in _values("", effective)
-        ]
-        lines = (f"{row['setting']}: {json.dumps(row['value'], ensure_ascii=False)}  # {row['from']}" for row in rows)
-        echo(rows, as_json, *(f"{line}: {row['description']}" for line, row in zip(lines, rows, strict=True)))
+        rows, lines = [], []
+        for name, value in _values("", effective):
+            origin, text = origins.get(name, "default"), meant.get(name, "")
+            rows.append({"setting": name, "value": value, "from": origin, "description": text})
+            lines.append(f"{name}: {json.dumps(value, ensure_ascii=False)}  # {origin}: {text}")
+        echo(rows, as_json, *lines)
         return
     values = effective.model_dump(mode="json")
     echo(values, as_json, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120).rstrip("\n"))
@@ -95,8 +95,7 @@ def diff(
     before, after = (dict(_values("", Config.load(path))) for path in (first, second))
     changed = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
     shown = {name: [json.dumps(value, ensure_ascii=False) for value in pair] for name, pair in changed.items()}
-    if as_json or shown:
-        echo(changed, as_json, *(f"{name}: {' -> '.join(pair)}" for name, pair in shown.items()))
+    echo(changed, as_json, *(f"{name}: {' -> '.join(pair)}" for name, pair in shown.items()))
 
 
 def _values(path: str, section: Section) -> Iterator[tuple[str, object]]:

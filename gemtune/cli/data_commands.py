@@ -29,7 +29,7 @@ from gemtune.data.example import Example, RejectedRow, to_row, write_rows
 from gemtune.data.injection_phrases import InjectionCounter
 from gemtune.data.label_issues import find_label_issues, summarize
 from gemtune.data.profile import profile_rows
-from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
+from gemtune.data.row_validation import ReadStats
 from gemtune.data.service_limits import LimitChecker, model_problems
 from gemtune.data.sources import output_path
 from gemtune.data.writers import write
@@ -58,7 +58,7 @@ def check(file: str, method: str, config: Path | None, overrides: list[str], as_
     loaded = Config.load(config, overrides)
     limits, tuning_method = _limits(loaded, method)
     rejected = _RejectedRows(file, err=as_json)
-    free_text = method == "preference" or loaded.task.kind in ("summarization", "generation")
+    free_text = method == "preference" or loaded.task.is_free_text
     conflicts = "keep" if method == "preference" else "" if free_text else loaded.preprocess.conflicts
     profile, stats = RowProfile(loaded.task), _read_stats(loaded)
     checker, injections = LimitChecker(limits, tuning_method, conflicts), InjectionCounter()
@@ -212,7 +212,7 @@ def describe(file: str, audit: str | None, config: Path | None, overrides: list[
         "would_keep": len(kept),
         "would_drop": dict(reasons.most_common()),
         **stats.to_report().model_dump(),
-        **profile_rows(kept, task.kind in LABELLED_KINDS).model_dump(),
+        **profile_rows(kept, task.is_labelled).model_dump(),
         "borderline_duplicates": [row.model_dump() for row in borderline_duplicates(dropped)],
         "label_issues": summarize(issues).model_dump(),
     }

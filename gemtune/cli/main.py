@@ -122,8 +122,7 @@ def init(
     interactive = sys.stdin.isatty()
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         written = write(file, out, name, {**fixed, "source": fixed["source"] or ""}, interactive and not yes, force)
-    if as_json:
-        echo(written, as_json)
+    echo(written, as_json)
 
 
 @app.command(epilog=exit_codes.HELP)
@@ -169,10 +168,9 @@ def run(
         steps = local_run.run_pipeline(folder, server, console, lock)
         summary = console_summary.finish(folder, steps, start)
         console_summary.show(console, folder, summary)
-    if as_json:
-        names = ("verdict", "headline", "reasons", "metric", "test_rows", "variants", "cost", "outcome")
-        paths = {"run": str(folder), "report": str(folder / "report.html"), "summary": str(folder / "summary.json")}
-        echo({**paths, **{name: summary[name] for name in names}}, as_json)
+    names = ("verdict", "headline", "reasons", "metric", "test_rows", "variants", "cost", "outcome")
+    paths = {"run": str(folder), "report": str(folder / "report.html"), "summary": str(folder / "summary.json")}
+    echo({**paths, **{name: summary[name] for name in names}}, as_json)
     if not exit_zero:
         raise typer.Exit(exit_codes.of_verdict(summary["verdict"]))
 
@@ -225,8 +223,7 @@ def monitor(
     for line in decided["summary"]:
         console.print(f"  - {line}", soft_wrap=True, markup=False)
     console.print(f"report   {folder / 'report.html'}\nto label {folder / 'annotations.csv'}", soft_wrap=True)
-    if as_json:
-        echo({"run": str(folder), "report": str(folder / "report.html"), **decided}, as_json)
+    echo({"run": str(folder), "report": str(folder / "report.html"), **decided}, as_json)
     if not exit_zero:
         raise typer.Exit(exit_codes.of_verdict(decided["verdict"]))
 

@@ -11,5 +11,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def echo(content: Any, as_json: bool, *lines: str) -> None:
-    """Print the lines, or the content as JSON."""
-    typer.echo(json.dumps(content, ensure_ascii=False, indent=1) if as_json else "\n".join(lines))
+    """Print the lines, if there are any, or the content as JSON."""
+    if as_json or lines:
+        typer.echo(json.dumps(content, ensure_ascii=False, indent=1) if as_json else "\n".join(lines))

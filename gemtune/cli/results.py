@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -116,12 +115,9 @@ def compare(
     if out is not None:
         with open_atomic(out) as file:
             file.write(run_comparison.page(compared))
-    if as_json:
-        typer.echo(json.dumps(compared.plain(), ensure_ascii=False, indent=1))
-    else:
+    if not as_json:
         run_comparison.show(wide_console(), compared)
-        if out is not None:
-            typer.echo(out)
+    echo(compared.plain(), as_json, *([str(out)] if out else []))
 
 
 @app.command()

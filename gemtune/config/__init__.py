@@ -165,8 +165,7 @@ class Config(Section):
 
 def _needs_judge(trial: Trial, task: Task) -> bool:
     """Whether a judge gives a reward of a reinforcement trial: by a rubric, or because texts have no other default."""
-    texts = task.kind in ("summarization", "generation")
-    return any(reward.rubric for reward in trial.rewards) if trial.rewards else texts
+    return any(reward.rubric for reward in trial.rewards) if trial.rewards else task.is_free_text
 
 
 def _read_yaml(path: Path) -> JsonObject:

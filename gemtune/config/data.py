@@ -103,6 +103,16 @@ class Task(Section):
                 raise ValueError(f"task.field_rules.{name}: {problem}")
         return self
 
+    @property
+    def is_labelled(self) -> bool:
+        """Whether answers are labels."""
+        return self.kind in ("classification", "sentiment")
+
+    @property
+    def is_free_text(self) -> bool:
+        """Whether answers are texts of which many are right."""
+        return self.kind in ("summarization", "generation")
+
 
 class Preprocess(Section):
     """How raw rows become examples: columns, limits, cleaning, duplicates."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from gemtune.artifacts.cost import MILLION, ZERO, CostItem, Estimate, Kind, TokenEstimate, total
 from gemtune.artifacts.tuning import PriceList
-from gemtune.catalogue import Catalogue, Price, trial_base_model
+from gemtune.catalogue import Catalogue, Price
 from gemtune.config import Evaluate, ModelVariant, Plan, Role, Trial
 from gemtune.cost.baselines import BaselineUsage, judged_finalists
 from gemtune.cost.items import (
@@ -288,8 +288,8 @@ class Forecaster:
 
     def _in_job(self, trial: Trial) -> list[CostItem]:
         """What the job's own evaluation of its checkpoints costs, where it is offered: batch prediction."""
-        model = self.catalogue.models.get(trial_base_model(trial, self.evaluate.base_model))
-        if not (self.evaluate.in_job and model and model.evaluates(trial.method, self.context.location)):
+        offered = self.catalogue.evaluates_in_job(trial, self.evaluate.base_model, self.context.location)
+        if not (self.evaluate.in_job and offered):
             return []
         count, label = self.tokens.validation * checkpoint_count(trial.epoch_count), f"evaluation in {trial.name}"
         item = requests_item("checkpoints", label, count, self.tokens.request, self._price(trial), trial.name)

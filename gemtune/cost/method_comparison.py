@@ -52,7 +52,7 @@ def _offers(task: Task, evaluate: Evaluate, train: Sequence[Example], sampled: b
     if pairs:
         references = f"{len(train)} prompts with preferred answers"
     judged = bool(evaluate.judge.rubric and evaluate.judge.model)
-    if task.kind in ("summarization", "generation"):
+    if task.is_free_text:
         reward = "a judge's rating by evaluate.judge.rubric" if judged else "references, but no judge"
         missing = "" if judged else "a reward: evaluate.judge with rubric and model, or code in rewards"
     else:

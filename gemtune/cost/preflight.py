@@ -17,7 +17,7 @@ from typing import Any
 from gemtune.catalogue import Catalogue, TuningMethod
 from gemtune.config import Config
 from gemtune.errors import UserError, did_you_mean
-from gemtune.evaluation.metrics import LABELLED_KINDS, metric_names
+from gemtune.evaluation.metrics import metric_names
 from gemtune.tuning.objective import PreferenceObjective
 from gemtune.tuning.trials import named
 
@@ -115,7 +115,7 @@ def _metrics(config: Config) -> Iterator[Problem]:
 def _combinations(config: Config) -> Iterator[Problem]:
     """Settings that need another one."""
     confidence, kind = config.evaluate.confidence, config.task.kind
-    if confidence != "none" and kind in ("summarization", "generation"):
+    if confidence != "none" and config.task.is_free_text:
         reason = f"two texts of {kind} are seldom equal, so answers have no confidence (evaluate.confidence=none)"
         yield Problem("evaluate.confidence", confidence, reason)
     if config.gate.max_ece and confidence == "none":
@@ -123,14 +123,14 @@ def _combinations(config: Config) -> Iterator[Problem]:
     if config.gate.max_injection_rate and not config.evaluate.injection_rows:
         reason = "no injection probe is sent (set evaluate.injection_rows=60)"
         yield Problem("gate.max_injection_rate", config.gate.max_injection_rate, reason)
-    if config.evaluate.injection_rows and kind not in LABELLED_KINDS:
+    if config.evaluate.injection_rows and not config.task.is_labelled:
         reason = f"the injection probe counts labels, and {kind} has none (evaluate.injection_rows=0)"
         yield Problem("evaluate.injection_rows", config.evaluate.injection_rows, reason)
-    if config.augment.min_rows_per_label and kind not in LABELLED_KINDS:
+    if config.augment.min_rows_per_label and not config.task.is_labelled:
         reason = f"rows are augmented by label, and {kind} has none (augment.min_rows_per_label=0)"
         yield Problem("augment.min_rows_per_label", config.augment.min_rows_per_label, reason)
     constrained = [prompt.name for prompt in config.evaluate.baselines if prompt.constrained_output]
-    if constrained and kind not in LABELLED_KINDS:
+    if constrained and not config.task.is_labelled:
         reason = f"constrained_output restricts answers to labels, and {kind} has none (constrained_output: false)"
         yield Problem("evaluate.baselines", constrained, reason)
     trials = config.plan.trials

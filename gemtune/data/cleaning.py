@@ -102,8 +102,7 @@ def export_rules(config: Preprocess, task: Task) -> Mapping[str, Any]:
     """
     names = (*FIELDS, *(_MASKING if config.pii == "mask" else ()))
     own = {name: value for name in names if (value := getattr(config, name)) is not None}
-    is_labelled = task.kind in ("classification", "sentiment")
-    return {"collapse_whitespace": True, **own} if is_labelled else own
+    return {"collapse_whitespace": True, **own} if task.is_labelled else own
 
 
 class PiiDetector(Protocol):

@@ -101,7 +101,7 @@ def derived_values(example: Example, task: Task) -> str:
     """
     if task.kind == "extraction":
         return text_key(example.target)
-    if task.kind not in ("summarization", "generation"):
+    if not task.is_free_text:
         return ""
     in_target, in_text = (set(_CODE.findall(text.lower())) for text in (example.target, full_text(example)))
     return " ".join(sorted(in_target & in_text))

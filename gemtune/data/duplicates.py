@@ -26,7 +26,6 @@ from gemtune.data.cleaning import text_key
 from gemtune.data.compared_text import Remainders, derived_values, full_text
 from gemtune.data.embedders import load_embedder
 from gemtune.data.example import Example, RejectedRow, example_id, to_row
-from gemtune.data.row_validation import LABELLED_KINDS
 from gemtune.dedup.embedding import Embedder, embed, leaders
 from gemtune.dedup.substrings import Span, repeated_spans
 from gemtune.errors import UserError
@@ -35,7 +34,6 @@ log = logging.getLogger("gemtune")
 
 FilterResult = tuple[list[Example], list[RejectedRow]]  # kept, dropped
 MAX_BORDERLINE = 10
-FREE_TEXT_KINDS = ("summarization", "generation")
 _SPLIT_PRIORITY = {"test": 0, "validation": 1}
 
 
@@ -63,7 +61,7 @@ def resolve_group(group: list[Example], task: Task, config: Preprocess) -> Filte
     """Kept and dropped rows of a group with the same text."""
     votes = Counter(example.target for example in group)
     dropped: list[RejectedRow] = []
-    if len(votes) > 1 and task.kind not in FREE_TEXT_KINDS and config.conflicts != "keep":
+    if len(votes) > 1 and not task.is_free_text and config.conflicts != "keep":
         ranked = votes.most_common()
         winner = ranked[0][0] if config.conflicts == "majority" and ranked[0][1] > ranked[1][1] else None
         counts = ", ".join(f"{target!r:.60} x{count}" for target, count in sorted(votes.items()))
@@ -72,7 +70,7 @@ def resolve_group(group: list[Example], task: Task, config: Preprocess) -> Filte
         group = [example for example in group if example.target == winner]
     by_target: dict[str, list[Example]] = defaultdict(list)
     for example in group:
-        by_target["" if task.kind in FREE_TEXT_KINDS else example.target].append(example)
+        by_target["" if task.is_free_text else example.target].append(example)
     kept = []
     for same in by_target.values():
         first, *others = sorted(same, key=keep_priority)
@@ -127,14 +125,14 @@ def borderline_duplicates(dropped: Iterable[RejectedRow]) -> tuple[BorderlineDup
 
 def duplicate_class(example: Example, task: Task) -> str:
     """What is equal in duplicates besides the text: the label, or what the target takes from the text."""
-    return example.target if task.kind in LABELLED_KINDS else derived_values(example, task)
+    return example.target if task.is_labelled else derived_values(example, task)
 
 
 def near_conflicts(
     examples: Sequence[Example], task: Task, config: Preprocess, remainders: Remainders | None = None
 ) -> list[tuple[Example, Example]]:
     """Near-duplicates with different labels. They are kept, since the model may learn the difference from them."""
-    if not config.jaccard_threshold or task.kind not in LABELLED_KINDS:
+    if not config.jaccard_threshold or not task.is_labelled:
         return []
     ordered = sorted(examples, key=keep_priority)
     texts = (remainders or Remainders()).compared(ordered)

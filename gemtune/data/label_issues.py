@@ -26,7 +26,6 @@ from gemtune.config import Preprocess, Task
 from gemtune.data.compared_text import Remainders
 from gemtune.data.duplicates import log_if_long
 from gemtune.data.example import Example
-from gemtune.data.row_validation import LABELLED_KINDS
 
 log = logging.getLogger("gemtune")
 
@@ -44,7 +43,7 @@ def find_label_issues(
     examples: Sequence[Example], task: Task, config: Preprocess, remainders: Remainders | None = None
 ) -> list[LabelIssue]:
     """Likely label issues of a task with labels, most suspicious first, searched in a sample that fits into memory."""
-    if not config.find_label_issues or task.kind not in LABELLED_KINDS:
+    if not config.find_label_issues or not task.is_labelled:
         return []
     sample = _sample_for_audit(examples, config.seed)
     if len(sample) < len(examples):

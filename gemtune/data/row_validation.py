@@ -27,7 +27,6 @@ from gemtune.errors import UserError, did_you_mean, without_values
 
 log = logging.getLogger("gemtune")
 
-LABELLED_KINDS = ("classification", "sentiment")
 BATCH_ROWS = 256  # read ahead, so that a detector can send many texts in one request
 MISSING_MARKS = {"nan", "NaN", "NaT", "None", "null", "NULL", "<NA>", "#N/A", "N/A", "undefined", "(null)", "-"}
 MAX_LABELS = 10_000  # with more, the references are no labels, and spellings are not compared
@@ -147,7 +146,7 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
         return parsed
     example, text = parsed, parsed.text
     stats.mojibake += is_mojibake(text)
-    for name, value in (("text", text), ("label", parsed.target if task.kind in LABELLED_KINDS else "")):
+    for name, value in (("text", text), ("label", parsed.target if task.is_labelled else "")):
         if value.strip() in MISSING_MARKS:
             stats.row_notes[f"the {name} is {value.strip()!r}, as programs write a missing value"] += 1
     stats.rules = stats.rules or rules(config, task)  # created once
@@ -177,7 +176,7 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
         if label != example.target:
             stats.corrected += 1
             example = _with_new_id(with_target(example, label))
-    if task.kind in LABELLED_KINDS and example.target and len(stats.labels) < MAX_LABELS:
+    if task.is_labelled and example.target and len(stats.labels) < MAX_LABELS:
         for label in labels_of(example.target, task):
             stats.labels[label] += 1
     problem = _problem(example, task, config)
@@ -215,7 +214,7 @@ def _problem(example: Example, task: Task, config: Preprocess) -> tuple[str, str
         return "too_long", f"{length} characters, at most {config.max_chars} are allowed"
     if config.labels and (other := _other_label(example, task, config, config.labels)):
         return "not_selected", _not_among(other, config.labels, "preprocess.labels")
-    if task.labels and task.kind in LABELLED_KINDS and (other := _other_label(example, task, config, task.labels)):
+    if task.labels and task.is_labelled and (other := _other_label(example, task, config, task.labels)):
         return "unknown_label", _not_among(other, task.labels, "task.labels")
     return None
 

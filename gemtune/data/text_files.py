@@ -35,9 +35,9 @@ _BOMS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# what programs of these languages save: Japanese, Korean, Chinese (each 2), then those with one byte a character
-_LEGACY = [
-    *("cp932", "euc-jp", "cp949", "johab", "gb18030", "big5"),
+# what programs of these languages save: Japanese, Korean, Chinese (each 2)
+_EAST_ASIAN = ["cp932", "euc-jp", "cp949", "johab", "gb18030", "big5"]
+_ONE_BYTE = [
     *(
         "cp1252",
         "cp1250",
@@ -53,8 +53,9 @@ _LEGACY = [
     ),
     *("iso8859-6", "cp850", "cp852", "cp866", "koi8-r", "koi8-u", "mac-roman", "mac-latin2", "mac-cyrillic"),
 ]
+_LEGACY = [*_EAST_ASIAN, *_ONE_BYTE]
 _NO_WESTERN_LETTERS = {*range(0x81, 0x85), *range(0x86, 0x91), *range(0x98, 0xA0)}  # rare in cp1252
-_SINGLE_BYTE, _SPARSE, _NEARLY = {codecs.lookup(name).name for name in _LEGACY[6:]}, 2, 0.95
+_ONE_BYTE_NAMES, _SPARSE, _NEARLY = {codecs.lookup(name).name for name in _ONE_BYTE}, 2, 0.95
 _ESCAPE = re.compile(rb"\x1b\$(?:[@B]|\)C)")  # of ISO 2022, Japanese or Korean mail: ASCII bytes otherwise
 _MIN_NUL_SHARE = 0.005  # of UTF-16 without a mark: delimiters and line ends alone are more
 _DELIMITERS = ",;\t|"
@@ -234,7 +235,7 @@ def _legacy_encodings(chunk: bytes) -> list[str]:
     best = max(likely, key=lambda encoding: likely[encoding])
     # one or two accented letters occur in several languages: the Western ones are the most common
     accents = {byte for byte in sample if byte > 127}
-    is_sparse = len(accents) <= _SPARSE and best in _SINGLE_BYTE and not accents & _NO_WESTERN_LETTERS
+    is_sparse = len(accents) <= _SPARSE and best in _ONE_BYTE_NAMES and not accents & _NO_WESTERN_LETTERS
     best = "cp1252" if is_sparse and 2 * likely.get("cp1252", 0) >= likely[best] else best
     start = sample[:_SAMPLE_BYTES]
     text = start.decode(best, "replace")

@@ -133,7 +133,7 @@ class Evaluator:
         if dataset.constrain_best:
             problem = constraint_problem(task, self.settings, Catalogue.load(self.vertex.catalogue))
         settings = self._settings_for(dataset, constrain=dataset.constrain_best and not problem)
-        if settings.confidence != "none" and task.kind in ("summarization", "generation"):
+        if settings.confidence != "none" and task.is_free_text:
             raise UserError(
                 f"no confidence for {task.kind}: two texts are seldom equal", remedy="evaluate.confidence=none"
             )

@@ -65,7 +65,7 @@ def limit_rules(
         rules.append(_maximum("cost", 1000 * each, gate.max_cost_per_1000, "USD for 1,000 answers at list prices"))
     if gate.max_ece:
         rules.append(_calibration_rule(gate, candidate))
-    if task.kind in metrics.LABELLED_KINDS:
+    if task.is_labelled:
         rules += _class_rules(task, gate, candidate, prompt, groups)
     return rules
 

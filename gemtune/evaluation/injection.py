@@ -22,7 +22,6 @@ from gemtune.config import Evaluate, ModelVariant, Task
 from gemtune.data.example import Example
 from gemtune.data.labels import labels_of
 from gemtune.evaluation import intervals
-from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.evaluation.scorers import SampleScore, request_usage
 from gemtune.evaluation.variant_scores import VariantScorer
 
@@ -79,7 +78,7 @@ async def probe(
     """Send the probes to the first prompt, candidate and champion: their reports, and a note on what was not probed."""
     if not config.injection_rows:
         return [], ""
-    if scorer.task.kind not in LABELLED_KINDS:
+    if not scorer.task.is_labelled:
         return [], f"no injection probe: {scorer.task.kind} has no labels"
     first = {role: variant for role in _ROLES for variant in reversed(variants) if variant.role == role}
     by_row = zip(*(scores[variant.name] for variant in variants), strict=True)

@@ -26,7 +26,6 @@ from gemtune.evaluation.intervals import Floats, Measure, mean
 from gemtune.inference.field_values import FieldRules, as_written, json_object, scored_fields
 
 _NO_RULES: FieldRules = {}
-LABELLED_KINDS = ("classification", "sentiment")
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,12 @@ class Row:
 
 def primary_metric(task: Task) -> str:
     """The metric that decides unless configured otherwise."""
-    return "accuracy" if task.kind in LABELLED_KINDS else "exact_match" if task.kind == "extraction" else "rouge_l"
+    return "accuracy" if task.is_labelled else "exact_match" if task.kind == "extraction" else "rouge_l"
 
 
 def metric_names(task: Task) -> list[str]:
     """Every metric of the task kind, the primary one first."""
-    if task.kind in LABELLED_KINDS:
+    if task.is_labelled:
         return ["accuracy", "macro_f1", "micro_f1", "exact_match"]
     if task.kind == "extraction":
         return ["exact_match", "field_f1", "field_precision", "field_recall", "field_accuracy", "valid_rate"]
@@ -57,7 +56,7 @@ def metric_names(task: Task) -> list[str]:
 def row_scores(task: Task, row: Row) -> dict[str, float]:
     """The scores of one answer: 0 or 1 for labels and objects, ROUGE F for texts."""
     raw = float(row.answer is not None and row.answer.strip() == row.target.strip())
-    if task.kind in LABELLED_KINDS:
+    if task.is_labelled:
         return {"accuracy": float(row.parsed == row.reference), "exact_match": raw}
     if task.kind == "extraction":
         hit, predicted, expected = field_counts(row.reference, row.parsed, task.field_rules)
@@ -75,7 +74,7 @@ def measure(task: Task, metric: str, rows: Sequence[Row]) -> Measure:
     """The metric over rows as a measure; raises `KeyError` for a metric the task kind does not have."""
     if metric not in metric_names(task):
         raise KeyError(f"{task.kind} has no metric {metric!r}; it has {', '.join(metric_names(task))}")
-    if task.kind in LABELLED_KINDS and metric in ("macro_f1", "micro_f1"):
+    if task.is_labelled and metric in ("macro_f1", "micro_f1"):
         return f1(label_sets(task, rows), macro=metric == "macro_f1")
     if metric in ("field_f1", "field_precision", "field_recall"):
         return _field_measure(task, metric, rows)

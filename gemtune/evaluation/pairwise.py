@@ -106,7 +106,7 @@ class Ranker:
 
 def reference_grader(task: Task, references: Sequence[str]) -> Grade:
     """Grades texts from 0 to 100 by their similarity to the nearest reference."""
-    if task.kind in ("summarization", "generation"):
+    if task.is_free_text:
         preferred = list(references)
         return lambda text: float(_chrf().sentence_score(text, preferred).score)
     equal = {canonical(task, reference) for reference in references} - {None}

@@ -17,7 +17,6 @@ from gemtune.artifacts.base import open_atomic
 from gemtune.config import ModelVariant, Task
 from gemtune.data.labels import labels_of
 from gemtune.errors import UserError
-from gemtune.evaluation import metrics
 from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.scorers import SampleScore, prediction_row
@@ -57,7 +56,7 @@ class Predictions:
 
     def task(self, task: Task) -> Task:
         """The task with the labels of the rows, if it names none."""
-        if task.kind not in metrics.LABELLED_KINDS or task.labels:
+        if not task.is_labelled or task.labels:
             return task
         # predicted labels too, as the evaluation counts them: one that no reference has is a false positive of its own
         written = {row[key] for rows in self.answers.values() for row in rows for key in ("reference", "parsed")}

@@ -114,8 +114,7 @@ def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: 
     groups = [score.example.group for score in scores]
     measures = {name: metrics.measure(task, name, rows) for name in metrics.metric_names(task)}
     is_checkpoint = variant.role == "candidate" and not any(score.example.split == "test" for score in scores)
-    labelled = task.kind in metrics.LABELLED_KINDS
-    per_class = metrics.per_class(task, rows) if labelled else []
+    per_class = metrics.per_class(task, rows) if task.is_labelled else []
     if task.kind == "extraction":
         per_class = metrics.per_field(task, rows)
     stated = [score.confidence_output for score in scores if score.confidence_output]
@@ -131,7 +130,7 @@ def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: 
         cached=sum(score.output.cached for score in scores),
         unusable_forms=unusable_forms(task.labels, [(score.outcome, score.output.text) for score in scores]),
         per_class=per_class,
-        confusion=metrics.confusion(task, rows) if labelled and not task.label_separator else None,
+        confusion=metrics.confusion(task, rows) if task.is_labelled and not task.label_separator else None,
         judging={config.base_model: request_usage(stated)} if stated else {},
         calibration=summary,
         deviations={

@@ -23,7 +23,7 @@ from gemtune.data.example import Example, RejectedRow
 from gemtune.data.labels import joining_mark, labels_of, merge_spellings, parse_container
 from gemtune.data.pairs import stream as stream_pairs
 from gemtune.data.profile import RARE_ROWS, estimate_tokens
-from gemtune.data.row_validation import LABELLED_KINDS, MAX_LABELS, ReadStats
+from gemtune.data.row_validation import MAX_LABELS, ReadStats
 from gemtune.data.split_assignment import SPLITS, split_sizes
 from gemtune.errors import TooFewRowsError, UserError
 from gemtune.inference.parsing import canonical
@@ -81,11 +81,6 @@ class RowProfile:
         return profile
 
     @property
-    def is_labelled(self) -> bool:
-        """Whether references are labels."""
-        return self.task.kind in LABELLED_KINDS
-
-    @property
     def is_free_text(self) -> bool:
         """Whether the rows have so many references that they are no labels; further ones were not counted."""
         return len(self.lines) > MAX_LABELS and not self.task.label_separator
@@ -117,7 +112,7 @@ class RowProfile:
         self.tokens.append(tokens)
         if tokens > self.longest[0]:
             self.longest = tokens, line
-        if self.is_labelled:
+        if self.task.is_labelled:
             if reference in self.lines or not self.is_free_text:
                 self.lines.setdefault(reference, line)
                 self.references[example.split][reference] += 1
@@ -170,7 +165,7 @@ def require_same_task(config: Config, own: str, file: str) -> None:
         mine, theirs = [], []
     profiles = [RowProfile.of(config.task, examples) for examples in (mine, theirs)]
     is_other = not mine or bool(profiles[0].invalid > MAX_ODD_SHARE * len(mine))
-    if not is_other and config.task.kind in LABELLED_KINDS:
+    if not is_other and config.task.is_labelled:
         labels = [set(profile.labels(*_ANY_SPLIT)) for profile in profiles]
         is_other = 2 * len(labels[0] & labels[1]) < min(map(len, labels))
     if is_other:
@@ -198,7 +193,7 @@ def misfits(task: Task, evaluate: Evaluate, split: Split | None, profile: RowPro
     """
     if not profile.rows.total():
         return []
-    references = _label_misfits if profile.is_labelled else _reference_misfits
+    references = _label_misfits if task.is_labelled else _reference_misfits
     checks = [references(task, profile), _length_misfits(evaluate, profile)]
     checks += [_split_misfits(task, split, profile)] if split else []
     return sorted((misfit for check in checks for misfit in check), key=lambda misfit: not misfit.stops)
@@ -309,7 +304,7 @@ def _length_misfits(evaluate: Evaluate, profile: RowProfile) -> Iterator[Misfit]
                 f"{above} of {len(ordered)} references are longer than an answer may be, {setting}={limit}: the "
                 f"median reference has about {ordered[len(ordered) // 2]} tokens, the longest {longest}"
             )
-            stops = profile.is_labelled or above > MAX_ODD_SHARE * len(ordered)
+            stops = profile.task.is_labelled or above > MAX_ODD_SHARE * len(ordered)
             yield Misfit(message, f"raise it to {longest} or more", line, stops)
     judge = evaluate.judge
     if judge.model and thinking >= judge.max_output_tokens:
@@ -331,7 +326,7 @@ def _split_misfits(task: Task, split: Split, profile: RowProfile) -> Iterator[Mi
         message = f"too few rows for a run, split.min_rows={split.min_rows}: {listed}"
         yield Misfit(message, remedy, stops=is_enough, too_few=not is_enough)
         return
-    if not profile.is_labelled or profile.is_free_text:
+    if not profile.task.is_labelled or profile.is_free_text:
         return
     counts = Counter(dict.fromkeys(task.labels, 0))
     counts.update(profile.labels(*_ANY_SPLIT))

@@ -53,13 +53,13 @@ def free_baselines(
     answered = [(_variant(name, "constant"), [_output(text)] * len(examples)) for name, text in constants.items()]
     if tfidf and tfidf_baseline.is_applicable(task, train):
         return [*answered, (TFIDF_BASELINE, tfidf_baseline.predict(train, examples))]
-    if task.kind in ("classification", "sentiment") and not task.label_separator:
+    if task.is_labelled and not task.label_separator:
         return answered
     if any(row.text.strip() for row in train):
         nearest = select_shots(Prompt(shots=1, selection="similar"), train, examples)
         copies = [_output(rows[-1].target if rows else "") for rows in nearest]
         answered.append((_variant("nearest_row", "free_baseline"), copies))
-    if task.kind in ("summarization", "generation"):
+    if task.is_free_text:
         length = median(len(row.target) for row in train)
         leading = [_output(leading_sentences(row.text, length)) for row in examples]
         answered.append((_variant("leading_sentences", "free_baseline"), leading))
@@ -82,7 +82,7 @@ def _output(text: str) -> ModelOutput:
 
 
 def _constants(task: Task, train: Sequence[Example]) -> Iterator[tuple[str, str]]:
-    if task.kind in ("classification", "sentiment"):
+    if task.is_labelled:
         yield "majority_class", _commonest([row.target for row in train])
     elif task.kind == "extraction":
         objects = [value for row in train if (value := canonical(task, row.target)) is not None]

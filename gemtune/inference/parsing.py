@@ -89,7 +89,7 @@ def parse(task: Task, prompt: Prompt, answer: str | None) -> Parsed:
         return Parsed(None, "empty answer")
     if not _is_text(answer):
         return Parsed(None, f"half of a surrogate pair: {_shown(answer)}")
-    if task.kind in ("classification", "sentiment"):
+    if task.is_labelled:
         return _parse_labels(task, prompt, answer)
     text = _visible(answer)
     if prompt.chain_of_thought:
@@ -104,7 +104,7 @@ def parse(task: Task, prompt: Prompt, answer: str | None) -> Parsed:
 def canonical(task: Task, target: str) -> str | None:
     """The reference in the form that `parse` returns; None if it is not a valid value of the task."""
     parsed = parse(task, Prompt.of({}), target)
-    if parsed.problem == REFUSAL and task.kind in ("summarization", "generation"):
+    if parsed.problem == REFUSAL and task.is_free_text:
         return _visible(target)  # people wrote it: a reference that declines is what the model should answer
     return parsed.value
 
@@ -343,7 +343,7 @@ def _nouns(task: Task) -> tuple[str, str, str]:
 
 
 @lru_cache(maxsize=64)
-def _labelspattern_of(labels: tuple[str, ...], other_words: str) -> re.Pattern[str]:
+def _labels_pattern(labels: tuple[str, ...], other_words: str) -> re.Pattern[str]:
     folded = {_folded(label) for label in labels}
     return re.compile(any_of(x for x in folded if len(x) > 1 and not re.fullmatch(other_words, x, re.IGNORECASE)))
 
@@ -367,13 +367,13 @@ def _names_label(task: Task, text: str) -> bool:
 
 def _mentioned(task: Task, text: str) -> set[str]:
     """The labels that a text contains, folded; labels of one character or that are words for the answer aside."""
-    return set(_labelspattern_of(tuple(task.labels), _nouns(task)[2]).findall(_folded(text[:MAX_CHARS])))
+    return set(_labels_pattern(tuple(task.labels), _nouns(task)[2]).findall(_folded(text[:MAX_CHARS])))
 
 
 def _label_texts(task: Task, value: Any) -> list[str]:
     """The texts in a JSON value that may be the label: those under a key that names the answer, else all."""
     if isinstance(value, dict):
-        if value and all(chosen in _FLAGS and _one_label(task, label) for label, chosen in value.items()):
+        if value and all(chosen in (0, 1) and _one_label(task, label) for label, chosen in value.items()):
             return _label_texts(task, [label for label, chosen in value.items() if chosen])
         for nouns in _nouns(task)[:2]:
             named = [inner for key, inner in value.items() if re.search(nouns, key.replace("_", " "), re.IGNORECASE)]
@@ -484,7 +484,6 @@ _OPENING = re.compile(
     rf"(?<!\\boxed)\{{(?=\s*(?:[}}{re.escape(FORMS['quotes'])}]|[\w-]+\s*:))|\[(?=[\s\[]{{0,{MAX_DEPTH}}}[\"{{])"
 )
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*+(?:"|\Z)|[{}\[\]]', re.DOTALL)
-_FLAGS = (False, True)  # 0 and 1, too
 _STEP = {"{": 1, "[": 1, "}": -1, "]": -1}
 
 

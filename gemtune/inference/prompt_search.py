@@ -74,14 +74,14 @@ def rewritten(variant: ModelVariant, output: ModelOutput) -> list[ModelVariant]:
 
 def constrainable(task: Task, variants: Sequence[ModelVariant]) -> list[ModelVariant]:
     """The variants of which the best is also tried with constrained output; [] where the configuration has some."""
-    if task.kind not in ("classification", "sentiment") or any(v.prompt.constrained_output for v in variants):
+    if not task.is_labelled or any(v.prompt.constrained_output for v in variants):
         return []
     return [variant for variant in variants if not variant.prompt.chain_of_thought]
 
 
 def constraint_problem(task: Task, evaluate: Evaluate, catalogue: Catalogue) -> str:
     """Why the best prompt is not tried with constrained output though the setting is on; empty where it is not."""
-    if not evaluate.constrain_best_prompt or task.kind not in ("classification", "sentiment"):
+    if not evaluate.constrain_best_prompt or not task.is_labelled:
         return ""
     problem = catalogue.enumeration_problem(evaluate.base_model, len(task.labels))
     return problem and f"the best prompt was not tried with constrained output: {problem}"

@@ -43,7 +43,7 @@ def tuned_prompt(task: Task) -> Prompt:
 
 def resolve(task: Task, examples: Iterable[Example]) -> Task:
     """The task with its labels (sorted) from the data if the configuration has none; other kinds are unchanged."""
-    if task.labels or task.kind not in ("classification", "sentiment"):
+    if task.labels or not task.is_labelled:
         return task
     labels: set[str] = set()
     for example in examples:
@@ -131,7 +131,7 @@ def _output_format(task: Task, prompt: Prompt) -> str:
         return f'Think step by step. Then write the answer on a last line that begins with "{task.target_name}:".'
     if not prompt.list_labels:
         return ""
-    if task.kind in ("classification", "sentiment"):
+    if task.is_labelled:
         multi_label = f"Answer with all labels that apply, separated by {task.label_separator.strip()!r}."
         return multi_label if task.label_separator else "Answer with the label only."
     return "Answer with the JSON object only." if task.kind == "extraction" else ""

@@ -26,7 +26,7 @@ TFIDF_BASELINE = ModelVariant.of({"name": "tfidf_baseline", "model": "local:tfid
 
 def is_applicable(task: Task, train: Sequence[Example]) -> bool:
     """Whether the task has one label per row and the training rows contain at least two labels, and words."""
-    single_label = task.kind in ("classification", "sentiment") and not task.label_separator
+    single_label = task.is_labelled and not task.label_separator
     has_words = any(re.search(r"\w", example.text) for example in train)
     return single_label and has_words and len({example.target for example in train}) >= 2
 

@@ -93,10 +93,10 @@ def history_key(name: str) -> str:
 def read_history(client: Client, name: str, served: Champion) -> MonitoringHistory:
     """What earlier monitoring runs of this champion kept; a new champion begins a new baseline."""
     record = store.read(client, history_key(name))
-    kept = MonitoringHistory.model_validate(record) if record else None
-    if kept and kept.generation == served.generation:
-        return kept
-    retrained = kept.retrained if kept else []
+    own = {field: record[field] for field in MonitoringHistory.model_fields if field in record}
+    if own.get("generation") == served.generation:
+        return MonitoringHistory.model_validate(own)
+    retrained = own.get("retrained", [])
     return MonitoringHistory(generation=served.generation, since=served.promoted, windows=[], retrained=retrained)
 
 

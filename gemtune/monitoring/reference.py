@@ -14,7 +14,6 @@ from gemtune.config import ModelVariant, Task, fingerprint
 from gemtune.contents import text_of
 from gemtune.data.example import Example
 from gemtune.data.labels import labels_of
-from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.inference.prompts import render
 
 MAX_TRAIN_ROWS = 5_000
@@ -37,7 +36,7 @@ def training_reference(
 ) -> TrainingReference:
     """The reference of a champion; `uri` holds the drawn rows."""
     labels = Counter(label for row in train for label in labels_of(row.target, task))
-    total = sum(labels.values()) if task.kind in LABELLED_KINDS else 0
+    total = sum(labels.values()) if task.is_labelled else 0
     return TrainingReference(
         template=None if any(row.contents is not None for row in train) else prompt_template(task, variant),
         label_shares={label: rows / total for label, rows in sorted(labels.items())} if total else {},

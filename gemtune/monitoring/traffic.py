@@ -13,7 +13,6 @@ from gemtune.config import ModelVariant, Task
 from gemtune.contents import ModelOutput
 from gemtune.data.cleaning import text_key
 from gemtune.evaluation.calibration import apply_calibration
-from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.evaluation.scorers import parse_output
 
 ANY = "(any)"  # the predicted label where answers are no labels, or cannot be used
@@ -36,7 +35,7 @@ def served_rows(rows: Sequence[LogRow], task: Task, variant: ModelVariant) -> li
         error = "" if row.finish or row.answer is not None else "no answer is logged"
         output = ModelOutput(text=row.answer, finish_reason=row.finish, error=error)
         parsed, outcome = parse_output(task, variant.prompt, output)
-        is_label = outcome == "ok" and task.kind in LABELLED_KINDS
+        is_label = outcome == "ok" and task.is_labelled
         mapped = None if row.confidence is None else apply_calibration(variant.calibration, [row.confidence])[0]
         served.append(ServedRow(row, outcome, parsed.value or ANY if is_label else ANY, mapped))
     return served

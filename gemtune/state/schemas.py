@@ -11,6 +11,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from gemtune.artifacts.monitoring import LabelledRow, RetrainingClaim, WindowRecord
 from gemtune.config import JsonObject, ModelVariant
 
 
@@ -103,12 +104,12 @@ class _SampledPairs(_Schema):
 
 class _Monitoring(_Schema):
     retrained: list[str] = []
-    windows: list[JsonObject] = []
-    claim: JsonObject | None = None
+    windows: list[WindowRecord] = []
+    claim: RetrainingClaim | None = None
 
 
 class _Annotations(_Schema):
-    rows: list[JsonObject]
+    rows: list[LabelledRow]
 
 
 class _Schedules(_Schema):

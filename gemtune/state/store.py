@@ -36,22 +36,24 @@ def checked(record: Record | None, client: Client, key: str) -> Record:
     """The record, {} for none. Raises `UserError` for a damaged one, or one of another schema version."""
     if record is None:
         return {}
-    where = f"gs://{client.bucket}/{key}"
-    if "schema_version" in record and record["schema_version"] != SCHEMA_VERSION:
-        remedy = "use the version of gemtune that wrote it"
-        problem = f"the record has schema version {record['schema_version']!r}, expected {SCHEMA_VERSION}"
-        raise UserError(problem, file=where, remedy=remedy)
-    schema, problem = SCHEMAS.get(key.partition("/")[0]), "" if "schema_version" in record else "no schema_version"
+    where, version = f"gs://{client.bucket}/{key}", record.get("schema_version")
+    if version not in (None, SCHEMA_VERSION):
+        problem = f"the record has schema version {version!r}, expected {SCHEMA_VERSION}"
+        raise UserError(problem, file=where, remedy="use the version of gemtune that wrote it")
+    if problem := "no schema_version" if version is None else _damage(record, key):
+        raise UserError(f"the record is damaged: {problem}", file=where, remedy=damage_remedy(where))
+    return record
+
+
+def _damage(record: Record, key: str) -> str:
+    """What the schema of its folder says against a record; "" for nothing, or a folder without one (leases)."""
     try:
-        if schema:
+        if schema := SCHEMAS.get(key.partition("/")[0]):
             schema.model_validate(record)
     except ValidationError as error:
         first = error.errors()[0]
-        place, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-        problem = f"{place}: {what}" if place else what
-    if problem:
-        raise UserError(f"the record is damaged: {problem}", file=where, remedy=damage_remedy(where))
-    return record
+        return ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+    return ""
 
 
 def keys(client: Client, folder: str) -> list[str]:

@@ -13,7 +13,6 @@ from gemtune.artifacts.production_log import LogWindow, read_log_rows, read_unre
 from gemtune.data.cleaning import load_cleaner
 from gemtune.data.embedders import load_embedder
 from gemtune.data.profile import length_stats, script
-from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.monitoring import drift, records, similarity, skew
 from gemtune.monitoring.differences import differences
 from gemtune.monitoring.windows import MIN_ROWS
@@ -32,7 +31,7 @@ def run(rows: str, counts: str, report: str, name: str, **sections: Section) -> 
     embedder = served.reference.embedder
     training = similarity.TrainingRows(
         [row.text for row in examples],
-        [row.target for row in examples] if served.task.kind in LABELLED_KINDS else (),
+        [row.target for row in examples] if served.task.is_labelled else (),
         None if embedder in ("", "builtin") else load_embedder(embedder, context.vertex),
     )
     cleaner = load_cleaner(served.cleaning)

@@ -27,7 +27,6 @@ from gemtune.cost.augmentation import AugmentationCost, affordable_rows, missing
 from gemtune.data.example import Example, example_id, read_examples, write_examples
 from gemtune.data.leakage import find_overlaps, leakage_report
 from gemtune.errors import UserError
-from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.evaluation.scorers import request_usage
 from gemtune.inference import tfidf_baseline
 from gemtune.inference.generate import GenerateAll, GenerateRequest
@@ -128,7 +127,7 @@ def run(splits: tuple[str, str, str], augmented: str, report: str, name: str, **
     run. Raises `UserError` for a task without labels, and when the name's champion has another task.
     """
     context = StepContext(sections)
-    if context.task.kind not in LABELLED_KINDS:
+    if not context.task.is_labelled:
         raise UserError(
             f"augment is for labels; the task is {context.task.kind}", remedy="augment.min_rows_per_label=0"
         )

@@ -32,7 +32,6 @@ from gemtune.cost.tokens import MARGIN, TokenCounter, TokenEstimates
 from gemtune.data.example import Example, read_examples
 from gemtune.errors import UserError, without_values
 from gemtune.evaluation.intervals import smallest_detectable_lift
-from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.evaluation.scorers import describe_unusable
 from gemtune.inference import prompts
 from gemtune.inference.prompt_search import constraint_problem
@@ -133,7 +132,7 @@ def dry_run(
     context, actual = request.context, list[CostItem]()
     if not offline:
         champion.require_same_task(context.client, name, request.task)
-    if context.augment.min_rows_per_label and request.task.kind in LABELLED_KINDS:
+    if context.augment.min_rows_per_label and request.task.is_labelled:
         cost = AugmentationCost.of(request.task, context.evaluate, context.augment, context.plan, context.catalogue)
         item, train = augmentation.forecast(request.splits[0], cost)
         request, actual = replace(request, splits=[train, *request.splits[1:]]), [item]
@@ -279,7 +278,7 @@ def make_plan(
             first=first,
             is_pairwise=objective.is_pairwise,
             location=context.client.location,
-            rates_texts=request.task.kind in ("summarization", "generation"),
+            rates_texts=request.task.is_free_text,
             other_prompts=others_on_test,
         ),
     )

@@ -33,7 +33,7 @@ from gemtune.data.duplicates import (
 from gemtune.data.example import Example, RejectedRow, to_row, write_examples, write_rows
 from gemtune.data.label_issues import find_label_issues, summarize
 from gemtune.data.profile import profile_rows
-from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
+from gemtune.data.row_validation import ReadStats
 from gemtune.data.source_rows import no_usable_rows, read_all
 from gemtune.errors import UserError
 from gemtune.steps.context import Section, StepContext
@@ -91,7 +91,7 @@ def run(
         settings=settings.model_dump(),
         **summary,
         **dict(stats.to_report()),
-        **dict(profile_rows(rows, task_section.kind in LABELLED_KINDS)),
+        **dict(profile_rows(rows, task_section.is_labelled)),
         valid_rows=valid_rows,
         repeated_passages=passages,
         borderline_duplicates=borderline_duplicates(rejected),
@@ -129,7 +129,7 @@ def _deduplicate(
     if not sampled:
         raise no_usable_rows(data, rejected)
     labels = {example.target for example in sampled}
-    if task.kind in LABELLED_KINDS and len(labels) < 2:
+    if task.is_labelled and len(labels) < 2:
         first = rejected[0] if rejected else None
         dropped_note = (
             f"; {len(rejected)} rows were dropped, the first at line {first.line}: {first.detail}" if first else ""

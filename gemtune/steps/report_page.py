@@ -29,7 +29,6 @@ MAX_MATRIX_LABELS = 30
 MAX_SAMPLES = 3  # of the rows dropped for one reason
 MAX_PLAIN_CHARACTERS = 200_000  # of the rows' JSON; longer ones are compressed
 _MAX_TRIALS = 6  # in the lineage
-_SPLITS = ("train", "validation", "test")
 _SHOWN_CHARACTERS = 4000  # of a text or an answer in the list of rows
 
 
@@ -194,34 +193,34 @@ class Node:
 
 
 def lineage(summary: RunSummary) -> tuple[list[Node], list[tuple[Node, Node]]]:
-    """What the decision was origin, from the file to what serves: boxes in columns, and pairs of source and box."""
+    """What the decision came from and led to, from the file to the endpoint: boxes in columns, and pairs of a source
+    and what was made from it.
+    """
     nodes: list[Node] = []
 
-    def column(number: int, *boxes: tuple[str, str, str, Iterable[tuple[str, str]]]) -> list[tuple[str, str]]:
-        middle = (len(boxes) - 1) / 2
-        own = [Node(*box[:3], number, row - middle, tuple(box[3])) for row, box in enumerate(boxes)]
-        nodes.extend(own)
-        return [(node.kind, node.name) for node in own]
+    def column(*boxes: tuple[str, str, str, Iterable[tuple[str, str]]]) -> list[tuple[str, str]]:
+        number, middle = 1 + max((node.column for node in nodes), default=-1), (len(boxes) - 1) / 2
+        nodes.extend(Node(*box[:3], number, row - middle, tuple(box[3])) for row, box in enumerate(boxes))
+        return [box[:2] for box in boxes]
 
-    file = column(0, ("Data", summary.data["data"], summary.identity.rows_fingerprint, ()))
-    splits = column(1, *[("Rows", split, str(rows), file) for split, rows in summary.splits["rows"].items()])
-    train, validation, test = (next(((k, n) for k, n in splits if n == name), ("Rows", "")) for name in _SPLITS)
-    trials = summary.trials[:_MAX_TRIALS]
-    more = len(summary.trials) - len(trials)
-    tuned = [("Tuning", trial.name, trial.base_model, [train, validation]) for trial in trials]
-    tuned += [("Tuning", f"+ {more}", "", [train, validation])] if more else []
-    prompts = ("Prompts", str(len(summary.baselines)), summary.identity.base_model, [train, validation])
-    origins = dict.fromkeys(column(2, prompts, *tuned))
+    trials, more = summary.trials[:_MAX_TRIALS], len(summary.trials) - _MAX_TRIALS
+    seen, others = [("Rows", "train"), ("Rows", "validation")], ("Tuning", f"+ {more}")
+    file = column(("Data", summary.data["data"], summary.identity.rows_fingerprint, ()))
+    column(*(("Rows", split, str(rows), file) for split, rows in summary.splits["rows"].items()))
+    tuned = [("Tuning", trial.name, trial.base_model, seen) for trial in trials]
+    tuned += [(*others, "", seen)] if more > 0 else []
+    prompts, *jobs = column(("Prompts", str(len(summary.baselines)), summary.identity.base_model, seen), *tuned)
     finalists = []
     for variant in summary.variants:
-        own = [key for key in origins if key[0] == ("Prompts" if variant.role == "baseline" else "Tuning")]
-        if variant.role in ("candidate", "supervised"):
-            own = [key for key in own if key[1] == variant.name.partition("@")[0]] or own
-        finalists.append(("Variants", variant.name, variant.role, [] if variant.role == "champion" else own))
-    tested = column(3, *finalists)
-    decision = column(4, ("Decision", summary.headline, summary.identity.digest[:16], [*tested, test]))
+        job = ("Tuning", variant.name.partition("@")[0])
+        own = [key for key in (job, others) if key in jobs][:1] or jobs
+        if variant.role in ("baseline", "champion"):
+            own = [prompts] if variant.role == "baseline" else []
+        finalists.append(("Variants", variant.name, variant.role, own))
+    tested = [*column(*finalists), ("Rows", "test")]
+    decision = column(("Decision", summary.headline, summary.identity.digest[:16], tested))
     if summary.outcome["action"] != "none":
-        column(5, ("Endpoint", summary.outcome["variant"]["name"], summary.outcome["model"], decision))
+        column(("Endpoint", summary.outcome["variant"]["name"], summary.outcome["model"], decision))
     by_key = {(node.kind, node.name): node for node in nodes}
     return nodes, [(by_key[source], node) for node in nodes for source in node.sources if source in by_key]
 

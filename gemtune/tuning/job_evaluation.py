@@ -14,15 +14,13 @@ from gemtune.artifacts.tuning import ScoreComparison, TrialRecord
 from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, JsonObject, Task
 
-TEXT_KINDS = ("summarization", "generation")
-
 
 def job_evaluation(task: Task, evaluate: Evaluate, catalogue: Catalogue, base_model: str) -> JsonObject:
     """The metric that a job is to compute, and how its checkpoints answer (the SDK's `inference_generation_config`)."""
     budget, level = catalogue.thinking(base_model, evaluate.thinking_budget)
     thinking = {"thinking_level": level} if level else {"thinking_budget": budget} if budget is not None else None
     return {
-        "metric": "rouge_l" if task.kind in TEXT_KINDS else "exact_match",
+        "metric": "rouge_l" if task.is_free_text else "exact_match",
         "inference_generation_config": {
             "temperature": evaluate.temperature,
             "max_output_tokens": evaluate.max_output_tokens,

@@ -30,7 +30,7 @@ def rewards_of(trial: Trial, task: Task, evaluate: Evaluate) -> list[Reward]:
     rewards = list(trial.rewards)
     if not rewards and task.kind == "extraction":
         rewards = [Reward(name=name, field=name) for name in scored_fields(task.output_schema)]
-    elif not rewards and task.kind in ("summarization", "generation"):
+    elif not rewards and task.is_free_text:
         rewards = [Reward(name="rating", rubric=evaluate.judge.rubric)]
     return [_filled_in(reward) for reward in rewards or [Reward(name="target")]]
 

@@ -64,10 +64,10 @@ class TuningData:
         own, held_out = ([row for _, row in tuning_rows(task, split, trial.method)] for split in (train, validation))
         reinforced = trial.method == "reinforcement"
         fields = rewards.job_fields(trial, task, evaluate, len(train)) if reinforced else {}
+        offered = client.catalogue.evaluates_in_job(trial, evaluate.base_model, client.location)
         base = trial_base_model(trial, evaluate.base_model)
-        model = client.catalogue.models.get(base)
-        offered = evaluate.in_job and validation and model and model.evaluates(trial.method, client.location)
-        evaluation = job_evaluation(task, evaluate, client.catalogue, base) if offered else {}
+        in_job = evaluate.in_job and validation and offered
+        evaluation = job_evaluation(task, evaluate, client.catalogue, base) if in_job else {}
         return cls(prompts.tuned_prompt(task), own, held_out, fields, evaluation)
 
 

@@ -41,8 +41,7 @@ def assess(client: Client, uri: str, model: str, split: str, folder: str) -> Dat
     except PermanentError as error:
         remedy = "leave plan.assessment_dataset empty, or correct what the service names"
         raise UserError(f"the service does not assess the {split} rows: {error.message}", remedy=remedy) from None
-    characters = int(counts.get("billableCharacterCount") or 0)
-    return DataAssessment(split=split, tokens=int(counts.get("tokenCount") or 0), characters=characters)
+    return DataAssessment(split=split, tokens=int(counts.get("tokenCount") or 0))
 
 
 @contextmanager

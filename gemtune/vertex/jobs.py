@@ -327,16 +327,12 @@ def _job(raw: Any) -> TuningJob:
 def _service_score(run: JsonObject) -> ServiceScore:
     """The scores of one of a job's `evaluateDatasetRuns`, given under the SDK's names."""
     output = (run.get("evaluate_dataset_response") or {}).get("aggregation_output") or {}
-    values: dict[str, float] = {}
-    metric = ""
-    for result in output.get("aggregation_results") or ():
-        for name, key in (("exact_match", "exact_match_metric_value"), ("rouge_l", "rouge_metric_value")):
-            if (result.get(key) or {}).get("score") is not None:
-                metric, values[str(result.get("aggregation_metric"))] = name, float(result[key]["score"])
-    return ServiceScore(
-        checkpoint_id=str(run.get("checkpoint_id") or ""),
-        metric=metric,
-        value=values.get("AVERAGE"),
-        deviation=values.get("STANDARD_DEVIATION", 0.0),
-        error="" if "AVERAGE" in values else str((run.get("error") or {}).get("message") or "no scores"),
-    )
+    means = {
+        name: float(result[key]["score"])
+        for result in output.get("aggregation_results") or ()
+        for name, key in (("exact_match", "exact_match_metric_value"), ("rouge_l", "rouge_metric_value"))
+        if result.get("aggregation_metric") == "AVERAGE" and (result.get(key) or {}).get("score") is not None
+    }
+    metric, value = next(iter(means.items()), ("", None))
+    error = "" if means else str((run.get("error") or {}).get("message") or "no scores")
+    return ServiceScore(checkpoint_id=str(run.get("checkpoint_id") or ""), metric=metric, value=value, error=error)

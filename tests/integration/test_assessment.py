@@ -45,7 +45,6 @@ def test_assessment_counts_the_tokens_that_a_job_bills(client: Client) -> None:
     result = assess(client, uri, MODEL, "train", "assessments")
     assert (result.split, result.errors) == ("train", [])
     assert result.tokens > 20 * 3
-    assert result.characters == sum(len(f"ticket{n}aboutarefundrefund") for n in range(20))
     job = jobs.create(client, jobs.TuningJobSpec(MODEL, "supervised", uri, epoch_count=1))
     while not job.ended:
         job = jobs.get(client, job.name)
