@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -93,9 +94,10 @@ def measured(count: int, label_count: int) -> dict[str, float]:
         write_examples(path["test"], rows(count, labels, 2))
         train, test = list(read_examples(path["train"])), list(read_examples(path["test"]))
         policy = RetryPolicy(64, 2, (OSError,), (ValueError,))
-        vars(vertex_generation)["vertex_generate"] = lambda config, vertex: (answers(labels, test), policy)
+        scripted = patch.object(vertex_generation, "vertex_generate", lambda *_: (answers(labels, test), policy))
         dataset = Dataset("test", test, pairwise.final_pairings, free_baselines=True, answers=path["said"])
-        evaluation = timed("evaluate", lambda: StepContext(settings).evaluator.evaluate(dataset, train, variants))
+        with scripted:
+            evaluation = timed("evaluate", lambda: StepContext(settings).evaluator.evaluate(dataset, train, variants))
         timed("write", lambda: evaluate.write(evaluation, path["said"], path["tested"], []))
         prices = PriceList(base_model=MODEL, models={MODEL: {"input": 0.1, "output": 0.4}})
         TuningPlan(

@@ -1,6 +1,7 @@
 """Exit codes: the table, its copies in the help and the documentation, and the commands that return them."""
 
 import contextlib
+from collections import defaultdict
 from types import SimpleNamespace
 from typing import get_args
 
@@ -37,7 +38,7 @@ def run(monkeypatch, tmp_path):
                 raise ending
 
         monkeypatch.setattr(local_run, "run_pipeline", run_pipeline)
-        monkeypatch.setattr(console_summary, "finish", lambda *_: {"verdict": ending})
+        monkeypatch.setattr(console_summary, "finish", lambda *_: defaultdict(str, verdict=ending))
         return CliRunner().invoke(main.app, ["run", str(tmp_path / "c.yaml"), "--runs", str(tmp_path), *arguments])
 
     return invoke
