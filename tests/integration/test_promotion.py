@@ -114,7 +114,7 @@ def test_manual_approval_waits_for_promote(
     outcome = tested.deploy(deploy.run, "deploy", "deploy.approval=manual")
     assert (outcome.action, outcome.variant.role) == ("proposed", "candidate")
     assert champion.read(client, "approved") is None
-    assert outcome.variant.model in champion.known_models(client)
+    assert outcome.variant.model in champion.known_models(client)[0]
     result = CliRunner().invoke(app, ["promote", str(config)], catch_exceptions=False)
     assert result.output == f"approved: {outcome.variant.model} is in production\n"
     current = champion.read(client, "approved")
