@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,16 +132,26 @@ def cleaning(client: Client, name: str, default: Record) -> Record:
     return dict(_current(client, name).get("cleaning", default))
 
 
-def known_models(client: Client) -> dict[str, ModelVariant]:
+def known_models(client: Client) -> tuple[set[str], dict[str, UserError]]:
     """Models that are, or were, in production under any name, or wait for it: equal jobs are shared between names.
 
-    Raises `UserError` when a record cannot be read: what it names is unknown.
+    With them the names whose record cannot be read, and why: which models it names is unknown.
     """
+    known: set[str] = set()
+    unreadable = {}
+
+    def collect(own: str) -> None:
+        try:
+            record = store.read(client, own)
+        except UserError as error:
+            unreadable[own.removeprefix(f"{FOLDER}/").removesuffix(".json")] = error
+            return
+        waiting = [record["candidate"]] if "candidate" in record else []
+        known.update(variant_of(entry).model for entry in [*waiting, *_entries(record)])
+
     with ThreadPoolExecutor(8) as pool:  # one for each name in the bucket
-        records = list(pool.map(partial(store.read, client), store.keys(client, FOLDER)))
-    waiting = [record["candidate"] for record in records if "candidate" in record]
-    entries = [*waiting, *(entry for record in records for entry in _entries(record))]
-    return {variant.model: variant for variant in map(variant_of, entries)}
+        list(pool.map(collect, store.keys(client, FOLDER)))
+    return known, unreadable
 
 
 def propose(client: Client, name: str, against: int, alias: str, entry: Record, smoke: Record | None = None) -> None:

@@ -3,7 +3,8 @@
 """Undeploy the endpoints of checkpoints that no champion's record names and no run is going to call.
 
 Equal jobs are shared by all runs that need them, so each run notes which models it calls, from its tuning step to its
-end. Times are those of Cloud Storage. A run that was killed counts for `USE_DAYS`.
+end. Times are those of Cloud Storage. A run that was killed counts for `USE_DAYS`. Which names ever called a model is
+kept: where the record of one of them cannot be read, the model may be its champion and stays deployed.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from gemtune.config import ModelVariant
-from gemtune.state import champion
+from gemtune.state import champion, store
 from gemtune.state.reconcile import reconcile
 from gemtune.vertex import Client, jobs, models, storage
 from gemtune.vertex.calls import PermanentError
 
 log = logging.getLogger("gemtune")
 
-USES, USE_DAYS = "in_use", 7.0
+USES, CALLERS, USE_DAYS = "in_use", "callers", 7.0
 
 
-def use(client: Client, model: str, run: str) -> str:
-    """Note that a run calls the checkpoints of a tuned model from now on; the key to be released at its end."""
+def use(client: Client, model: str, name: str, run: str) -> str:
+    """Note that a run of a name calls the checkpoints of a tuned model from now on; the key to release at its end."""
+    storage.touch(client, f"{CALLERS}/{_id(model)}/{name}.json")
     key = f"{USES}/{_id(model)}/{run}.json"
     storage.touch(client, key)
     return key
@@ -41,10 +43,13 @@ def cleanup(client: Client, name: str, act: bool = True, older_than_days: float 
     """Undeploy every checkpoint that interrupted runs of this name left deployed; returns the endpoints.
 
     Never one that is or was in production, nor one of a job that runs, or that was made or used by a run in the last
-    `older_than_days`. Without `act` nothing is changed: the endpoints are those that would be undeployed.
+    `older_than_days`. Without `act` nothing is changed: the endpoints are those that would be undeployed. Raises
+    `UserError` where the record of `name` itself cannot be read.
     """
     if act:
         reconcile(client, name)
+    else:
+        champion.read(client, name)
     own_jobs, limit = jobs.find(client, jobs.NAME, jobs.label(name)), _before(client, name, older_than_days)
     ended = [job for job in own_jobs if job.ended and job.created <= limit]
     deployed = [
@@ -70,10 +75,18 @@ def _id(model: str) -> str:
 
 
 def _unused(client: Client, variants: Sequence[ModelVariant], limit: datetime) -> list[ModelVariant]:
-    """Those that no champion's record names, under any name, and that no run has begun to call since `limit`."""
-    in_production = champion.known_models(client)
+    """Those that no champion's record can name, under any name, and that no run has begun to call since `limit`."""
+    in_production, unreadable = champion.known_models(client)
     called = {key.split("/")[1] for key, time in storage.list_times(client, USES).items() if time > limit}
-    return [own for own in variants if own.model not in in_production and _id(own.tuned_model) not in called]
+    unused = [own for own in variants if own.model not in in_production and _id(own.tuned_model) not in called]
+    callers = store.keys(client, CALLERS) if unreadable else []
+    for name, error in unreadable.items():
+        suspect = {key.split("/")[1] for key in callers if key.endswith(f"/{name}.json")}
+        for own in unused:
+            if _id(own.tuned_model) in suspect:
+                log.warning("%s stays deployed, it may be the champion of %s: %s", own.model, name, error)
+        unused = [own for own in unused if _id(own.tuned_model) not in suspect]
+    return unused
 
 
 def undeploy(client: Client, variants: Sequence[ModelVariant], limit: datetime) -> list[str]:

@@ -247,11 +247,7 @@ def rollback(name: str, vertex: dict[str, Any]) -> ModelVariant:
 def _end(context: StepContext, name: str, chosen: Selection, variants: Sequence[ModelVariant]) -> list[str]:
     """Stop using the run's models and undeploy its variants that are not kept; the endpoints."""
     left = [] if context.deploy.keep_rejected_endpoints else [own for own in variants if own.is_tuned]
-    try:
-        return endpoints.end_run(context.client, name, chosen.uses, left)
-    except UserError as error:  # what a damaged record of another name needs is unknown
-        log.warning("nothing is undeployed: %s", error)
-        return []
+    return endpoints.end_run(context.client, name, chosen.uses, left)
 
 
 def _written(path: str, before: ModelVariant | None, **fields: Any) -> dict[str, Any]:

@@ -136,7 +136,7 @@ class Tuner:
         write_events(self._events / (trial.name or "trial"), series, job.created.timestamp())
         base_model = trial_base_model(trial, self._base_model)
         # before it is looked whether they serve; a repeated step is the same user
-        in_use = endpoints.use(client, job.model, fingerprint(str(self._path.resolve())))
+        in_use = endpoints.use(client, job.model, self._name, fingerprint(str(self._path.resolve())))
         variants = [self._variant(trial, base_model, job, point) for point in _serving(client, job)]
         self._write(job, curve=series, diagnosis=diagnosis, variants=variants, use=in_use)
         log.info("diagnosis: %s, because %s; next: %s", diagnosis.kind, diagnosis.evidence, diagnosis.action)

@@ -243,11 +243,22 @@ def test_concurrent_changes_leave_one_champion_with_one_alias(
         assert record["generation"] == 4 - len(refusals) - (pair == "promote cleanup")
 
 
-def test_damaged_record_is_named_and_stops_no_other_name(client: Client, tmp_path: Path) -> None:
+def test_damaged_record_is_named_and_stops_no_other_name(
+    client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run = Run(tmp_path / "one", "sound", 45, [0.5, 0.9])
+    shared, theirs = (Run(tmp_path / name, name, 46, [0.5, 0.9]) for name in ("sound", "broken"))
+    theirs.deploy()
     storage.bucket(client).blob(champion.key("broken")).upload_from_string("{ not JSON")
     try:
-        assert run.deploy().undeployed == []  # what the damaged record needs is unknown
+        assert run.deploy().undeployed == [run.variants[0].model]
+        crashed = Run(tmp_path / "crashed", "sound", 49, [0.5])
+        assert endpoints.cleanup(client, "sound", older_than_days=0) == [crashed.variants[0].model]
+        assert serving(client, shared.variants) == [True, True], "their job is also that of the damaged name"
+        assert "stays deployed, it may be the champion of broken: gs://" in caplog.text
+        for act in (True, False):
+            with pytest.raises(UserError, match=r"champions/broken\.json: the record is damaged"):
+                endpoints.cleanup(client, "broken", act)
         with pytest.raises(UserError, match=r"champions/broken\.json: the record is damaged"):
             champion.read(client, "broken")
         storage.bucket(client).blob(champion.key("broken")).upload_from_string('{"schema_version": 99}')

@@ -114,7 +114,7 @@ def test_manual_approval_waits_for_promote_which_tests_the_endpoint_again(
     outcome = tested.deploy(deploy.run, "deploy", "deploy.approval=manual")
     assert (outcome.action, outcome.variant.role) == ("proposed", "candidate")
     assert champion.read(client, "approved") is None
-    assert outcome.variant.model in champion.known_models(client)
+    assert outcome.variant.model in champion.known_models(client)[0]
     emulator.faults(blocked_rate=1.0)
     refused = CliRunner().invoke(app, ["promote", str(config)])
     emulator.faults()

@@ -242,7 +242,9 @@ def read_requests(log):
         path = _path(request["path"])
         if request["path"].startswith("/emulator/"):  # what the dashboard shows
             continue
-        if any(kind in request["path"] or kind in request["body"][:1000] for kind in ("-holders/", "in_use/")):
+        if any(
+            kind in request["path"] or kind in request["body"][:1000] for kind in ("-holders/", "in_use/", "callers/")
+        ):
             continue
         if request["method"] == "GET":
             reads.add(path)

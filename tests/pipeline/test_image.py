@@ -20,7 +20,8 @@ from test_run import write_inputs as write_known_inputs
 import components
 
 OPTIONS = ["hard_examples.target_share=0.3", "escalation.models=[gemini-3.5-flash]", "plan.max_cost=500"]
-RUNS = {"quickstart": OPTIONS, "preference": []}
+ANSWERS = "evaluate.response_cache=bucket"  # as a compiled pipeline keeps them
+RUNS = {"quickstart": [*OPTIONS, ANSWERS], "preference": [ANSWERS]}
 # `augment` writes rows by the model, which a scripted one cannot; the Dataflow step needs its template
 NOT_RUN = {"augment", "prepare_dataflow_job"}
 RETRAIN = 3  # the exit code of `gemtune monitor`
@@ -91,9 +92,9 @@ def test_image_runs_the_command_of_every_component_as_its_user(image):
     monitored = image[0] / "monitored"
     monitored.mkdir()
     write_known_inputs(monitored, base_accuracy=0.4, tuned_accuracy=0.97)
-    in_image(image, command(monitored, "--exit-zero")[3:], monitored)
+    in_image(image, command(monitored, "--exit-zero", "--set", ANSWERS)[3:], monitored)
     write_logs(monitored, 5, 0.4)
-    retraining = ["monitor.on_retrain=submit", "monitor.max_age_days=30"]
+    retraining = ["monitor.on_retrain=submit", "monitor.max_age_days=30", ANSWERS]
     ran |= in_image(image, monitor_arguments(monitored, 5 * 7 + 2, *retraining), monitored, RETRAIN)
     assert component_names() - ran == NOT_RUN
 
