@@ -7,23 +7,24 @@ import signal
 import threading
 from collections.abc import Iterator
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the process as Ctrl-C does; a second signal does not disturb the ending.
 
-    Only Python's main thread hears signals: in another one nothing changes.
+    Only Python's main thread receives signals: in another one nothing changes.
     """
 
     def interrupt(number: int, _: object) -> None:
-        for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for again in _SIGNALS:
             signal.signal(again, signal.SIG_IGN)
         raise KeyboardInterrupt(f"signal {number}")
 
-    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    if threading.current_thread() is not threading.main_thread():
-        heard = []
-    before = {number: signal.signal(number, interrupt) for number in heard}  # nohup stays in force
+    handled = _SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    own = [number for number in handled if signal.getsignal(number) != signal.SIG_IGN]  # nohup stays in force
+    before = {number: signal.signal(number, interrupt) for number in own}
     try:
         yield
     finally:

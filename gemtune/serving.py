@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from gemtune.config import JsonObject, Vertex
-from gemtune.data.example import read_examples, to_row
+from gemtune.data.example import to_row
+from gemtune.data.sources import stored_examples
 from gemtune.errors import UserError
 from gemtune.state import champion, store
 from gemtune.vertex import Client, connect, storage
@@ -98,14 +97,6 @@ def _served(client: Client, name: str, content: store.Record | None) -> Served:
         raise UserError(f"{name!r} has no champion", remedy="deploy one: gemtune run, or gemtune promote")
     variant = champion.variant_of(entry)
     names = ("task", "variant", "generation", "cleaning", "takes_requests")
-    recipe = {**{key: entry[key] for key in names}, "train": _shown_rows(client, entry)}
+    shown = stored_examples(client, entry.get("shown") or "")
+    recipe = {**{key: entry[key] for key in names}, "train": [to_row(row) for row in shown]}
     return Served(variant.model, int(record["generation"]), recipe)
-
-
-def _shown_rows(client: Client, entry: store.Record) -> list[store.Record]:
-    """The rows that the prompt of an entry shows examples of; none for a tuned model."""
-    if not entry.get("shown"):
-        return []
-    with tempfile.TemporaryDirectory() as folder:
-        storage.download(client, entry["shown"], path := Path(folder) / "train.jsonl")
-        return [to_row(row) for row in read_examples(path)]

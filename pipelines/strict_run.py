@@ -65,11 +65,6 @@ def uploads(config: Config, pipeline: Pipeline) -> list[str]:
     return stored
 
 
-def follow(client: Client, run: str, show: Callable[[str], object]) -> bool:
-    """Show every change of a step until the run has ended; whether it succeeded."""
-    return runs.follow(client, run, show, POLL_S)
-
-
 def watch(client: Client, name: str, show: Callable[[str], object]) -> None:
     """Show the start and the end of each further run of a name, until this process is interrupted."""
     shown: set[str] = set()

@@ -234,9 +234,9 @@ def submit(
 
 def _follow_here(client: Client, run: str, settings: Config, place: Place, show: Callable[[str], None]) -> None:
     """Show each step of a run on this machine, and its verdict; the exit code is 1 if it failed."""
-    from pipelines import strict_run
+    from pipelines import runs, strict_run
 
-    if not strict_run.follow(client, run, show):
+    if not runs.follow(client, run, show, strict_run.POLL_S):
         raise typer.Exit(1)
     written, summary = strict_run.collect(client, run, settings, place.runs, place.engine)
     show(f"{summary['verdict'].replace('_', ' ').upper()}\nreport   {written / 'report.html'}")

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gemtune init`: a commented configuration for a file of rows, from what the rows hold."""
 
-import random
 import re
 import shlex
 from datetime import date
@@ -16,8 +15,8 @@ from gemtune.artifacts.base import open_atomic
 from gemtune.catalogue import Catalogue
 from gemtune.cli.settings_reference import json_schema
 from gemtune.config import Config, Evaluate, JsonObject, Preprocess, Task
-from gemtune.data import source_rows, sources
-from gemtune.data.example import Example, RejectedRow
+from gemtune.data import source_rows
+from gemtune.data.example import Example
 from gemtune.data.guess import Guess, guess, has_header
 from gemtune.errors import UserError
 from gemtune.inference.data_fit import RowProfile, misfits, sampled
@@ -41,12 +40,12 @@ def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interact
     assumptions: list[str] = []
     rows, count = _sample(file, assumptions)
     numbered: list[Guess] = []
-    if not has_header([row for _, row in rows]):
+    if not has_header(rows):
         assumptions.clear()
         rows, count = _sample(file, assumptions, header=False)
         numbered = [Guess("preprocess.header", False, "the first row is data, so that columns are numbered")]
     guesses = [Guess("name", name, "of runs and their models"), Guess("data", file, f"{count} rows"), *numbered]
-    guesses += guess([row for _, row in rows], **fixed)
+    guesses += guess(rows, **fixed)
     guesses = [_answered(item) if interactive and item.alternatives else item for item in guesses]
     guesses += _base_model(guesses)
     config = Config.model_validate(_nested(guesses))
@@ -95,19 +94,11 @@ def _base_model(guesses: list[Guess]) -> list[Guess]:
     return [Guess("evaluate.base_model", model, reason), override]
 
 
-def _sample(file: str, assumptions: list[str], header: bool = True) -> tuple[list[tuple[int, JsonObject]], int]:
+def _sample(file: str, assumptions: list[str], header: bool = True) -> tuple[list[JsonObject], int]:
     """Rows of the whole file, sampled by seed, and the number of all rows."""
-    rng, kept, count = random.Random(7), list[tuple[int, JsonObject]](), 0
     rules = Preprocess(text_column="", target_column="", header=header)
-    for item in source_rows.with_progress(sources.rows(file, Task(), rules, assumptions.append), file):
-        count += 1
-        if isinstance(item, RejectedRow):
-            continue
-        if len(kept) < source_rows.SAMPLE_ROWS:
-            kept.append(item)
-        elif (place := rng.randrange(count)) < source_rows.SAMPLE_ROWS:
-            kept[place] = item
-    return kept, count
+    rows, count = source_rows.drawn(file, Task(), rules, assumptions.append)
+    return [row[1] for row in rows if isinstance(row, tuple)], count
 
 
 def _name_of(file: str) -> str:

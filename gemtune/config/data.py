@@ -12,8 +12,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from gemtune.config.output_schema import missing_property, schema_problem, without_null_defaults
 from gemtune.config.section import JsonObject, Section, unquoted_off
 
-# what a task says of itself where the settings do not: instruction, and what the answer is called
-SAID = {
+# of a task whose settings have none: the instruction, and the name of the answer
+DEFAULT_WORDING = {
     "classification": ("Classify the text into exactly one of the labels.", "Label"),
     "several labels": ("Give the text all the labels that apply.", "Labels"),
     "sentiment": ("Say which sentiment the text expresses.", "Sentiment"),
@@ -43,7 +43,7 @@ class Task(Section):
 
     kind: Literal["classification", "sentiment", "extraction", "summarization", "generation"] = "classification"
     """The kind of task."""
-    instruction: str = SAID["classification"][0]
+    instruction: str = DEFAULT_WORDING["classification"][0]
     """The instruction in prompts; each kind has a default."""
     labels: list[str] = Field(default_factory=list)
     """Allowed labels; empty: those of the training rows."""
@@ -55,7 +55,7 @@ class Task(Section):
     """
     text_name: str = "Text"
     """Name of the input in prompts (Ticket, Review, ...)."""
-    target_name: str = SAID["classification"][1]
+    target_name: str = DEFAULT_WORDING["classification"][1]
     """Name of the answer in prompts (Intent, Sentiment, ...); each kind has a default."""
     label_separator: str = ""
     """Separator of the labels of a row with several (such as '; '); empty: one label per row."""
@@ -69,13 +69,13 @@ class Task(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _speaks_of_its_kind(cls, values: Any) -> Any:
+    def _has_the_wording_of_its_kind(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
         kind = values.get("kind", "classification")
         if kind == "classification" and values.get("label_separator"):
             kind = "several labels"
-        instruction, target_name = SAID.get(kind, ("", ""))
+        instruction, target_name = DEFAULT_WORDING.get(kind, ("", ""))
         return {"instruction": instruction, "target_name": target_name, **values}
 
     @field_validator("output_schema")

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from gemtune.config import JsonObject
-from gemtune.config.data import SAID
+from gemtune.config.data import DEFAULT_WORDING
 from gemtune.data.formats import OPENAI_PAIR, is_prompt
 from gemtune.data.group_columns import GroupColumns
 from gemtune.data.labels import are_flags, joining_mark, label_text, parse_container
@@ -348,7 +348,7 @@ def _language(texts: Iterable[str], kind: str) -> list[Guess]:
     scripts = Counter(script(text) for text in list(texts)[:500]).most_common(1)
     language = scripts[0][0] if scripts else ""
     translated: JsonObject = _data()["instructions"]
-    instruction = translated.get(language, {}).get(kind) or SAID[kind][0]
+    instruction = translated.get(language, {}).get(kind) or DEFAULT_WORDING[kind][0]
     return [Guess("task.instruction", instruction, "say here, in a sentence, what the answer is for")]
 
 

@@ -19,6 +19,7 @@ from gemtune.data.example import Example, RejectedRow
 from gemtune.data.labels import merge_spellings
 from gemtune.data.readers import Row
 from gemtune.data.row_validation import ReadStats, of_source, read, validate_row, with_target
+from gemtune.data.text_files import Note
 from gemtune.errors import UserError
 
 log = logging.getLogger("gemtune")
@@ -88,19 +89,23 @@ def sample(
     Raises `UserError` when the source cannot be read.
     """
     stats = stats or ReadStats()
-    rng, rows, count = random.Random(config.seed), list[Row | RejectedRow](), 0
-    for count, item in enumerate(
-        with_progress(sources.rows(data, task, config, stats.note), data), 1
-    ):  # reservoir sampling
-        if count <= SAMPLE_ROWS:
-            rows.append(item)
-        elif (place := rng.randrange(count)) < SAMPLE_ROWS:
-            rows[place] = item
+    rows, count = drawn(data, task, config, stats.note)
     checked = (row if isinstance(row, RejectedRow) else validate_row(*row, task, config, stats) for row in rows)
     examples, rejected = divide(of_source(row, False, config) for row in checked)
     if config.label_spellings == "merge":
         stats.note_findings(task, config)
     return _merged(examples, task, config, stats), rejected, count
+
+
+def drawn(data: str, task: Task, config: Preprocess, note: Note) -> tuple[list[Row | RejectedRow], int]:
+    """SAMPLE_ROWS raw rows of the whole source, sampled by seed, and the number of all its rows."""
+    rng, rows, count = random.Random(config.seed), list[Row | RejectedRow](), 0
+    for count, item in enumerate(with_progress(sources.rows(data, task, config, note), data), 1):
+        if count <= SAMPLE_ROWS:  # reservoir sampling
+            rows.append(item)
+        elif (place := rng.randrange(count)) < SAMPLE_ROWS:
+            rows[place] = item
+    return rows, count
 
 
 def no_usable_rows(data: str, rejected: Sequence[RejectedRow]) -> UserError:

@@ -16,15 +16,18 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import yaml
 
 from gemtune.config import JsonObject, Preprocess, Task
-from gemtune.data.example import RejectedRow
+from gemtune.data.example import Example, RejectedRow, read_examples
 from gemtune.data.readers import FileReference, Row, json_row, read_rows
 from gemtune.data.text_files import Note
 from gemtune.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from gemtune.vertex import Client
 
 log = logging.getLogger("gemtune")
 
@@ -77,8 +80,8 @@ def _referenced_rows(
 
 
 @contextmanager
-def local_path(source: str) -> Iterator[Path]:
-    """The path of a local file, or of a downloaded copy that is deleted afterwards."""
+def local_path(source: str, client: Client | None = None) -> Iterator[Path]:
+    """The path of a local file, or of a copy that is deleted afterwards, downloaded by `client` or anonymously."""
     if not source.startswith(GS):
         yield Path(source)
         return
@@ -90,8 +93,16 @@ def local_path(source: str) -> Iterator[Path]:
 
     with tempfile.TemporaryDirectory(prefix="gemtune-") as folder:
         path = Path(folder) / name.rsplit("/", 1)[-1]
-        storage.download(anonymous_client(), source, path)
+        storage.download(client or anonymous_client(), source, path)
         yield path
+
+
+def stored_examples(client: Client, uri: str) -> list[Example]:
+    """The examples in a file that a run stored in the bucket; [] for no URI."""
+    if not uri:
+        return []
+    with local_path(uri, client) as path:
+        return list(read_examples(path))
 
 
 def with_labels(task: Task) -> Task:

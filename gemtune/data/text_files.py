@@ -38,20 +38,9 @@ _BOMS = (  # UTF-32 first: its mark begins with that of UTF-16
 # what programs of these languages save: Japanese, Korean, Chinese (each 2)
 _EAST_ASIAN = ["cp932", "euc-jp", "cp949", "johab", "gb18030", "big5"]
 _ONE_BYTE = [
-    *(
-        "cp1252",
-        "cp1250",
-        "cp1251",
-        "cp1253",
-        "cp1254",
-        "cp1255",
-        "cp1256",
-        "cp1257",
-        "cp874",
-        "iso8859-2",
-        "iso8859-5",
-    ),
-    *("iso8859-6", "cp850", "cp852", "cp866", "koi8-r", "koi8-u", "mac-roman", "mac-latin2", "mac-cyrillic"),
+    *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp874"),
+    *("iso8859-2", "iso8859-5", "iso8859-6", "koi8-r", "koi8-u", "mac-roman", "mac-latin2", "mac-cyrillic"),
+    *("cp850", "cp852", "cp866"),
 ]
 _LEGACY = [*_EAST_ASIAN, *_ONE_BYTE]
 _NO_WESTERN_LETTERS = {*range(0x81, 0x85), *range(0x86, 0x91), *range(0x98, 0xA0)}  # rare in cp1252

@@ -30,6 +30,11 @@ _UNITS = {
 _REMEDY = "write all times alike, as ISO 8601 times or as numbers of one unit"
 
 
+def parse_iso(text: str) -> datetime:
+    """The time that a text in ISO 8601 is, also with UTC or GMT behind it; raises `ValueError` for another."""
+    return datetime.fromisoformat(_UTC.sub("+00:00", text))
+
+
 def parse_times(line_by_value: Mapping[str, int], column: str) -> dict[str, float]:
     """Each value (with a line that has it) as a number: ISO 8601 as seconds since 1970, other numbers as they are.
 
@@ -43,7 +48,7 @@ def parse_times(line_by_value: Mapping[str, int], column: str) -> dict[str, floa
         moments = {}
     for value in values.keys() - numbers:
         try:
-            moments[value] = datetime.fromisoformat(_UTC.sub("+00:00", values[value]))
+            moments[value] = parse_iso(values[value])
         except ValueError:
             raise _error(line_by_value[value], column, f"is {value!r}, not a time") from None
     if not moments:

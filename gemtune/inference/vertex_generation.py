@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING
 from gemtune.artifacts.production_log import OWN_REQUEST
 from gemtune.config import Evaluate, JsonObject, Vertex, fingerprint
 from gemtune.contents import ModelOutput
-from gemtune.errors import UserError
+from gemtune.data.sources import local_path
+from gemtune.errors import ServiceError, UserError
 from gemtune.inference.batch import BatchJobs, generate_by_batch
 from gemtune.inference.generate import Generate, GenerateAll, GenerateRequest, RetryPolicy, generate_all
 from gemtune.inference.response_cache import MAX_AGE_DAYS, Row, Segments, SqliteResponseCache, read_line
@@ -171,7 +171,6 @@ def response_cache(config: Evaluate, settings: Vertex) -> contextlib.AbstractCon
 def _bucket_cache(client: Client, settings: JsonObject) -> Iterator[SqliteResponseCache]:
     """A response cache of the answers under `responses/` in the bucket, to which new ones are added."""
     from gemtune.vertex import storage
-    from gemtune.vertex.calls import PermanentError, TransientError
 
     folder = f"responses/{fingerprint(settings)}"
     oldest = datetime.now(UTC) - timedelta(days=MAX_AGE_DAYS)
@@ -179,7 +178,7 @@ def _bucket_cache(client: Client, settings: JsonObject) -> Iterator[SqliteRespon
     def write(name: str, lines: list[str]) -> None:
         try:
             storage.put_lines(client, lines, f"{folder}/{name}.jsonl")
-        except (TransientError, PermanentError) as error:
+        except (ServiceError, UserError) as error:
             log.warning("%d answers are not kept for the next run: %s", len(lines), error)
 
     with (
@@ -187,15 +186,13 @@ def _bucket_cache(client: Client, settings: JsonObject) -> Iterator[SqliteRespon
         Segments(write) as segments,
         SqliteResponseCache(directory, settings, save=segments.add) as cache,
     ):
-        saved = Path(directory) / "saved.jsonl"
         rows: list[Row] = []
-        for key, written in storage.list_times(client, folder).items():
-            if written > oldest:
-                uri = f"gs://{client.bucket}/{key}"
-                storage.download(client, uri, saved)
+        recent = [key for key, written in storage.list_times(client, folder).items() if written > oldest]
+        for uri in (f"gs://{client.bucket}/{key}" for key in recent):
+            with local_path(uri, client) as saved:
                 read = [read_line(line) for line in saved.read_bytes().split(b"\n") if line]
-                rows += filter(None, read)
-                if damaged := read.count(None):
-                    log.warning("%s: %d of %d answers are damaged and not used: delete it", uri, damaged, len(read))
+            rows += filter(None, read)
+            if damaged := read.count(None):
+                log.warning("%s: %d of %d answers are damaged and not used: delete it", uri, damaged, len(read))
         cache.load(rows)
         yield cache

@@ -44,10 +44,13 @@ def decide(name: str, evidence: MonitoringEvidence, monitor: Monitor) -> Monitor
     for check in evidence.checks:
         if check.alarm:
             alarms.setdefault(check.name, check)  # of several spans the first
-    every = _reasons(evidence, alarms, monitor)
-    reasons = [reason for reason in every if not set(reason.ids) <= evidence.retrained]
-    retiring = [f"{reason.summary}, and a retraining has kept it: tune on another one (evaluate.base_model)"
-                for reason in every if reason.kind == "retirement" and reason not in reasons]  # fmt: skip
+    reasons, retiring = list[Reason](), list[str]()
+    for reason in _reasons(evidence, alarms, monitor):
+        if not set(reason.ids) <= evidence.retrained:
+            reasons.append(reason)
+        elif reason.kind == "retirement":
+            due = reason.summary
+            retiring.append(f"{due}, and a retraining has kept it: tune on another one (evaluate.base_model)")
     verdict: MonitoringVerdict = "fine"
     if reasons:
         verdict = "retrain"

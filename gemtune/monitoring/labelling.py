@@ -8,6 +8,7 @@ or have unsure answers, and never enter an estimate: they would bias it.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from gemtune.artifacts.monitoring import LabelledRow
 from gemtune.config import Preprocess, Task
 from gemtune.data import csv_safe, sources
 from gemtune.data.example import RejectedRow
+from gemtune.data.labels import label_text
 from gemtune.dedup.embedding import embed, leaders
 from gemtune.errors import UserError
 from gemtune.evaluation import metrics
@@ -124,8 +126,9 @@ def read_outcomes(source: str, columns: Preprocess, task: Task, new_labels: Coll
         if fields.get("id") is None or columns.target_column not in fields:
             remedy = f"name a file or table with the columns id and {columns.target_column}"
             raise UserError("the row has no id, or no label", file=source, line=line, remedy=remedy)
-        label = str(fields[columns.target_column] or "").strip()
-        if label:
+        value = fields[columns.target_column]
+        label = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else label_text(value)
+        if label and label.strip():
             labels[str(fields["id"])] = _valid(task, label, new_labels, source, line)
     return labels
 

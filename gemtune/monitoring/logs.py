@@ -24,6 +24,7 @@ from gemtune.contents import fields_of, is_thought, text_of
 from gemtune.data.example import RejectedRow
 from gemtune.data.readers import Row, json_row, read_rows
 from gemtune.data.sources import BQ, local_path
+from gemtune.data.times import parse_iso
 from gemtune.errors import UserError
 
 TIME_COLUMN = "logging_time"
@@ -191,7 +192,7 @@ def _moment(fields: JsonObject) -> datetime:
     if value is None:
         raise _Unreadable("no time")
     try:
-        moment = datetime.fromisoformat(str(value).replace(" UTC", "+00:00"))
+        moment = parse_iso(str(value))
     except ValueError:
         raise _Unreadable("the time is not in ISO 8601") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -5,17 +5,15 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from gemtune.artifacts.monitoring import LabelledRow, MonitoringHistory, RetrainingClaim
 from gemtune.artifacts.production_log import TrainingReference
 from gemtune.config import ModelVariant, Task
-from gemtune.data.example import Example, read_examples
+from gemtune.data.sources import local_path
 from gemtune.errors import UserError
 from gemtune.inference.prompts import response_schema
 from gemtune.state import champion, store
@@ -75,14 +73,6 @@ def read(client: Client, name: str) -> Champion:
         generation=int(record["generation"]),
         endpoints=[champion.variant_of(item).model for item in (entry, *record.get("history", []))],
     )
-
-
-def training_rows(client: Client, served: Champion) -> list[Example]:
-    """The sample of training rows that was kept with the champion."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "training_rows.jsonl"
-        storage.download(client, served.reference.train, path)
-        return list(read_examples(path))
 
 
 def history_key(name: str) -> str:
@@ -150,11 +140,9 @@ def read_labels(client: Client, name: str) -> list[LabelledRow]:
 def labelled_texts(client: Client, name: str) -> list[str]:
     """The texts of all labelled production rows of a name."""
     texts: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for key in storage.list_times(client, _texts_folder(name)):
-            storage.download(client, f"gs://{client.bucket}/{key}", path := Path(folder) / "texts.jsonl")
-            with path.open("rb") as lines:
-                texts += map(json.loads, lines)
+    for key in storage.list_times(client, _texts_folder(name)):
+        with local_path(f"gs://{client.bucket}/{key}", client) as path, path.open("rb") as lines:
+            texts += map(json.loads, lines)
     return texts
 
 

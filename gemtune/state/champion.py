@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +89,9 @@ def labels(client: Client, name: str) -> list[str]:
     return list(_current(client, name).get("task", {}).get("labels", []))
 
 
-def download_test_set(client: Client, name: str, path: Path) -> Path | None:
-    """The champion's test rows, downloaded to `path`; None when they were not kept."""
-    kept = _current(client, name).get("test")
-    if not kept:
-        return None
-    storage.download(client, kept["uri"], path)
-    return path
+def test_set(client: Client, name: str) -> str:
+    """The URI of the champion's test rows; "" when they were not kept."""
+    return str((_current(client, name).get("test") or {}).get("uri", ""))
 
 
 def keep_test_set(client: Client, test: str) -> Record:

@@ -13,6 +13,7 @@ from gemtune.artifacts.production_log import LogWindow, read_log_rows, read_unre
 from gemtune.data.cleaning import load_cleaner
 from gemtune.data.embedders import load_embedder
 from gemtune.data.profile import length_stats, script
+from gemtune.data.sources import stored_examples
 from gemtune.monitoring import drift, records, similarity, skew
 from gemtune.monitoring.differences import differences
 from gemtune.monitoring.windows import MIN_ROWS
@@ -27,7 +28,7 @@ def run(rows: str, counts: str, report: str, name: str, **sections: Section) -> 
     monitor, loaded = context.monitor, LogWindow.read(counts)
     served = records.read(context.client, name)
     history = records.read_history(context.client, name, served)
-    examples = records.training_rows(context.client, served)
+    examples = stored_examples(context.client, served.reference.train)
     embedder = served.reference.embedder
     training = similarity.TrainingRows(
         [row.text for row in examples],

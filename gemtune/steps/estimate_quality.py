@@ -6,13 +6,11 @@ from __future__ import annotations
 
 import logging
 import re
-import tempfile
-from pathlib import Path
 
 from gemtune.artifacts.monitoring import DriftReport, QualityReport
 from gemtune.artifacts.production_log import read_log_rows
 from gemtune.data.cleaning import load_cleaner
-from gemtune.data.example import read_examples
+from gemtune.data.sources import stored_examples
 from gemtune.monitoring import labelling, quality, records
 from gemtune.monitoring.similarity import TrainingRows
 from gemtune.monitoring.traffic import ServedRow, distinct, served_rows
@@ -56,11 +54,9 @@ def _near_duplicates(client: Client, name: str, served: records.Champion, texts:
     """Ids of rows whose text is a near-duplicate of a training, test or labelled row: learning from it adds nothing, or
     leaks.
     """
-    examples = records.training_rows(client, served)
-    with tempfile.TemporaryDirectory() as folder:
-        if test := champion.download_test_set(client, name, Path(folder) / "test.jsonl"):
-            examples += list(read_examples(test))
-    taken = [*(row.text for row in examples), *records.labelled_texts(client, name)]
+    kept = (served.reference.train, champion.test_set(client, name))
+    examples = [row.text for uri in kept for row in stored_examples(client, uri)]
+    taken = [*examples, *records.labelled_texts(client, name)]
     near = TrainingRows(list(map(_words, taken))).cosines([_words(item.row.text) for item in texts])
     return [item.row.id for item, cosine in zip(texts, near, strict=True) if cosine >= labelling.NEAR]
 

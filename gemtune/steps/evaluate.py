@@ -9,10 +9,8 @@ recorded in the bucket before the first request.
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from gemtune.artifacts.evaluation import VariantReport
@@ -21,6 +19,7 @@ from gemtune.config import ModelVariant
 from gemtune.cost.baselines import MAX_COUNTED, BaselineForecast, baseline_variants
 from gemtune.cost.tokens import TokenCounter
 from gemtune.data.example import Example, read_before_gate, read_examples
+from gemtune.data.sources import stored_examples
 from gemtune.errors import without_values
 from gemtune.evaluation import pairwise
 from gemtune.evaluation.evaluator import Dataset, Evaluation
@@ -144,13 +143,10 @@ def _champion_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]
 
 def _champion_test_set(context: StepContext, name: str, train: Sequence[Example]) -> list[Example]:
     """The rows the champion was tested on, without those that are trained on now; [] when they were not kept."""
-    trained = {row.id for row in train}
-    with tempfile.TemporaryDirectory() as folder:
-        path = champion.download_test_set(context.client, name, Path(folder) / "test.jsonl")
-        if path is None:
-            log.warning("the champion has no stored test set: regression is not measured")
-            return []
-        return [replace(row, split=None) for row in read_examples(path) if row.id not in trained]
+    trained, uri = {row.id for row in train}, champion.test_set(context.client, name)
+    if not uri:
+        log.warning("the champion has no stored test set: regression is not measured")
+    return [replace(row, split=None) for row in stored_examples(context.client, uri) if row.id not in trained]
 
 
 # -- what the console shows ------------------------------------------------------------------------------------------

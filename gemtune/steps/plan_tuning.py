@@ -9,11 +9,9 @@ under `max_cost` by its upper bound, tokens of a trial beyond the plan cancel it
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from gemtune import contents
@@ -30,6 +28,7 @@ from gemtune.cost.items import cheapest_plan
 from gemtune.cost.method_comparison import compare_methods
 from gemtune.cost.tokens import MARGIN, TokenCounter, TokenEstimates
 from gemtune.data.example import Example, read_examples
+from gemtune.data.sources import stored_examples
 from gemtune.errors import UserError, without_values
 from gemtune.evaluation.intervals import smallest_detectable_lift
 from gemtune.evaluation.scorers import describe_unusable
@@ -51,7 +50,6 @@ from gemtune.tuning.trials import (
     supervised_start,
     with_continued,
 )
-from gemtune.vertex import storage
 from gemtune.vertex.assessment import assess
 
 log = logging.getLogger("gemtune")
@@ -337,18 +335,15 @@ def _new_share(request: PlanRequest) -> float:
     if (reference := champion.reference(request.context.client, request.name)) is None:
         return 0.0
     own = {row.id for row in request.splits[0]}
-    with tempfile.TemporaryDirectory() as folder:
-        storage.download(request.context.client, reference.train, path := Path(folder) / "train.jsonl")
-        kept = [row.id in own for row in read_examples(path)]
+    kept = [row.id in own for row in stored_examples(request.context.client, reference.train)]
     return 1 - min(1.0, reference.train_rows * sum(kept) / max(1, len(kept)) / max(1, len(own)))
 
 
 def _other_test_rows(request: PlanRequest) -> int:
     """Rows of the champion's test set that are neither test nor training rows today."""
     own = {row.id for split in (request.splits[0], request.splits[2]) for row in split}
-    with tempfile.TemporaryDirectory() as folder:
-        kept = champion.download_test_set(request.context.client, request.name, Path(folder) / "test.jsonl")
-        return sum(row.id not in own for row in read_examples(kept)) if kept else 0
+    client = request.context.client
+    return sum(row.id not in own for row in stored_examples(client, champion.test_set(client, request.name)))
 
 
 def _ordered(forecast: Forecast, plan: Plan) -> list[Trial]:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self
 
 from gemtune import __version__
@@ -377,20 +378,16 @@ def recipe(
 
 def markdown(summary: RunSummary, language: str = "en") -> str:
     """The verdict in a few lines, for the console's artifact view."""
-    table = templates.texts(language)
-    span = table.get("{low} to {high}", "{low} to {high}")
-    scores = {
-        row.name: span.format(low=f"{row.score.low:.3f}", high=f"{row.score.high:.3f}") for row in summary.variants
-    }
+    t = partial(templates.text, language=language)
     rows = [
-        f"| {templates.markdown(row.name)} | {row.score.value:.3f} | {scores[row.name]} | {row.cost:.4f} |"
+        f"| {templates.markdown(row.name)} | {row.score.value:.3f} | "
+        f"{t('{low} to {high}', low=f'{row.score.low:.3f}', high=f'{row.score.high:.3f}')} | {row.cost:.4f} |"
         for row in summary.variants
     ]
     reasons = [f"- {templates.markdown(templates.message(reason, language))}" for reason in summary.reasons]
-    interval = table.get("{level} interval", "{level} interval").format(level=f"{summary.confidence_level:.0%}")
-    head = f"| {table.get('Variant', 'variant')} | {summary.metric} | {interval} | {table.get('Cost', 'cost')}, USD |"
-    headline = table.get(summary.headline, summary.headline)
-    return "\n".join([f"# {headline}", "", *reasons, "", head, "| --- | --- | --- | --- |", *rows, ""])
+    interval = t("{level} interval", level=f"{summary.confidence_level:.0%}")
+    head = f"| {t('Variant').lower()} | {summary.metric} | {interval} | {t('Cost').lower()}, USD |"
+    return "\n".join([f"# {t(summary.headline)}", "", *reasons, "", head, "| --- | --- | --- | --- |", *rows, ""])
 
 
 def _in_focus(summary: RunSummary) -> VariantSummary:

@@ -48,7 +48,7 @@ def run(
     headline, language = HEADLINES[decision.verdict], Reporting.of(reporting).language
     lines = [f"- {templates.markdown(templates.message(line, language))}" for line in decision.summary]
     with open_atomic(verdict) as out:
-        out.write("\n".join([f"# {templates.texts(language).get(headline, headline)}", "", *lines, ""]))
+        out.write("\n".join([f"# {templates.text(headline, language)}", "", *lines, ""]))
     windows = drift.history.windows
     trends = {kind: _points(windows, kind) for kind in _TRENDS}
     trends["quality"] = [

@@ -40,6 +40,11 @@ def texts(language: str) -> Mapping[str, str]:
     return {} if language == "en" else yaml.safe_load(source(f"report_{language}.yaml"))
 
 
+def text(english: str, language: str, **values: str) -> str:
+    """A text of the templates in a language, with the values that it has in braces."""
+    return texts(language).get(english, english).format(**values)
+
+
 def script(language: str) -> str:
     """The script of the page, with its texts in a language."""
     table = texts(language)

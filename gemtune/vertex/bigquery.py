@@ -91,7 +91,7 @@ def load_json_lines(service: Client, uri: str, table: str, column: str) -> None:
         source_format="CSV", field_delimiter="\x1f", quote_character="", write_disposition="WRITE_TRUNCATE",
         schema=[bigquery.SchemaField(column, "JSON")],
     )  # fmt: skip
-    client, dataset = _beside(service, table), table.rpartition(".")[0]
+    client, dataset = _client_at(service, table), table.rpartition(".")[0]
     place = _call(table, lambda: client.get_dataset(dataset, retry=_retry(), timeout=TIMEOUT_S).location)
     options = {"job_config": config, "location": place, "retry": _retry(), "timeout": TIMEOUT_S}
     _call(table, lambda: client.load_table_from_uri(uri, table, **options).result(retry=_retry(), timeout=TIMEOUT_S))
@@ -99,11 +99,11 @@ def load_json_lines(service: Client, uri: str, table: str, column: str) -> None:
 
 def delete_table(service: Client, name: str) -> None:
     """Delete a table, if it exists."""
-    client = _beside(service, name)
+    client = _client_at(service, name)
     _call(name, lambda: client.delete_table(name, retry=_retry(), timeout=TIMEOUT_S, not_found_ok=True))
 
 
-def _beside(service: Client, table: str) -> Any:
+def _client_at(service: Client, table: str) -> Any:
     """A client for the project of a table, at the emulator where `service` is one; data may come from BigQuery."""
     from google.cloud import bigquery
 

@@ -20,6 +20,7 @@ from samples import FILLERS, sections
 from gemtune.artifacts.decision import DecisionRecord
 from gemtune.config import Config
 from gemtune.contents import text_of
+from gemtune.data.sources import stored_examples
 from gemtune.inference import prompts
 from gemtune.monitoring import records
 from gemtune.steps import (
@@ -124,12 +125,13 @@ def monitored(client: Client, folder: Path, settings: dict[str, Any], name: str)
         return str(folder / name)
 
     served, rng = records.read(client, name), random.Random(5)
-    request = prompts.render(served.task, served.variant.prompt, records.training_rows(client, served)[0])
+    first = stored_examples(client, served.reference.train)[0]
+    request = prompts.render(served.task, served.variant.prompt, first)
     turn = text_of(request.contents[-1]["parts"])
     lines = []
     for number in range(320):
         moment = served.promoted + timedelta(days=7 * number / 80, minutes=1)
-        asked = turn.replace(records.training_rows(client, served)[0].text, text(rng, rng.choice([*PHRASES])))
+        asked = turn.replace(first.text, text(rng, rng.choice([*PHRASES])))
         answer = f"{CANARY} no label" if number % 9 == 0 else f"{CANARY}login"
         system = f"{CANARY} system" if number % 7 == 0 else request.system or ""
         lines.append(json.dumps({

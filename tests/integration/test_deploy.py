@@ -27,6 +27,7 @@ from gemtune.cli.main import app
 from gemtune.config import ModelVariant, Task
 from gemtune.data.cleaning import load_cleaner
 from gemtune.data.example import read_examples
+from gemtune.data.sources import local_path
 from gemtune.errors import UserError
 from gemtune.monitoring import records
 from gemtune.monitoring.logs import load_logs
@@ -600,9 +601,8 @@ def test_deploy_records_the_task_and_check_budget_refuses_another(client: Client
 def test_deploy_keeps_the_test_rows_with_the_champion(client: Client, tmp_path: Path) -> None:
     run = Run(tmp_path, "tested", 23, [0.9])
     run.deploy()
-    assert champion.download_test_set(client, "tested", tmp_path / "none") is None
+    assert champion.test_set(client, "tested") == ""
     other = Run(tmp_path / "other", "tested-2", 24, [0.9])
     other.deploy(partial(deploy.run, rows=("", str(tmp_path / "other" / "test.jsonl"))))
-    kept = champion.download_test_set(client, "tested-2", tmp_path / "kept")
-    assert kept is not None
-    assert kept.read_bytes() == (tmp_path / "other" / "test.jsonl").read_bytes()
+    with local_path(champion.test_set(client, "tested-2"), client) as kept:
+        assert kept.read_bytes() == (tmp_path / "other" / "test.jsonl").read_bytes()

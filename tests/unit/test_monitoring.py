@@ -10,8 +10,8 @@ from scipy import stats
 
 from bench import monitoring as bench
 from gemtune.artifacts.monitoring import LabelledRow, WindowRecord
-from gemtune.config import Monitor
-from gemtune.monitoring import quality, windows
+from gemtune.config import Monitor, Preprocess, Task
+from gemtune.monitoring import labelling, quality, windows
 from gemtune.monitoring.similarity import TrainingRows
 from gemtune.monitoring.windows import WindowMean
 
@@ -282,3 +282,12 @@ def test_assess_counts_a_label_in_the_window_that_served_its_row():
         LabelledRow(id=str(i), window=start + i % 4 * week, pi=0.5, confidence=0.0, correct=1.0) for i in range(80)
     ]
     assert [item.labels for item in quality.assess(kept, labelled, 0.9, Monitor())[0]] == [40, 40]
+
+
+def test_read_outcomes_reads_labels_of_every_type(tmp_path):
+    path = tmp_path / "outcomes.jsonl"
+    path.write_text(
+        "".join(f'{{"id": {n}, "label": {label}}}\n' for n, label in enumerate(["0", "true", "null", '" "']))
+    )
+    task = Task(labels=["0", "true"])
+    assert labelling.read_outcomes(str(path), Preprocess(), task) == {"0": "0", "1": "true"}
