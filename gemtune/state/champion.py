@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from gemtune.artifacts.production_log import TrainingReference
@@ -134,7 +132,7 @@ def known_models(client: Client) -> tuple[set[str], dict[str, UserError]]:
 
     With them the names whose record cannot be read, and why: which models it names is unknown.
     """
-    known: set[str] = set()
+    models: set[str] = set()
     unreadable = {}
 
     def collect(own: str) -> None:
@@ -144,11 +142,11 @@ def known_models(client: Client) -> tuple[set[str], dict[str, UserError]]:
             unreadable[own.removeprefix(f"{FOLDER}/").removesuffix(".json")] = error
             return
         waiting = [record["candidate"]] if "candidate" in record else []
-        known.update(variant_of(entry).model for entry in [*waiting, *_entries(record)])
+        models.update(variant_of(entry).model for entry in [*waiting, *_entries(record)])
 
     with ThreadPoolExecutor(8) as pool:  # one for each name in the bucket
         list(pool.map(collect, store.keys(client, FOLDER)))
-    return known, unreadable
+    return models, unreadable
 
 
 def propose(client: Client, name: str, against: int, alias: str, entry: Record, smoke: Record | None = None) -> None:

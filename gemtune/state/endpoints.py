@@ -81,11 +81,11 @@ def _unused(client: Client, variants: Sequence[ModelVariant], limit: datetime) -
     unused = [own for own in variants if own.model not in in_production and _id(own.tuned_model) not in called]
     callers = store.keys(client, CALLERS) if unreadable else []
     for name, error in unreadable.items():
-        suspect = {key.split("/")[1] for key in callers if key.endswith(f"/{name}.json")}
+        called_by_it = {key.split("/")[1] for key in callers if key.endswith(f"/{name}.json")}
         for own in unused:
-            if _id(own.tuned_model) in suspect:
+            if _id(own.tuned_model) in called_by_it:
                 log.warning("%s stays deployed, it may be the champion of %s: %s", own.model, name, error)
-        unused = [own for own in unused if _id(own.tuned_model) not in suspect]
+        unused = [own for own in unused if _id(own.tuned_model) not in called_by_it]
     return unused
 
 
