@@ -190,23 +190,40 @@ def labelled_week(
     return rows, windows.WindowMean(2000, float(sure.mean()), float(sure.var())), float(correct.mean())
 
 
-def covers(rng: np.random.Generator, labels: int, active: bool, useless: bool) -> tuple[bool, float]:
-    """Whether a week's interval covers its truth, and its width relative to that without a proxy."""
+def covers(rng: np.random.Generator, labels: int, active: bool, useless: bool) -> tuple[bool, float, bool]:
+    """Whether a week's interval covers its truth, its width relative to that without a proxy, and whether an interval
+    by the bootstrap of the drawn rows covers the truth.
+    """
     earlier = [row for _ in range(2) for row in labelled_week(rng, 100, active, useless)[0]]
     rows, sure, truth = labelled_week(rng, labels, active, useless)
     estimates = [quality.estimate(rows, sure, weight, START) for weight in (quality.proxy_weight(earlier), 0.0)]
     widths = [item.score.high - item.score.low for item in estimates if item]
     first = estimates[0]
-    return bool(first and first.score.low <= truth <= first.score.high), widths[0] / widths[1]
+    low, high = bootstrapped(rng, rows, sure, quality.proxy_weight(earlier))
+    return bool(first and first.score.low <= truth <= first.score.high), widths[0] / widths[1], low <= truth <= high
 
 
-def quality_alarm(rng: np.random.Generator, weeks_before: int, weeks_after: int, drop: float, limit: float) -> int:
+def bootstrapped(
+    rng: np.random.Generator, rows: list[LabelledRow], sure: windows.WindowMean, weight: float
+) -> tuple[float, float]:
+    """The percentile interval of a week's quality when its weighted draws are drawn again, 500 times."""
+    drawn = np.array([(1 / row.pi, row.correct - weight * row.confidence) for row in rows if row.pi])
+    again = drawn[rng.integers(0, len(drawn), (500, len(drawn)))]
+    residuals = (again[..., 0] * again[..., 1]).sum(axis=1) / again[..., 0].sum(axis=1)
+    means = residuals + weight * rng.normal(sure.mean, np.sqrt(sure.variance / sure.rows), 500)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def quality_alarm(
+    rng: np.random.Generator, weeks_before: int, weeks_after: int, drop: float, limit: float, labels: int = 100
+) -> int:
     """The first week after the drop whose quality is shown to be below the limit; 0: none."""
     newest_level, running_level = quality.levels(0.05, 7)
     seen: list[QualityEstimate] = []
     earlier: list[LabelledRow] = []
     for week in range(weeks_before + weeks_after):
-        rows, sure, _ = labelled_week(rng, 100, True, drop=drop if week >= weeks_before else 0.0)
+        rows, sure, _ = labelled_week(rng, labels, True, drop=drop if week >= weeks_before else 0.0)
         estimate = quality.estimate(rows, sure, quality.proxy_weight(earlier), START)
         earlier += rows
         seen += [estimate] if estimate else []
@@ -285,20 +302,22 @@ def main() -> None:
     if given.data:
         print_stated(given.data, -(-given.count // DRAWS), rng)
     print("\nIntervals of a week's quality\n")
-    print("| labels | drawn | proxy | covers | width / plain |\n| ---: | --- | --- | ---: | ---: |")
-    for labels in (30, 100, 300):
+    print("| labels | drawn | proxy | covers | width / plain | bootstrap covers |")
+    print("| ---: | --- | --- | ---: | ---: | ---: |")
+    for labels in (10, 20, 29, 30, 100, 300):
         for active in (False, True):
             for useless in (False, True):
                 pairs = [covers(rng, labels, active, useless) for _ in range(10 * given.count)]
-                covered, width = np.mean([pair[0] for pair in pairs]), np.mean([pair[1] for pair in pairs])
+                covered, width, other = np.mean(pairs, axis=0)
                 wrong += binom.cdf(sum(pair[0] for pair in pairs), len(pairs), 0.93) < 0.01
                 drawn, proxy = ("active" if active else "uniform"), ("useless" if useless else "confidence")
-                print(f"| {labels} | {drawn} | {proxy} | {covered:.3f} | {width:.2f} |", flush=True)
+                print(f"| {labels} | {drawn} | {proxy} | {covered:.3f} | {width:.2f} | {other:.3f} |", flush=True)
     rung = sum(quality_alarm(rng, 0, YEAR, 0.0, 0.85) > 0 for _ in range(given.count))
     wrong += binom.sf(rung - 1, given.count, 0.05) < 0.01
-    found = [quality_alarm(rng, 8, 4, 0.1, 0.82) for _ in range(given.count)]
     print(f"\nQuality at the limit all year: {rung} of {given.count} years ring.")
-    print(f"A drop of .10 at 100 labels a week, found within 4 weeks: {np.mean([0 < week <= 4 for week in found]):.2f}")
+    for labels in (100, 120):
+        found = np.mean([0 < quality_alarm(rng, 8, 4, 0.1, 0.82, labels) <= 4 for _ in range(given.count)])
+        print(f"A drop of .10 at {labels} labels a week, found within 4 weeks: {found:.2f}")
     raise SystemExit(1 if wrong else 0)
 
 

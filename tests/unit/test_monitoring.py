@@ -210,9 +210,11 @@ def test_drawing_probabilities_are_positive_and_sum_to_the_count(confidences, co
 
 def test_estimate_covers_the_truth_and_a_useless_proxy_costs_little():
     rng = np.random.default_rng(3)
-    pairs = [bench.covers(rng, 60, True, useless) for useless in (False, True) for _ in range(100)]
-    assert np.mean([covered for covered, _ in pairs]) > 0.92
-    assert np.mean([width for _, width in pairs[100:]]) < 1.05
+    pairs = [bench.covers(rng, labels, True, useless) for useless in (False, True) for labels in [10, 60] * 50]
+    covered, _, bootstrap = np.mean(pairs, axis=0)
+    assert covered > 0.92
+    assert covered > bootstrap
+    assert np.mean([width for _, width, _ in pairs[100:]]) < 1.05
 
 
 def test_estimate_of_rows_that_are_all_correct_is_not_certain():
