@@ -316,8 +316,8 @@ def main() -> None:
     wrong += binom.sf(rung - 1, given.count, 0.05) < 0.01
     print(f"\nQuality at the limit all year: {rung} of {given.count} years ring.")
     for labels in (100, 120):
-        found = np.mean([0 < quality_alarm(rng, 8, 4, 0.1, 0.82, labels) <= 4 for _ in range(given.count)])
-        print(f"A drop of .10 at {labels} labels a week, found within 4 weeks: {found:.2f}")
+        share = np.mean([0 < quality_alarm(rng, 8, 4, 0.1, 0.82, labels) <= 4 for _ in range(given.count)])
+        print(f"A drop of .10 at {labels} labels a week, found within 4 weeks: {share:.2f}")
     raise SystemExit(1 if wrong else 0)
 
 

@@ -226,6 +226,7 @@ def paths(tmp_path: Path, recorded: list[tuple[Any, ...]]) -> Path:
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What was recorded as decided on: name, fingerprint, champion, summary."""
     decisions: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("gemtune.state.champion.record_manifest", lambda *_: None)
     monkeypatch.setattr("gemtune.state.last_decision.record", lambda _client, *own: decisions.append(own))
     return decisions
 

@@ -427,6 +427,7 @@ def _entries(settings: Config) -> list[dict[str, Any]]:
             **{name: entry.get("decision", {}).get(name) for name in ("verdict", "metric", "score", "rows")},
             "actor": entry.get("actor", ""),
             "gemtune": entry.get("gemtune", ""),
+            "manifest": entry.get("manifest", {}).get("digest", ""),
         }
         for state, entry in champion.history(connect(settings.vertex), settings.name)
     ]

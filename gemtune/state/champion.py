@@ -183,6 +183,23 @@ def promote(client: Client, name: str, against: int, alias: str, entry: Record) 
     store.update(client, key(name), edit)
 
 
+def record_manifest(client: Client, name: str, variant: ModelVariant, digest: str) -> None:
+    """Add the digest of the manifest of the run that decided on a variant to its entry, whether it serves or waits."""
+
+    def updated(entry: Record) -> Record:
+        manifest = entry.get("manifest", {})
+        is_own = is_same(variant_of(entry), variant) and "digest" not in manifest
+        return {**entry, "manifest": {**manifest, "digest": digest}} if is_own else entry
+
+    def edit(record: Record) -> Record:
+        own = {"current": updated(record["current"])} if record.get("current") else {}
+        if waiting := record.get("candidate"):
+            own["candidate"] = {**waiting, "entry": updated(waiting["entry"])}
+        return {**record, **own}
+
+    store.update(client, key(name), edit)
+
+
 def roll_back(client: Client, name: str, against: int) -> None:
     """Make the previous champion the champion again, from now on; the last one moves to `rolled_back`.
 

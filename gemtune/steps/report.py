@@ -37,7 +37,7 @@ from gemtune.data.example import Example, read_examples
 from gemtune.evaluation.predictions import read_predictions
 from gemtune.inference import few_shot, prompts
 from gemtune.inference.prompts import response_schema
-from gemtune.state import last_decision
+from gemtune.state import champion, last_decision
 from gemtune.steps import report_page, templates
 from gemtune.steps.context import Section, StepContext
 from gemtune.vertex import schema_mime_type
@@ -126,14 +126,16 @@ def run(
     content = summarize(documents, name, identity, settings)
     _write(content, outputs, context, lambda: _details(content, documents, paths))
     covered.finished(outputs["manifest"], _rendered(outputs), context.signing_key).write(outputs["manifest"])
+    if documents.decision.verdict in ("deploy", "keep_prompt"):
+        champion.record_manifest(client, name, documents.deployment.variant, covered.digest)
     if content.verdict == "not_enough_data" or documents.decision.failed_rows:
         return
     deployed = documents.deployment
-    champion = deployed.variant.model if deployed.action == "deployed" else deployed.champion_before
+    serving = deployed.variant.model if deployed.action == "deployed" else deployed.champion_before
     digest = BudgetReport.read(paths["budget"]).fingerprint
     on_old_rows = documents.decision.regression
     forgot = bool(documents.selection.continued and on_old_rows and on_old_rows.high < 0)
-    last_decision.record(client, name, digest, champion, content.model_dump(mode="json"), forgot)
+    last_decision.record(client, name, digest, serving, content.model_dump(mode="json"), forgot)
 
 
 def run_unchanged(budget: str, job: tuple[str, str], outputs: Mapping[str, str], **sections: Section) -> None:

@@ -18,10 +18,12 @@ from emulator_process import Emulator
 from samples import FILLERS, sections
 
 from gemtune.artifacts.decision import DecisionRecord
+from gemtune.artifacts.manifest import Manifest
 from gemtune.config import Config
 from gemtune.contents import text_of
 from gemtune.inference import prompts
 from gemtune.monitoring import records
+from gemtune.state import champion, store
 from gemtune.steps import (
     analyze_drift,
     check_budget,
@@ -167,6 +169,8 @@ def test_texts_answers_and_labels_leave_the_bucket_only_to_be_answered(
     with caplog.at_level("INFO"):
         returned = tuned(tmp_path, settings, "secret")
         assert DecisionRecord.read(tmp_path / "decision").verdict == "deploy"
+        entry = store.read(client, champion.key("secret"))["current"]
+        assert entry["manifest"]["digest"] == Manifest.read(tmp_path / "manifest").digest
         returned += monitored(client, tmp_path, settings, "secret")
     config = Config.load(None, ["name=secret", *overrides])
     specs = [compiled(config), compiled(config, pipeline="monitoring")]

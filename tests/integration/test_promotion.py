@@ -121,10 +121,14 @@ def test_manual_approval_waits_for_promote_which_tests_the_endpoint_again(
     assert refused.exit_code == 1
     assert "20 answers are unusable (blocked), and were usable at the gate" in refused.output
     assert champion.read(client, "approved") is None
+    champion.record_manifest(client, "approved", outcome.variant, "a1")
+    champion.record_manifest(client, "approved", PROMPT, "b2")  # of a run that decided on another model
     result = CliRunner().invoke(app, ["promote", str(config)], catch_exceptions=False)
     assert result.output == f"approved: {outcome.variant.model} is in production\n"
     current = champion.read(client, "approved")
     assert current is not None
+    listed = CliRunner().invoke(app, ["champion", "history", str(config), "--json"], catch_exceptions=False)
+    assert [entry["manifest"] for entry in json.loads(listed.output)] == ["a1"]
     assert current.model == outcome.variant.model
     assert champion.candidate(client, "approved") is None
     entry = {"variant": PROMPT.model_copy(update={"model": current.model + "0"}).model_dump(mode="json")}
