@@ -1,13 +1,15 @@
 """The monitoring pipeline on kfp's local runner, after a run that deployed a model."""
 
 import json
+import os
 import random
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from golden_runs import MORE
+from golden_runs import MORE, RECORDER
 from test_run import environment, run, summary_of, write_inputs
 
 pytestmark = pytest.mark.pipeline
@@ -34,9 +36,9 @@ def monitor_arguments(folder, days, *more):
     return ["monitor", "config.yaml", "--now", now, "--engine", engine, *overrides]
 
 
-def monitor(folder, days, *more):
-    command = [sys.executable, "-m", "gemtune", *monitor_arguments(folder, days, *more)]
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=250)
+def monitor(folder, days, *more, **recorded):
+    command, env = [sys.executable, "-m", "gemtune", *monitor_arguments(folder, days, *more)], environment() | recorded
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=250)
     assert done.returncode == (3 if "RETRAIN" in done.stdout else 0), done.stdout + done.stderr
     return done.stdout
 
@@ -56,10 +58,17 @@ def test_monitor_is_fine_and_then_finds_a_new_topic(tmp_path):
     )
     assert "loyalty" in (folder / "annotations.csv").read_text(encoding="utf-8-sig")
     assert "loyalty" not in (folder / "logs" / "kfp.log").read_text()
-    shown = monitor(tmp_path, 5 * 7 + 2, "monitor.on_retrain=submit", "monitor.max_age_days=30")
+    log, due = tmp_path / "requests.jsonl", ("monitor.on_retrain=submit", "monitor.max_age_days=30")
+    paths, start = os.pathsep.join([environment()["PYTHONPATH"], str(RECORDER)]), time.monotonic()
+    shown = monitor(tmp_path, 5 * 7 + 2, *due, PYTHONPATH=paths, GEMTUNE_REQUEST_LOG=str(log))
+    assert time.monotonic() - start < 60
+    sent = [request for request in map(json.loads, log.read_text().splitlines()) if request["method"] == "POST"]
+    assert sent
+    assert not [request for request in sent if request["path"].endswith((":generateContent", "/tuningJobs"))]
     assert "RETRAIN" in shown
     (report,) = tmp_path.glob(
         "runs/*-monitoring-*/steps/**/report-unchanged/summary.json"
     )  # of the tuning pipeline inside
     assert json.loads(report.read_text())["verdict"] == "keep_champion"
     assert "tune" not in shown  # nothing is new
+    assert "RETRAIN" not in monitor(tmp_path, 5 * 7 + 2, *due)  # the reason is handled
