@@ -436,7 +436,10 @@ def _entries(settings: Config) -> list[dict[str, Any]]:
 @app.command()
 @with_local
 def promote(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Take the candidate that passed the gate into service (with deploy.approval: manual it waits for this command)."""
+    """Take the candidate that passed the gate into service, after a smoke test of its endpoint.
+
+    With deploy.approval: manual it waits for this command.
+    """
     from gemtune.steps import deploy
 
     settings = load(config, overrides)
