@@ -64,7 +64,8 @@ class ServiceError(Exception):
     code: int
 
 
-_QUOTED = re.compile(r"""(?<!\w)(['"])(?:\\.|(?!\1).)*\1(?!\w)""", re.DOTALL)
+# a value in quotes; one that was cut has no closing quote, so that all after it may be of the value
+_QUOTED = re.compile(r"""(?<!\w)(['"])(?:(?:\\.|(?!\1).)*\1(?!\w)|.*)""", re.DOTALL)
 
 
 def without_values(message: str) -> str:

@@ -49,7 +49,7 @@ def add(
 
 @annotations_app.command()
 def join(
-    outcomes: Annotated[
+    file: Annotated[
         str,
         typer.Argument(help="Rows with `id` and a label: a file, gs:// or bq://PROJECT.DATASET.TABLE.", metavar="ROWS"),
     ],
@@ -73,15 +73,15 @@ def join(
     settings, client, task = _opened(config, overrides)
     logs.require_source(settings.monitor.logs)
     columns = settings.preprocess.model_copy(update={"target_column": column or settings.preprocess.target_column})
-    labels = labelling.read_outcomes(outcomes, columns, task, new_label or ())
+    labels = labelling.read_later_labels(file, columns, task, new_label or ())
     served = records.read(client, settings.name)
     since = records.read_history(client, settings.name, served).since  # windows are counted from there, also back
     span = (min(since, served.served_from), datetime.now(UTC))
     template, limit = served.reference.template, settings.monitor.max_bytes_billed
     logged, _ = logs.load_logs(settings.monitor.logs, span, served.endpoints, template, limit)
     answered = served_rows([row for row in logged if isinstance(row, LogRow)], task, served.variant)
-    sampled = {row.id for row in records.read_labels(client, settings.name)}
-    own = {row: label for row, label in labels.items() if row not in sampled}
+    labelled = {row.id for row in records.read_labels(client, settings.name)}
+    own = {row: label for row, label in labels.items() if row not in labelled}
     rows = labelling.joined(answered, own, since, timedelta(days=settings.monitor.window_days))
     if not rows:
         remedy = "the column id must have the request_id of the log, or the id of its rows"

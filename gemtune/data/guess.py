@@ -22,13 +22,13 @@ from gemtune.config import JsonObject
 from gemtune.config.data import DEFAULT_WORDING
 from gemtune.data.formats import OPENAI_PAIR, is_prompt
 from gemtune.data.group_columns import GroupColumns
-from gemtune.data.labels import are_flags, joining_mark, label_text, parse_container
+from gemtune.data.labels import are_flags, is_flag, joining_mark, label_text, parse_container
 from gemtune.data.profile import estimate_tokens, script
+from gemtune.data.source_rows import ONE_COLUMN
 from gemtune.data.times import parse_times
 from gemtune.errors import UserError, did_you_mean
 
 MAX_LABEL_CHARS, PLAUSIBLE_LABELS = 80, 10
-_FLAGS = {"0", "1", "true", "false", "True", "False"}
 _MAX_LABEL_SHARE = 0.3  # labels a row; what a run needs is stricter, and is checked afterwards
 _CERTAIN = 0.9  # share of the rows that decides
 _RANKED_ROWS, _CLOSE_GAIN = 600, 0.05
@@ -217,11 +217,11 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
     if not targets:
         raise UserError(f"no column beside {texts[0].name!r} can be the reference", remedy="name it: --target COLUMN")
     chosen = targets[0]
-    flags = [column.name for column in others if column.counts and {*column.counts} <= _FLAGS]
+    flags = [column.name for column in others if column.counts and all(map(is_flag, column.counts))]
     if not target and chosen.name in flags and len(flags) > 2:
         raise UserError(
             f"the columns {', '.join(flags[:5])} say of one label each whether it applies",
-            remedy="write the names of those that apply into one column, joined by ';'; or name one: --target COLUMN",
+            remedy=f"{ONE_COLUMN}; or name one: --target COLUMN",
         )
     texts = [column for column in texts if column is not chosen]
     guesses = []

@@ -96,6 +96,11 @@ def are_flags(values: list[Any]) -> bool:
     return all(isinstance(value, bool | int | float) and value in (0, 1) for value in values)
 
 
+def is_flag(text: str) -> bool:
+    """Whether the text of a cell says whether a label applies."""
+    return text.strip().casefold() in ("0", "1", "true", "false")
+
+
 def joining_mark(counts: Counter[str], max_labels: float) -> str:
     """What joins several labels in a reference, if a tenth of the rows have such references, made of few labels that
     recur in others; else "".

@@ -18,7 +18,7 @@ import math
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
@@ -241,12 +241,14 @@ def _table_rows(file: SourceFile, rows: Iterator[tuple[int, list[str]]]) -> Iter
         )
         del begin[:first]
     header: list[str] = []
+    named: dict[str, str] = {}
     for number, cells in itertools.chain(begin, rows):
         if not header:
             header = _header(file, number, cells)
-        elif len(header) > 1 and _names_again(header, cells, needed):
             named = {name.casefold(): name for name in header}
+        elif len(header) > 1 and _names_again(cells, named.keys(), needed):
             header = [named.get(name.casefold(), name) for name in _header(file, number, cells)]
+            named = {name.casefold(): name for name in header}
             yield RejectedRow(number, "repeated_header", "the row names the columns: files were joined here", cells)
         elif len(cells) != len(header):
             yield RejectedRow(number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells)
@@ -415,11 +417,10 @@ def _header_index(begin: list[list[str]], needed: set[str]) -> int:
     return named or (table if len({len(cells) for cells in begin[table:]}) == 1 else 0)
 
 
-def _names_again(header: list[str], cells: list[str], needed: set[str]) -> bool:
+def _names_again(cells: list[str], header: Set[str], needed: set[str]) -> bool:
     """Whether cells are names of columns: those of the header, or others with those of text and target."""
-    names = sorted(map(str.casefold, _names(cells)))
-    is_other = bool(needed) and needed <= _folded(cells) & _folded(header) and len(set(names)) == len(names)
-    return is_other or names == sorted(map(str.casefold, header))
+    own = _folded(cells)
+    return len(own) == len(cells) and (own == header or (bool(needed) and needed <= own & header))
 
 
 def _folded(cells: list[str]) -> set[str]:

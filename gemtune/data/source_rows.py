@@ -16,7 +16,7 @@ from gemtune.config import Preprocess, Task
 from gemtune.data import sources
 from gemtune.data.duplicates import FilterResult
 from gemtune.data.example import Example, RejectedRow
-from gemtune.data.labels import merge_spellings
+from gemtune.data.labels import is_flag, merge_spellings
 from gemtune.data.readers import Row
 from gemtune.data.row_validation import ReadStats, of_source, read, validate_row, with_target
 from gemtune.data.text_files import Note
@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 SAMPLE_ROWS = 5000  # that are checked before a run
 FIRST_PROGRESS_S, PROGRESS_EVERY_S = 5.0, 2.0  # shorter work logs no progress
+ONE_COLUMN = "write the names of those that apply into one column, joined by ';'"
+"""What to do about a column for each label."""
 
 
 def stream(data: str, task: Task, config: Preprocess, stats: ReadStats) -> Iterator[Example | RejectedRow]:
@@ -158,12 +160,9 @@ def suggest_remedy(first: RejectedRow) -> str:
         return "these look like preference pairs: --method preference, or method: preference"
     if "task.label_separator" in first.detail:
         return "set task.label_separator, such as '; ', when rows have several labels"
-    flags = [name for name in columns if str(first.row[name]).strip().casefold() in ("0", "1", "true", "false")]
+    flags = sorted(name for name in columns if is_flag(str(first.row[name])))
     if first.reason == "missing_target" and len(flags) > 2:
-        named = ", ".join(sorted(flags)[:5])
-        return (
-            f"if {named} say of a label each whether it applies, write those that apply into one column, separated by ;"
-        )
+        return f"if {', '.join(flags[:5])} say of one label each whether it applies, {ONE_COLUMN}"
     if first.reason in ("missing_text", "missing_target"):
         columns_remedy = "name the columns: --set preprocess.text_column=... --set preprocess.target_column=..."
         return f"{columns_remedy}; without a header --set preprocess.header=false and column_1, column_2"

@@ -59,14 +59,14 @@ def read_line(line: bytes | str) -> Row | None:
     try:
         key, model, version, answered_at, output = json.loads(line)
         return (str(key), str(model), str(version), float(answered_at), output) if _output(output) else None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 
 def _output(text: str) -> ModelOutput | None:
     try:
         return ModelOutput(**json.loads(text))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 

@@ -113,7 +113,7 @@ def read(path: str | Path, task: Task, new_labels: Collection[str] = ()) -> list
     return rows
 
 
-def read_outcomes(source: str, columns: Preprocess, task: Task, new_labels: Collection[str] = ()) -> dict[str, str]:
+def read_later_labels(source: str, columns: Preprocess, task: Task, new_labels: Collection[str] = ()) -> dict[str, str]:
     """The label of each row id of a file or table with the column `id` and the target column of the settings.
 
     Raises `UserError` with the line of a label that is neither of the task nor among `new_labels`.

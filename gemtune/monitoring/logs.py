@@ -181,7 +181,7 @@ def _parsed(
         problem = "; ".join(f"{item['loc'][0]}: {item['type'].replace('_', ' ')}" for item in error.errors())
     except _Unreadable as error:
         problem = str(error)
-    except (ValueError, TypeError, LookupError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         problem = "not in the form of a request and its response"
     return UnreadableRow(id=own_id or f"line {line}", problem=problem, time=moment)
 

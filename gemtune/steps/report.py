@@ -125,8 +125,7 @@ def run(
         key=_key_id(context),
     )
     content = summarize(documents, name, identity, settings)
-    _write(content, outputs, context, lambda: _details(content, documents, paths))
-    covered.finished(outputs["manifest"], _rendered(outputs), context.signing_key).write(outputs["manifest"])
+    _write(content, outputs, context, covered, lambda: _details(content, documents, paths))
     if documents.decision.verdict in ("deploy", "keep_prompt"):
         champion.record_manifest(client, name, documents.deployment.variant, covered.digest)
     if content.verdict == "not_enough_data" or documents.decision.failed_rows:
@@ -164,12 +163,7 @@ def run_unchanged(budget: str, job: tuple[str, str], outputs: Mapping[str, str],
     identity = before.model_copy(update={"job": job[0], **times})
     update = {"verdict": kept, "passed": False, "headline": HEADLINES[kept], "cost": cost, "identity": identity}
     reasons = [f"{unchanged} was evaluated", *last.reasons]
-    _write(last.model_copy(update={**update, "reasons": reasons}), outputs, context)
-    covered.finished(outputs["manifest"], _rendered(outputs), context.signing_key).write(outputs["manifest"])
-
-
-def _rendered(outputs: Mapping[str, str]) -> list[str]:
-    return [path for name, path in outputs.items() if name != "manifest"]
+    _write(last.model_copy(update={**update, "reasons": reasons}), outputs, context, covered)
 
 
 def _key_id(context: StepContext) -> str:
@@ -202,6 +196,7 @@ def _write(
     content: RunSummary,
     outputs: Mapping[str, str],
     context: StepContext,
+    covered: Manifest,
     details: Callable[[], report_page.Details] | None = None,
 ) -> None:
     content.write(outputs["summary"])
@@ -209,6 +204,8 @@ def _write(
         out.write(markdown(content, context.reporting.language))
     with open_atomic(outputs["page"]) as out:
         out.write(_page_or_verdict(content, context.reporting.language, details))
+    rendered = [path for name, path in outputs.items() if name != "manifest"]
+    covered.finished(outputs["manifest"], rendered, context.signing_key).write(outputs["manifest"])
     log.info("done: %s", content.headline)
 
 

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The templates of the pages that steps write: texts are escaped, control characters are shown as symbols."""
+"""The templates of the pages that steps write, and what pages show in a language: the texts of the templates by their
+English (`report_LANGUAGE.yaml`), what steps write by patterns of its English sentences (`messages_LANGUAGE.yaml`).
+
+Guarantees: texts are escaped, control characters are shown as symbols; what has no translation stays English.
+"""
 
 from __future__ import annotations
 

@@ -32,12 +32,12 @@ def assess(client: Client, uri: str, model: str, split: str, folder: str) -> Dat
     try:
         with _dataset(client, uri, folder) as name:
             validity = {"modelName": model, "datasetUsage": usage}
+            # JSON leaves out what is empty or 0
             result = _operation(client, f"{name}:assess", {"tuningValidationAssessmentConfig": validity})
-            errors = result["tuningValidationAssessmentResult"].get("errors") or []
-            if errors:
+            if errors := (result.get("tuningValidationAssessmentResult") or {}).get("errors"):
                 return DataAssessment(split=split, errors=[str(error) for error in errors])
             result = _operation(client, f"{name}:assess", {"tuningResourceUsageAssessmentConfig": {"modelName": model}})
-            counts = result["tuningResourceUsageAssessmentResult"]
+            counts = result.get("tuningResourceUsageAssessmentResult") or {}
     except PermanentError as error:
         remedy = "leave plan.assessment_dataset empty, or correct what the service names"
         raise UserError(f"the service does not assess the {split} rows: {error.message}", remedy=remedy) from None

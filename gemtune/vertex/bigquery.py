@@ -107,7 +107,7 @@ def _client_at(service: Client, table: str) -> Any:
     """A client for the project of a table, at the emulator where `service` is one; data may come from BigQuery."""
     from google.cloud import bigquery
 
-    project, token = table.partition(".")[0], service.token()
+    project, token = table.rsplit(".", 2)[0], service.token()  # a project of a domain has a dot: example.com:project
     if token is None:
         return _client(project)
     return bigquery.Client(project=project, credentials=token, client_options={"api_endpoint": service.server})

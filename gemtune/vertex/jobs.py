@@ -247,7 +247,7 @@ def stored_series(content: str) -> dict[str, list[tuple[int, float]]]:
             for name, value in values.items():
                 if isinstance(value, int | float):
                     points.setdefault(f"/{name.lstrip('/')}", []).append((step, float(value)))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
     return {name: sorted(values) for name, values in points.items()}
 

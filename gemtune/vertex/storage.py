@@ -148,7 +148,7 @@ def read_if_changed(client: Client, key: str, generation: int, timeout_s: float)
 def _parsed(client: Client, key: str, content: bytes) -> JsonObject:
     try:
         record = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         record = error
     if not isinstance(record, dict):
         where = f"gs://{client.bucket}/{key}"

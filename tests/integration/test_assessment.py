@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from gemtune.cli.main import app
 from gemtune.errors import UserError
 from gemtune.tuning.submission import upload_rows
-from gemtune.vertex import Client, jobs
+from gemtune.vertex import Client, assessment, bigquery, jobs
 from gemtune.vertex.assessment import assess
 
 MODEL = "gemini-3.1-flash-lite"
@@ -37,6 +37,17 @@ def row(text: str, answer: str | None) -> dict[str, Any]:
 
 def remains(client: Client) -> Any:
     return client.rest("GET", "", f"v1beta1/{client.parent}/datasets").get("datasets", [])
+
+
+def test_assessment_reads_a_response_that_leaves_out_what_is_empty(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assessment, "_operation", lambda client, path, body: {"name": path})
+    for part in ("load_json_lines", "delete_table"):
+        monkeypatch.setattr(bigquery, part, lambda *arguments: None)
+    monkeypatch.setattr(assessment, "_call", lambda *arguments: {})
+    result = assess(client, "gs://b/rows.jsonl", MODEL, "train", "assessments")
+    assert (result.errors, result.tokens) == ([], 0)
 
 
 def test_assessment_counts_the_tokens_that_a_job_bills(client: Client) -> None:

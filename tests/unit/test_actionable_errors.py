@@ -185,3 +185,11 @@ def test_service_failure_has_a_remedy(error: ServiceError, remedy: str) -> None:
 def test_without_values_leaves_out_what_is_quoted_and_no_apostrophe(value: str) -> None:
     message = f"the source's label {value!r} has 3 rows, {value!r}: those rows' texts and a 'b'"
     assert without_values(message) == "the source's label '…' has 3 rows, '…': those rows' texts and a '…'"
+
+
+@pytest.mark.parametrize("quote", ["", "'", '"'])
+def test_without_values_leaves_out_values_that_were_cut(quote: str) -> None:
+    value = f"secret{quote}" * 30
+    for message in (f"the reference {value!r:.80} is not one of {'a'!r}", f"the labels {'a'!r} and {value!r:.40}"):
+        assert "secret" not in without_values(message)
+        assert without_values(message).startswith("the ")

@@ -286,10 +286,10 @@ def test_assess_counts_a_label_in_the_window_that_served_its_row():
     assert [item.labels for item in quality.assess(kept, labelled, 0.9, Monitor())[0]] == [40, 40]
 
 
-def test_read_outcomes_reads_labels_of_every_type(tmp_path):
-    path = tmp_path / "outcomes.jsonl"
+def test_read_later_labels_reads_labels_of_every_type(tmp_path):
+    path = tmp_path / "rows.jsonl"
     path.write_text(
         "".join(f'{{"id": {n}, "label": {label}}}\n' for n, label in enumerate(["0", "true", "null", '" "']))
     )
     task = Task(labels=["0", "true"])
-    assert labelling.read_outcomes(str(path), Preprocess(), task) == {"0": "0", "1": "true"}
+    assert labelling.read_later_labels(str(path), Preprocess(), task) == {"0": "0", "1": "true"}

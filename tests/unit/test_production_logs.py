@@ -195,6 +195,7 @@ def test_prompt_template_takes_the_text_out_of_the_rendered_prompt(level: str, s
             "not in the form of a request and its response",
         ),
         (logged(full_response="CANARY"), "not in the form of a request and its response"),
+        (logged(full_response="[" * 10**5), "not in the form of a request and its response"),
     ],
 )
 def test_load_logs_keeps_unreadable_rows_with_their_reason(tmp_path: Path, row: Any, problem: str) -> None:

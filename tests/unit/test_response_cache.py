@@ -82,7 +82,8 @@ def test_read_line_finds_damage_and_other_versions(tmp_path):
     row = json.loads(saved[0])
     assert read_line(saved[0].encode()) == tuple(row)
     newer = [*row[:4], json.dumps({**json.loads(row[4]), "field_of_a_later_version": 1})]
-    for damage in ("{", saved[0][:40], "{}", "5", json.dumps(row[:3]), json.dumps([*row[:4], 5]), json.dumps(newer)):
+    damaged = ["{", saved[0][:40], "{}", "5", "[" * 10**5, json.dumps(row[:3]), json.dumps([*row[:4], 5])]
+    for damage in (*damaged, json.dumps(newer), json.dumps([*row[:4], "[" * 10**5])):
         assert read_line(damage) is None
     assert read_line(b"\xff" + saved[0].encode()) is None
 
