@@ -36,13 +36,20 @@ from emulator.engines.rules_engine import RulesEngine, load_rules
 from emulator.services.identity import environment
 
 HEADER_TIMEOUT_S = 20.0
-_DEFAULT_ENGINE = "student" if importlib.util.find_spec("torch") else "scripted"
+_STUDENT = ("torch", "transformers", "peft", "tokenizers", "safetensors")  # what the student imports
+
+
+def _missing() -> list[str]:
+    return [name for name in _STUDENT if importlib.util.find_spec(name) is None]
+
+
+_DEFAULT_ENGINE = "scripted" if _missing() else "student"
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(help=__doc__, epilog="Example: gemtune emulator --port 8080 --state-dir state")
+@app.command(help=__doc__, epilog="Example: --port 8080 --state-dir state")
 def command(
     port: Annotated[int, typer.Option(help="Port to listen at; 0 picks a free one.")] = 8085,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -57,7 +64,11 @@ def command(
     seed: Annotated[int, typer.Option(help="Seed of all training.")] = 0,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Host name by which clients may call it, beside localhost; repeatable."),
+        typer.Option(
+            metavar="NAME",
+            envvar="EMULATOR_ALLOW_HOST",
+            help="Host name by which clients may call it, beside localhost; repeatable.",
+        ),
     ] = None,
     require_credentials: Annotated[
         bool,
@@ -104,6 +115,10 @@ def engine_factory(choice: str, threads: int) -> Callable[[BaseModelEntry], Engi
         return lambda entry: engine
     if name != "student":
         raise ValueError(f"--engine is student, student:MODEL, scripted or scripted:FILE.json, not {choice!r}")
+    if missing := _missing():
+        raise ValueError(
+            f"--engine {choice} needs {', '.join(missing)}: install 'gemtune-emulator[student]' or 'gemtune[emulator]'"
+        )
     weights = Path(path) if Path(path).is_dir() else path  # a folder, or a repository of the Hugging Face hub
 
     def student(entry: BaseModelEntry) -> Engine:
@@ -196,9 +211,9 @@ def _end_without_users(pipe: int, server: _Server) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def main() -> None:
+def main(prog_name: str = "gemtune emulator") -> None:
     """The command, with the arguments of this process."""
-    app(prog_name="gemtune emulator")
+    app(prog_name=prog_name)
 
 
 def _serve(arguments: SimpleNamespace) -> int:

@@ -334,7 +334,7 @@ class Emulator:
                 501, f"{name} is not implemented by the emulator; docs/reference/emulator.md lists what is."
             )
         if (method, path) == ("POST", "/"):  # google-genai clears both when they come from the environment alone
-            return ApiError(400, "The request has no path: pass project= and location= to genai.Client(vertexai=True).")
+            return ApiError(400, "The request has no path: pass project= and location= to genai.Client or its library.")
         return ApiError(404, f"{method} {path[:300]} is not a path of the emulator.")
 
 

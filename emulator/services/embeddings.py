@@ -90,7 +90,9 @@ def _features(text: str) -> Iterator[str]:
 def _model(call: Call) -> str:
     model = call.params["model"]
     if model not in DIMENSIONS:
-        raise not_found(f"Embedding model {model}")
+        raise not_found(
+            f"Publisher Model `{model}` for predictions (embedding models have them: {', '.join(DIMENSIONS)})"
+        )
     return model
 
 

@@ -16,4 +16,4 @@ def main() -> None:
     sys.path.insert(0, str(BUNDLED))
     from emulator.app.cli import main as run
 
-    run()
+    run("gemtune-emulator")

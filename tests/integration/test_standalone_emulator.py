@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The distribution gemtune-emulator: its wheel, its requirements, and its pytest plugin in a user's tests."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -9,6 +10,9 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import pytest
+
+from emulator.app.cli import engine_factory
 from gemtune import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -68,3 +72,10 @@ def test_requirements_of_the_emulator_alone_are_those_of_the_project() -> None:
         line for line in own["dependencies"] if line.startswith(("torch", "transformers", "google-cloud", "kfp"))
     ]
     assert own["version"] == __version__
+
+
+def test_student_without_one_of_its_packages_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "peft" else known(name))
+    with pytest.raises(ValueError, match=r"needs peft: install 'gemtune-emulator\[student\]'"):
+        engine_factory("student", 1)

@@ -3,7 +3,7 @@
 # /// script
 # dependencies = ["langchain-google-genai"]
 # ///
-"""langchain-google-genai: the address is in the environment."""
+"""langchain-google-genai: project and location are arguments, the address is in the environment."""
 
 from langchain_google_genai import ChatGoogleGenerativeAI
 
