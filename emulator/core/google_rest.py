@@ -430,9 +430,6 @@ def paginate(call: Call, items: Iterable[tuple[int, Json]], key: str) -> Json:
     return response
 
 
-EMPTY = {"@type": "type.googleapis.com/google.protobuf.Empty"}
-
-
 def typed(call: Call, message: str, body: Mapping[str, Any]) -> Json:
     """A message packed as google.protobuf.Any of the caller's API version."""
     return {"@type": f"type.googleapis.com/google.cloud.aiplatform.{call.version}.{message}", **body}
