@@ -267,7 +267,7 @@ def test_review_file_of_other_data_is_reported(tmp_path: Path, caplog: pytest.Lo
         ("a.json", '{"text": ["a", "b"], "label": ["x", "y"]}', "orient='columns'"),
         ("a.json", '{"0": {"text": "a", "label": "x"}, "1": {"text": "b", "label": "y"}}', "orient='index'"),
         ("a.json", '{"columns": ["text", "label"], "data": [["a", "x"], ["b", "y"]]}', "orient='split'"),
-        ("a.csv", "text,bug,billing,urgent\na b,1,0,0\nc d,0,1,1\n", "if billing, bug, urgent say of a label each"),
+        ("a.csv", "text,bug,billing,urgent\na b,1,0,0\nc d,0,1,1\n", "if billing, bug, urgent say of one label each"),
         ("a.jsonl", "{'text': 'a', 'label': 'x'}\n", "with double quotes, as json.dumps does"),
         ("a.jsonl", "text,label\na,b\n", "name a table .csv"),
         ("a.jsonl", '{"prompt": "p", "chosen": "a", "rejected": "b"}\n', "--method preference"),
