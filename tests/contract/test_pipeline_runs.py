@@ -148,6 +148,34 @@ def test_reset_ends_the_steps_of_running_jobs(server: Server, tmp_path: Path) ->
     assert ended(server, submit(server, "reset").json()["name"])["state"] == "PIPELINE_STATE_SUCCEEDED"
 
 
+def chains(folder: str):
+    with dsl.ExitHandler(shell(script=f"exit 0 {folder}").set_display_name("always")):
+        failing = shell(script=f"until test -e {folder}/runs; do sleep 0.02; done; exit 3").set_display_name("failing")
+        running = shell(script=f"touch {folder}/runs; sleep 0.6").set_display_name("running")
+        shell(script=f": {folder}").after(failing).set_display_name("needs the failing one")
+        shell(script=f"ls {folder}").after(running).set_display_name("independent")
+
+
+@pytest.mark.parametrize(
+    ("policy", "independent"), [("FAST", "NOT_TRIGGERED"), ("SLOW", "SUCCEEDED"), ("", "SUCCEEDED")]
+)
+def test_failure_policy_decides_about_steps_that_need_no_failed_one(
+    server: Server, tmp_path: Path, policy: str, independent: str
+) -> None:
+    """A step that runs is not ended; the service's default is to go on."""
+    request = body()
+    request["pipelineSpec"] = MessageToDict(dsl.pipeline(name="chains")(chains).pipeline_spec)
+    request["runtimeConfig"]["parameterValues"] = {"folder": str(tmp_path)}
+    if policy:
+        request["runtimeConfig"]["failurePolicy"] = f"PIPELINE_FAILURE_POLICY_FAIL_{policy}"
+    job = ended(server, submit(server, f"policy-{policy.lower()}", **request).json()["name"])
+    assert job["state"] == "PIPELINE_STATE_FAILED"
+    states = {detail["taskName"]: detail["state"] for detail in job["jobDetail"]["taskDetails"]}
+    expected = {"failing": "FAILED", "running": "SUCCEEDED", "independent": independent, "always": "SUCCEEDED"}
+    assert {name: states.get(name, "NOT_TRIGGERED") for name in expected} == expected
+    assert states.get("needs the failing one", "NOT_TRIGGERED") == "NOT_TRIGGERED"
+
+
 def test_cancelled_job_ends_its_steps(server: Server, tmp_path: Path) -> None:
     name = submit(server, "cancelled", **body(f"echo $$ > {tmp_path}/pid; sleep 60")).json()["name"]
     wait((tmp_path / "pid").exists)
