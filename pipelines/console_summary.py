@@ -4,7 +4,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -19,7 +18,7 @@ from gemtune.artifacts.base import open_atomic
 from pipelines.emulator_process import LOCATION, PROJECT
 from pipelines.live_display import shortened
 from pipelines.local_run import collect, copy_manifest, orchestration, step_output
-from pipelines.steps import Step
+from pipelines.steps import Step, steady_time
 
 BAR_WIDTH = 16
 VERDICTS = {
@@ -36,7 +35,7 @@ def finish(folder: Path, steps: list[Step], start: float) -> dict[str, Any]:
     """Write `summary.json` and `report.html` at the top of the run's folder, with how long everything took."""
     summary = collect(folder)
     summary["run"] = folder.name
-    summary["time"] = orchestration([step for step in steps if step.start >= start], start, time.time())
+    summary["time"] = orchestration([step for step in steps if step.start >= start], start, steady_time())
     summary["steps"] = [
         {
             "step": step.name,

@@ -21,10 +21,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any, TextIO
+
+from pipelines.steps import steady_time
 
 PIPELINE, ARGUMENTS, STARTED = "pipeline.yaml", "arguments.json", "start.json"
 LINE = re.compile(r"^\[KFP Executor [^\]]*\]: ((?:done|progress|note|score): .*)$")
@@ -41,7 +42,7 @@ class Observer:
     def emit(self, **event: Any) -> None:
         """Write one event; whole lines, whatever the thread."""
         with self._lock:
-            self._events.write(json.dumps({"time": time.time(), **event}) + "\n")
+            self._events.write(json.dumps({"time": steady_time(), **event}) + "\n")
             self._events.flush()
         if event["event"] in ("start", "finish"):
             step, state = (

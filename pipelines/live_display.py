@@ -10,7 +10,6 @@ import json
 import math
 import re
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +27,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.steps import Step, StepRecord
+from pipelines.steps import Step, StepRecord, steady_time
 
 BAR_WIDTH, SPARKLINE_WIDTH, SECONDS_WIDTH, INDENT = 20, 24, 8, 12
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -108,7 +107,7 @@ class LiveDisplay:
         phase = next((phase for phase in PHASES if running and running[-1].base in phase.steps), None)
         if phase is None:
             return Text()
-        steps, now, share = self._record.of(phase.steps), time.time(), self._share(running)
+        steps, now, share = self._record.of(phase.steps), steady_time(), self._share(running)
         elapsed = now - min(step.start for step in steps)
         facts = Table.grid(padding=(0, 2))
         bar = ProgressBar(1.0, share or 0.0, BAR_WIDTH, pulse=share is None)

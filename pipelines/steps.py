@@ -7,10 +7,18 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+EPOCH = time.time() - time.monotonic()
+
+
+def steady_time() -> float:
+    """Seconds since the epoch by a clock that setting the system's does not move: durations stay true."""
+    return EPOCH + time.monotonic()
 
 
 @dataclass(slots=True)

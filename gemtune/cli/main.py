@@ -8,7 +8,6 @@ import contextlib
 import os
 import shutil
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -148,6 +147,7 @@ def run(
     that was interrupted or failed.
     """
     from pipelines import console_summary, emulator_process, local_run
+    from pipelines.steps import steady_time
 
     if (config is None) == (resume is None) or (resume is not None and (data or overrides)):
         raise typer.BadParameter("expected a configuration, or --resume RUN alone")
@@ -160,7 +160,7 @@ def run(
         local_run.prepare(settings, folder, **emulator)
     started = local_run.read_start(folder)
     console = wide_console(as_json)
-    start = time.time()
+    start = steady_time()
     state, options = folder.parent / "emulator", [started[name] for name in ("engine", "jobs", "executes")]
     process = emulator_process.emulator(state, 0, *options)
     with local_run.alone_in(folder) as lock, ended_by_signals(), process as server:

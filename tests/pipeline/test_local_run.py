@@ -1,6 +1,8 @@
 """Parts of the local run that need no emulator: timing, console output, messages for bad input."""
 
+import io
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from gemtune.cli.results import latest
 from gemtune.errors import OverBudgetError, UserError
 from pipelines.console_summary import snippets
 from pipelines.emulator_process import environment
-from pipelines.kfp_local_events import _about, _step_name
+from pipelines.kfp_local_events import Observer, _about, _step_name
 from pipelines.local_run import (
     _why,
     alone_in,
@@ -169,3 +171,18 @@ def test_snippets_are_shell_and_python():
     assert "projects/p/locations/l/endpoints/1:generateContent" in curl
     assert "it'\\''s" in curl
     compile(python, "snippet", "exec")
+
+
+def test_durations_of_steps_survive_a_clock_that_is_set(tmp_path, monkeypatch):
+    """The events of a step are those of one process."""
+    events = io.StringIO()
+    observer = Observer(events, tmp_path, 0)
+    observer.emit(event="other")
+    real = time.time
+    for change in (-86400, 7200):
+        monkeypatch.setattr(time, "time", lambda change=change: real() + change)
+        observer.emit(event="other")
+    times = [json.loads(line)["time"] for line in events.getvalue().splitlines()]
+    assert times == sorted(times)
+    assert times[-1] - times[0] < 60
+    assert abs(times[0] - real()) < 3600
