@@ -33,7 +33,7 @@ from pipelines.compilation import Pipeline, compile_pipeline
 from pipelines.emulator_process import RunningEmulator, environment
 from pipelines.kfp_local_events import ARGUMENTS, PIPELINE, STARTED
 from pipelines.live_display import LiveDisplay
-from pipelines.steps import Step, StepRecord
+from pipelines.steps import CLOCK, EPOCH, Step, StepRecord
 from pipelines.tasks import without_email
 
 EVENTS, MANIFEST, STEP_MANIFEST = "events.jsonl", "manifest.json", "report*/manifest"
@@ -195,7 +195,7 @@ def run_pipeline(folder: Path, server: RunningEmulator, console: Console, lock: 
     command = [sys.executable, "-m", "pipelines.kfp_local_events", str(folder), str(last)]
     over, died = threading.Event(), threading.Event()
     temporary = folder / f"tmp-{last}"
-    variables = environment(server.url) | {RUN_ANSWERS: str((folder / "answers").resolve())}
+    variables = environment(server.url) | {RUN_ANSWERS: str((folder / "answers").resolve()), CLOCK: str(EPOCH)}
     with process_tree.started(command, variables, temporary, (server.users, lock)) as process:
 
         def end() -> None:
