@@ -73,7 +73,7 @@ def requests(count: int) -> list[GenerateRequest]:
 
 def ours(count: int, concurrency: int = 64) -> tuple[float, list[float], int, int, bool]:
     """Our loop: seconds, times of answers, 429s, tries, and whether every row came back once."""
-    generate, retry_policy = vertex_generate(Evaluate(concurrency=concurrency), Vertex())
+    generate, retry_policy = vertex_generate(Evaluate(base_model="gemini-2.5-flash", concurrency=concurrency), Vertex())
     refused, tries, at = 0, 0, []
     start = monotonic()
 

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class GenerateRequest:
     """One request to a model. `key` is the id of its row; `version` distinguishes the tuned models that an endpoint
-    has served over time; `sample` numbers repeated requests; None means the configured value. The answer fits
-    `response_schema` (Gemini's form), if there is one and the model takes schemas. `fields` are further fields of the
-    body in the API's form: tools, toolConfig, generationConfig (the configured values take precedence).
+    has served over time, and `base_model` is theirs ("": the configured one); `sample` numbers repeated requests; None
+    means the configured value. The answer fits `response_schema` (Gemini's form), if there is one and the model takes
+    schemas. `fields` are further fields of the body in the API's form: tools, toolConfig, generationConfig (the
+    configured values take precedence).
     """
 
     key: str
@@ -40,6 +41,7 @@ class GenerateRequest:
     system: str | None
     contents: list[JsonObject]
     version: str = ""
+    base_model: str = ""
     sample: int = 0
     temperature: float | None = None
     max_output_tokens: int | None = None

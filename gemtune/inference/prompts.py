@@ -155,6 +155,7 @@ def build_requests(
             prompt.system,
             prompt.contents,
             version,
+            variant.base_model,
             max_output_tokens=token_limit,
             response_schema=schema,
             fields=prompt.fields,

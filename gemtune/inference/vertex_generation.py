@@ -69,6 +69,7 @@ def _settings_of(config: Evaluate, request: GenerateRequest) -> GenerationSettin
     generation = vertex.GenerationSettings.of(config)
     return replace(
         generation,
+        base_model=request.base_model or generation.base_model,
         seed=config.seed + request.sample,
         temperature=generation.temperature if request.temperature is None else request.temperature,
         max_output_tokens=request.max_output_tokens or generation.max_output_tokens,
@@ -84,7 +85,8 @@ def vertex_batch_jobs(config: Evaluate, settings: Vertex) -> BatchJobs:
     client = vertex.connect(settings)
 
     async def target(request: GenerateRequest) -> str:
-        resolve = partial(batches.batch_model, client, request.model, request.version, config.base_model)
+        base_model = request.base_model or config.base_model
+        resolve = partial(batches.batch_model, client, request.model, request.version, base_model)
         return await asyncio.to_thread(resolve)
 
     def body(request: GenerateRequest) -> JsonObject:

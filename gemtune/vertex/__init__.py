@@ -38,7 +38,8 @@ LOCATION_VARIABLES = ("GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION", "CLOUD_ML_
 class GenerationSettings:
     """Generation parameters, the same for prompted and tuned models, so that the comparison is fair.
 
-    `thinking_budget` is in tokens (0: off, -1: the model decides) and sent in the form that `base_model` supports.
+    `thinking_budget` is in tokens (0: off, -1: the model decides) and sent in the form that the model supports, a
+    tuned one as its `base_model`.
     `timeout_s` is the timeout of one request. `logprobs` requests the answer's log-probability, if the model supports
     it; so does `response_schema` an answer that fits it.
     """
@@ -275,7 +276,8 @@ def request_config(
     client: Client, model: str, system: str | None, settings: GenerationSettings, fields: Mapping[str, Any]
 ) -> Any:
     """The SDK's form of the settings that the model supports; raises `ValidationError` for wrong `fields`."""
-    budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
+    base_model = model if model in client.catalogue.models else settings.base_model or model
+    budget, level = client.catalogue.thinking(base_model, settings.thinking_budget)
     if model in client.without_logprobs:
         settings = replace(settings, logprobs=False)
     if not client.catalogue.takes_schema(model):

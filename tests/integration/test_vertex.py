@@ -22,6 +22,8 @@ from gemtune.config import Evaluate, Vertex
 from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
 from gemtune.inference import batch
+from gemtune.inference.generate import GenerateRequest
+from gemtune.inference.vertex_generation import vertex_generate
 from gemtune.vertex import batches, calls
 
 
@@ -208,6 +210,23 @@ def test_generate_thinking_depends_on_the_model(server: Server) -> None:
         asyncio.run(vertex.generate(client, ENDPOINT, None, CONTENTS, settings))
     sent = [body["generationConfig"].get("thinkingConfig") for _, _, body in server.asked]
     assert sent == [{"thinking_level": "MINIMAL"}, {"thinking_budget": 0}, None]
+
+
+@pytest.mark.parametrize(
+    ("model", "base_model", "sent"),
+    [
+        ("gemini-2.5-flash", "", {"thinking_budget": 0}),  # a judge, or a prompt on another model than the trials
+        (ENDPOINT, "gemini-2.5-flash", {"thinking_budget": 0}),  # the champion, tuned before the base model changed
+        (ENDPOINT, "", {"thinking_level": "MINIMAL"}),
+    ],
+)
+def test_thinking_is_in_the_form_of_the_model_that_is_called(
+    server: Server, model: str, base_model: str, sent: dict[str, Any]
+) -> None:
+    server.reply = (200, ANSWER)
+    generate, _ = vertex_generate(Evaluate.of({"base_model": "gemini-3.5-flash"}), Vertex.of({}))
+    asyncio.run(generate(GenerateRequest("1", model, None, CONTENTS, base_model=base_model)))
+    assert server.asked[-1][2]["generationConfig"]["thinkingConfig"] == sent
 
 
 def test_connect_settings_override_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
