@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deployments import PROMPT, TASK, Run, serving
+from deployments import PROMPT, Run, serving
 from emulator_process import Emulator
 from google.cloud.aiplatform_v1 import EndpointServiceClient
-from samples import sections, splits
+from samples import sections
 from typer.testing import CliRunner
 
 import gemtune.serving
@@ -24,7 +24,7 @@ from gemtune.artifacts.decision import Verdict
 from gemtune.artifacts.production_log import LogRow
 from gemtune.artifacts.tuning import Selection
 from gemtune.cli.main import app
-from gemtune.config import ModelVariant, Task
+from gemtune.config import ModelVariant
 from gemtune.data.cleaning import load_cleaner
 from gemtune.data.example import read_examples
 from gemtune.data.sources import local_path
@@ -36,7 +36,7 @@ from gemtune.predictor import Predictor
 from gemtune.serving import resolve
 from gemtune.state import champion, endpoints, request_logging, store
 from gemtune.state.reconcile import reconcile
-from gemtune.steps import check_budget, deploy
+from gemtune.steps import deploy
 from gemtune.vertex import Client, location_of, models, serving_location, storage
 
 REPEATS = int(os.environ.get("REPEATS", "1"))
@@ -557,45 +557,6 @@ def test_deploy_refuses_a_selection_without_a_candidate(client: Client, tmp_path
     Run(tmp_path / "one", "none", 22, [0.9]).deploy()
     with pytest.raises(UserError, match="there is no candidate to deploy"):
         Run(tmp_path / "two", "none", 22, [0.9]).deploy()
-
-
-TASKS = [  # a task, another one, whether both are the same task
-    (TASK, TASK, True),
-    (TASK, Task(labels=["delivery", "login", "refund", *"vwxyz"]), True),  # labels were added
-    (TASK, Task(labels=["refund"]), True),  # dropped
-    (TASK, Task(labels=["Delivery", "refund", "sign-in"]), True),  # renamed
-    (TASK, Task(labels=["login", "x", "y", "z"]), False),
-    (TASK, Task(labels=["positive", "negative"]), False),
-    (TASK, Task(kind="sentiment", labels=TASK.labels), False),
-    (TASK, Task(kind="extraction"), False),
-    (Task(kind="extraction"), Task(kind="extraction", instruction="Another one."), True),
-    (Task(kind="extraction"), Task(kind="summarization"), False),
-]
-
-
-@pytest.mark.parametrize("number", range(len(TASKS)))
-def test_champion_refuses_another_task(client: Client, number: int) -> None:
-    (before, task, same), name = TASKS[number], f"task-{number}"
-    kept = {"task": {"kind": before.kind, "labels": before.labels}}
-    champion.require_same_task(client, name, task)  # there is no champion
-    champion.promote(client, name, 0, "champion", {"variant": PROMPT.model_dump(mode="json"), **kept})
-    if same:
-        champion.require_same_task(client, name, task)
-    else:
-        with pytest.raises(UserError, match=f"the champion of '{name}' has another task: ") as raised:
-            champion.require_same_task(client, name, task)
-        assert f"delete champions/{name}.json" in str(raised.value)
-
-
-def test_deploy_records_the_task_and_check_budget_refuses_another(client: Client, tmp_path: Path) -> None:
-    Run(tmp_path, "owned", 29, [0.9]).deploy()
-    paths, config = splits(tmp_path), sections()
-    config["task"] = {"labels": ["positive", "negative"]}
-    with pytest.raises(
-        UserError, match=r"classification \(delivery, login, refund\); this run: classification \(positive, "
-    ):
-        check_budget.run(paths, str(tmp_path / "budget"), "owned", **config)
-    check_budget.run(paths, str(tmp_path / "budget"), "owned", **sections())
 
 
 def test_deploy_keeps_the_test_rows_with_the_champion(client: Client, tmp_path: Path) -> None:
