@@ -1,6 +1,7 @@
 """Options and guards of the whole suite: tests stay on loopback; goldens are rewritten on request."""
 
 import os
+import signal
 import socket
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import HealthCheck, settings
 # Before torch is loaded: threads that spin while they wait make small models many times slower on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("NO_GCE_CHECK", "true")  # google-auth looks for no metadata server
+
+# A shell starts background jobs with SIGINT ignored, and children inherit that: tests of Ctrl-C would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # One commit, one result: the suite draws the same examples every time. `make fuzz` draws new ones, many more.
 settings.register_profile("suite", derandomize=True, deadline=None, database=None)
