@@ -97,7 +97,7 @@ def _as_text(value: Any) -> str:
 def _scalar(value: Any, rules: Sequence[str]) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    if "number" in rules and (number := _number(value)) is not None:
+    if "number" in rules and (number := read_number(value)) is not None:
         return number
     if isinstance(value, float):
         return int(value) if value.is_integer() else value
@@ -109,7 +109,7 @@ def _scalar(value: Any, rules: Sequence[str]) -> Any:
     return text.casefold() if "ignore_case" in rules else text
 
 
-def _number(value: Any) -> int | float | str | None:
+def read_number(value: Any) -> int | float | str | None:
     """The number that a value is or spells; a text, if no float has its digits; None if it spells none.
 
     The last of two kinds of separators is the decimal one. Of one kind, a comma before three digits separates

@@ -27,6 +27,7 @@ from gemtune.config.output_schema import answer_problem
 from gemtune.data.readers import parse_finite, reject_constant
 from gemtune.inference.answer_forms import FORMS, any_of, is_refusal, pattern_of, taken_back, words_of
 from gemtune.inference.field_values import canonical_object, with_read_values
+from gemtune.inference.spellings import SPELLINGS, exact, folded, label_index, loose, scale_of
 
 REFUSAL, CUT_OFF = "refusal", "cut off inside a JSON value"
 MAX_DEPTH = 100  # levels of a JSON value; deeper ones are not read
@@ -46,7 +47,7 @@ _MARKUP = r"(?:[^\w\n{\[\"']|_){0,8}"
 _THOUGHT = re.compile(rf"^{_MARKUP}{any_of(words_of('thoughts'))}{_MARKUP}[:：][ \t*]*(?:\n.*|.*)\n?", re.I | re.M)
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』")
 _TAG = re.compile(r"<([^\W\d][\w-]{0,30})(?:\s[^<>]{0,80})?>([^<>]*)</\1>")
-_BOXED = re.compile(r"\\boxed\{(?:\\text\w*\{)?([^{}]*)\}")
+_BOXED = re.compile(r"(?:\\boxed\{(?:\\text\w*\{)?|\[\[)([^{}\[\]]*)(?:\}|\]\])")
 _MARKER = r"[-•・·▪●–—+]|\*(?=\s)|[(（\[]?\d{1,3}[.)．）\]:：](?!\d)|#\d{1,3}\b|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]"
 _CHECKED = re.compile(r"^[\s*-]*(?:\[[xX✓✔]\]|[☑✅✔✓]\ufe0f?)\s*(?=\S)")
 _UNCHECKED = re.compile(rf"^[\s*-]*(?:\[ ?\]|[☐{FORMS['crosses']}]\ufe0f?)\s*(?=\S)")
@@ -64,6 +65,14 @@ _RIGHT = pattern_of("nouns", "verdicts")
 _CORRECTION, _DOUBT = pattern_of("corrections"), pattern_of("doubts")
 _OPENER = re.compile(rf"^\W*{any_of(w for k in _BEFORE for w in words_of(k))}[\s,，、:：!！]*", re.IGNORECASE)
 _ENDING = re.compile(rf"{any_of(words_of('endings'))}\W*$", re.IGNORECASE)
+_YES, _NO = (re.compile(rf"\W*{any_of(words_of(kind))}\W*", re.IGNORECASE) for kind in ("affirmations", "negations"))
+_CONCLUSION = re.compile(rf"(?:^|[\W_]){any_of(words_of('conclusions'))}[\s,，、:：]*", re.IGNORECASE)
+_AFFIRMED = re.compile(
+    rf"\W*(?P<label>[^:：=|→\n]+?)[\s*_`]*(?:{_SEPARATOR}|\|)[\s*_`]*"
+    rf"(?:(?P<yes>{any_of(words_of('affirmations'))}|1|[✅☑✔✓○〇◯])|{any_of(words_of('negations'))}|0|[×{FORMS['crosses']}])\ufe0f?[\s*_`|.。]*$",
+    re.IGNORECASE,
+)
+_TABLE_HEAD = re.compile(r"^.*\|.*\n[ |:-]*-[ |:-]*$", re.MULTILINE)
 
 
 _MARKS = rf"[\n{re.escape(FORMS['separators'])}]"
@@ -136,9 +145,9 @@ def _after_cue(text: str, nouns: str) -> str:
 def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
     """The label that the whole answer, its first line or sentence, its list or the part after the cue agree on."""
     read = _label_set if task.label_separator else _one_label
-    exact = _index(tuple(task.labels), "exact").get(_exact(answer))
-    if exact is not None and not task.label_separator:
-        return Parsed(exact)
+    label = label_index(tuple(task.labels), "exact").get(exact(answer))
+    if label is not None and not task.label_separator:
+        return Parsed(label)
     candidates = _candidates(task, prompt, answer)
     if candidates and _json_spans(candidates[0])[1]:
         return Parsed(None, CUT_OFF)
@@ -148,6 +157,9 @@ def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
         return Parsed(values.pop())
     if values:
         return Parsed(None, f"names several labels: {', '.join(sorted(values))}")
+    concluded = next((value for part in _conclusions(task, answer) if (value := read(task, part))), None)
+    if concluded:
+        return Parsed(concluded)
     return Parsed(None, REFUSAL if is_refusal(_visible(answer)) else f"not one of the labels: {_shown(answer)}")
 
 
@@ -155,6 +167,7 @@ def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
     """The parts of an answer that may be the label: all of it first."""
     visible = _visible(answer)
     text = _checked(re.sub(r"\A\*\*([^*]+)\*\*\Z", r"\1", _THOUGHT.sub("", visible)))
+    text = _affirmed(task, text)
     has_thoughts = text != visible
     # A base model may continue with an invented next row: cut it off.
     if not prompt.chain_of_thought:
@@ -173,10 +186,33 @@ def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
     return [text, *first_line, *bare, *_first_sentence(task, text), *ends, *(lines[-1:] if has_thoughts else [])]
 
 
+def _conclusions(task: Task, answer: str) -> Iterator[str]:
+    """What an answer in which nothing was read ends with: behind "therefore", behind the lead-in of its last line."""
+    text = _visible(answer)[-MAX_CHARS:]
+    last = text.rpartition("\n")[2]
+    if _json_spans(text)[0] or text.count("\n") > MAX_FORMS or len(last) > 2 * LEAD_CHARS:
+        return
+    ends = [match.end() for match in _CONCLUSION.finditer(text)]
+    if ends and len(text) - ends[-1] <= LEAD_CHARS:
+        yield text[ends[-1] :]
+    if last != text:
+        yield from _after_lead_in(task, last)
+
+
+def _affirmed(task: Task, text: str) -> str:
+    """The labels to which a list or table of all answers "yes", one a line; any other text as it is."""
+    lines = _TABLE_HEAD.sub("", text).splitlines()[: 2 * MAX_FORMS]
+    verdicts = [match for line in lines if (match := _AFFIRMED.match(line[: 2 * LEAD_CHARS]))]
+    labels = [label_index(tuple(task.labels), "loose").get(loose(match["label"])) for match in verdicts]
+    if len(labels) < 2 or None in labels or len({*labels}) < len(labels):
+        return text
+    return "\n".join(label for label, match in zip(labels, verdicts, strict=True) if label and match["yes"])
+
+
 def _is_bare(task: Task, line: str) -> bool:
-    """Whether a line is a label with signs around it."""
-    index = _index(tuple(task.labels), "loose")
-    return any(index.get(_loose(form)) for form in (line, _DECORATION.sub("", line)))
+    """Whether a line is a label with signs around it or a remark behind it."""
+    index = label_index(tuple(task.labels), "loose")
+    return any(index.get(loose(form)) for form in (line, _DECORATION.sub("", line), _EXPLAINED.split(line)[0]))
 
 
 def _checked(text: str) -> str:
@@ -199,17 +235,17 @@ def _first_sentence(task: Task, text: str) -> list[str]:
     """The first sentence, if the others name no label."""
     first, *others = _SENTENCE.split(text[:MAX_CHARS], maxsplit=1)
     is_number = _ITEM.match(text) or first.strip("., ").isdigit()
-    return (
-        [first] if others and not is_number and not _mentioned(task, others[0]) and not _DOUBT.search(others[0]) else []
-    )
+    if not others or is_number or _mentioned(task, others[0]):
+        return []
+    return [first] if not _DOUBT.search(others[0]) or _NO.fullmatch(first) else []
 
 
 def _one_label(task: Task, text: str) -> str | None:
     labels = tuple(task.labels)
     longest = 100 + 10 * max(map(len, labels), default=0)
     for form in _inner_forms(task, text):
-        for spelling in _SPELLINGS if len(form) <= longest else ():
-            label = _index(labels, spelling).get(_SPELLINGS[spelling](form))
+        for spelling in SPELLINGS if len(form) <= longest else ():
+            label = label_index(labels, spelling).get(SPELLINGS[spelling](form))
             if label is not None:
                 return label
     return None
@@ -270,9 +306,11 @@ def _unwrapped(task: Task, text: str) -> Iterator[str]:
     yield from _without_contrast(task, text)
     yield from _after_lead_in(task, text)
     yield from _before_verdict(task, text)
-    if (opener := _OPENER.match(text)) and not _names_label(task, opener[0]):
+    if (opener := _OPENER.match(text)) and not _named(task, opener[0]):
         yield text[opener.end() :]
     yield _ENDING.sub("", text)
+    if (scale := scale_of(tuple(task.labels))) and scale.search(text):
+        yield scale.sub("", text)
 
 
 def _after_lead_in(task: Task, text: str) -> Iterator[str]:
@@ -314,13 +352,15 @@ def _before_verdict(task: Task, text: str) -> Iterator[str]:
     """What precedes "is the label", "(90 %)", " - the customer pays", ", because": words that say that it is right, an
     aside, an explanation, a ground.
 
-    None of them may name a label or, grounds aside, doubt. "5 is the best score" describes a scale.
+    None of them may name another label or, grounds aside, doubt. "5 is the best score" describes a scale.
     """
     if len(text) > 2 * LEAD_CHARS:
         return
     for cue in _VERDICT.finditer(text):
         answer, verdict = text[: cue.start()], text[cue.start() :]
-        if _names_label(task, verdict):
+        if _says_again(task, answer, verdict):
+            yield answer
+        if _named(task, verdict) - _named(task, answer):
             continue
         says_right = (
             _EXPLAINED.match(verdict) or _RIGHT.search(verdict) or re.search(_nouns(task)[0], verdict, re.IGNORECASE)
@@ -329,6 +369,14 @@ def _before_verdict(task: Task, text: str) -> Iterator[str]:
         doubted = _DOUBT.search(verdict) or re.search(r"[?？]\W*$", verdict)
         if _GROUND.match(verdict) or (is_aside and not doubted):
             yield answer
+
+
+def _says_again(task: Task, answer: str, rest: str) -> bool:
+    """Whether what follows a "yes" or "no" only says it again: "No, it is not."."""
+    if not (_NO.fullmatch(answer) or _YES.fullmatch(answer)) or _YES.fullmatch(rest) or _NO.fullmatch(rest):
+        return False
+    is_same = not _mentioned(task, rest) - _mentioned(task, answer)
+    return is_same and (_NO.fullmatch(answer) is not None or not _DOUBT.search(rest))
 
 
 @lru_cache(maxsize=64)
@@ -344,7 +392,7 @@ def _nouns(task: Task) -> tuple[str, str, str]:
 
 @lru_cache(maxsize=64)
 def _labels_pattern(labels: tuple[str, ...], other_words: str) -> re.Pattern[str]:
-    folded = {_folded(label) for label in labels}
+    folded = {folded(label) for label in labels}
     return re.compile(any_of(x for x in folded if len(x) > 1 and not re.fullmatch(other_words, x, re.IGNORECASE)))
 
 
@@ -360,14 +408,14 @@ def _whole_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"(?<![\d.,/-](?=\d))(?:(?i:{longer})|{short})(?!(?<=\d)[.,/]?\d)")
 
 
-def _names_label(task: Task, text: str) -> bool:
-    """Whether a text contains any label, those of one character too."""
-    return bool(_mentioned(task, text) or _spelled_labels(tuple(task.labels)).search(text))
+def _named(task: Task, text: str) -> set[str]:
+    """The labels that a text contains, folded; those of one character too."""
+    return _mentioned(task, text) | {*map(folded, _spelled_labels(tuple(task.labels)).findall(text))}
 
 
 def _mentioned(task: Task, text: str) -> set[str]:
     """The labels that a text contains, folded; labels of one character or that are words for the answer aside."""
-    return set(_labels_pattern(tuple(task.labels), _nouns(task)[2]).findall(_folded(text[:MAX_CHARS])))
+    return set(_labels_pattern(tuple(task.labels), _nouns(task)[2]).findall(folded(text[:MAX_CHARS])))
 
 
 def _label_texts(task: Task, value: Any) -> list[str]:
@@ -405,48 +453,6 @@ def _is_cue(task: Task, lead: str) -> bool:
     clause = re.sub(r"```\w*", "", lead[-LEAD_CHARS:]).rstrip().rpartition("\n")[2]
     named = re.search(_nouns(task)[1], clause, re.IGNORECASE) and _CUE_END.search(clause)
     return bool(_CORRECTION.search(clause) or (named and not _DOUBT.search(clause)))
-
-
-def _exact(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip()
-
-
-_EDGES = re.escape(" \t\n*.,;:!?()[]<>。、，#~_|→" + FORMS["quotes"])
-_AT_EDGE = re.compile(rf"^(?:(?!\.\d)[{_EDGES}])+|[{_EDGES}]+$")
-_SIGN_OF_NUMBER = re.compile(r"(?<![^\W_])[-−–](?=\.?\d)|(?<=\d)[.,](?=\d)|(?<!\w)\.(?=\d)|(?<=\d) (?=\d)")
-
-
-def _folded(text: str) -> str:
-    return _AT_EDGE.sub("", re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).casefold()))
-
-
-def _loose(text: str) -> str:
-    """Letters, digits and meaningful signs (+, #, %, &, a number's minus and point), without space and punctuation.
-
-    Two numbers stay two: "1. 5" and "4/5" are not 15 and 45.
-    """
-    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", unicodedata.normalize("NFKC", text).casefold().strip())
-    text = re.sub(r"(?<=\d)(?![.,]\d)[\W_]+(?=\d)", " ", text)
-    kept = {match.start() for match in _SIGN_OF_NUMBER.finditer(text)}
-    signs = ("-" if c in "−–" and i in kept else c for i, c in enumerate(text) if i in kept or _is_meaningful(c))
-    return "".join(signs)
-
-
-def _is_meaningful(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LNMS" and character not in "`^|"
-
-
-_SPELLINGS = {"exact": _exact, "folded": _folded, "loose": _loose}
-
-
-@lru_cache(maxsize=64)
-def _index(labels: tuple[str, ...], spelling: str) -> dict[str, str | None]:
-    """Spelling to label; a spelling that two labels share maps to None, so labels are never confused."""
-    index: dict[str, str | None] = {}
-    for label in labels:
-        key = _SPELLINGS[spelling](label)
-        index[key] = None if key in index or not key else label
-    return index
 
 
 # -- objects ---------------------------------------------------------------------------------------------------------

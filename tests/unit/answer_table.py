@@ -284,6 +284,32 @@ BY_LANGUAGE = {
         "es": "Razonamiento: quizás {y}\n{x}",
         "it": "Ragionamento: forse {y}\n{x}", "pt": "Raciocínio: talvez {y}\n{x}",
     },
+    "ground, then conclusion": {
+        "en": "They say so, therefore {x}.", "ja": "そう書いてあります。したがって{x}です。",
+        "ko": "그렇게 쓰여 있습니다. 따라서 {x}입니다.",
+        "zh": "文中这样写，因此是{x}。", "de": "So steht es da, daher {x}.", "fr": "C'est écrit, donc {x}.",
+        "es": "Así lo dice, por lo tanto {x}.", "it": "Lo dice, quindi {x}.", "pt": "Está escrito, portanto {x}.",
+    },
+    "lines, then a lead-in": {
+        "en": "They say so.\nThe right category is {x}.", "ja": "そう書いてあります。\n正しい分類は{x}です。",
+        "ko": "그렇게 쓰여 있습니다.\n올바른 분류는 {x}입니다.", "zh": "文中这样写。\n正确的分类是{x}。",
+        "de": "So steht es da.\nDie richtige Kategorie ist {x}.", "fr": "C'est écrit.\nLa bonne catégorie est {x}.",
+        "es": "Así lo dice.\nLa categoría correcta es {x}.", "it": "Lo dice.\nLa categoria corretta è {x}.",
+        "pt": "Está escrito.\nA categoria correta é {x}.",
+    },
+    "yes and no": {
+        "en": "{x}: yes\n{y}: no\n{z}: no", "ja": "{x}：はい\n{y}：いいえ\n{z}：いいえ",
+        "ko": "{x}: 예\n{y}: 아니요\n{z}: 아니요",
+        "zh": "{x}：是\n{y}：否\n{z}：否", "de": "{x}: ja\n{y}: nein\n{z}: nein",
+        "fr": "{x} : oui\n{y} : non\n{z} : non",
+        "es": "{x}: sí\n{y}: no\n{z}: no", "it": "{x}: sì\n{y}: no\n{z}: no", "pt": "{x}: sim\n{y}: não\n{z}: não",
+    },
+    "aside that names it again": {
+        "en": "{x} (they want a {x})", "ja": "{x}（{x}の話のため）", "ko": "{x} ({x} 이야기)",
+        "zh": "{x}（客户提到{x}）",
+        "de": "{x} (es geht um {x})", "fr": "{x} (on parle de {x})", "es": "{x} (habla de {x})",
+        "it": "{x} (parla di {x})", "pt": "{x} (fala de {x})",
+    },
     "object with native key": {
         "en": '{{"category": "{x}"}}', "ja": '{{"ラベル": "{x}", "理由": "{y}"}}',
         "ko": '{{"레이블": "{x}", "이유": "{y}"}}',
@@ -322,6 +348,24 @@ REJECTED_BY_LANGUAGE = {
         "de": "Die Kategorie ist nicht {x}.", "fr": "La catégorie n'est pas {x}.", "es": "La categoría no es {x}.",
         "it": "La categoria non è {x}.", "pt": "A categoria não é {x}.",
     },
+    "conclusion denied": {
+        "en": "They say so, therefore not {x}.", "ja": "そう書いてあります。したがって{x}ではありません。",
+        "ko": "그렇게 쓰여 있습니다. 따라서 {x}이 아닙니다.", "zh": "文中这样写，因此不是{x}。",
+        "de": "So steht es da, daher nicht {x}.", "fr": "C'est écrit, donc pas {x}.",
+        "es": "Así lo dice, por lo tanto no {x}.", "it": "Lo dice, quindi non {x}.",
+        "pt": "Está escrito, portanto não {x}.",
+    },
+    "all but it": {
+        "en": "Everything except {x}.", "ja": "{x}以外です。", "ko": "{x} 외의 것입니다.", "zh": "除了{x}以外。",
+        "de": "Alles außer {x}.", "fr": "Tout sauf {x}.", "es": "Todo menos {x}.", "it": "Tutto tranne {x}.",
+        "pt": "Tudo menos {x}.",
+    },
+    "yes to two": {
+        "en": "{x}: yes\n{y}: yes", "ja": "{x}：はい\n{y}：はい", "ko": "{x}: 예\n{y}: 예", "zh": "{x}：是\n{y}：是",
+        "de": "{x}: ja\n{y}: ja", "fr": "{x} : oui\n{y} : oui", "es": "{x}: sí\n{y}: sí", "it": "{x}: sì\n{y}: sì",
+        "pt": "{x}: sim\n{y}: sim",
+    },
+    "shares": dict.fromkeys(LABELS, "{x}: 0.7\n{y}: 0.3"),
     "negated verdict": {
         "en": "{x} is not the label.", "ja": "{x}はラベルではありません。", "ko": "{x}은 레이블이 아닙니다.",
         "zh": "{x}不是标签。", "de": "{x} ist nicht die Kategorie.", "fr": "{x} n'est pas la catégorie.",

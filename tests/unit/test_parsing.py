@@ -8,6 +8,7 @@ import json
 import re
 import time
 from itertools import groupby
+from pathlib import Path
 
 import answer_table
 import pytest
@@ -75,6 +76,25 @@ def test_answer_forms_have_the_same_words_in_each_language():
     assert len(LANGUAGES) == len(LABELS)
     assert all(kinds <= set(language) for language in LANGUAGES)
     assert all("" not in words.split(", ") for language in LANGUAGES for words in language.values())
+
+
+def test_readers_read_the_samples_of_each_task_kind():
+    """Answers as models write them: of labels, label sets, numbers, objects; of judges; refusals and apologies."""
+    lines = Path(__file__).with_name("answer_samples.jsonl").read_text(encoding="utf-8").splitlines()
+    judge = Judge(model="judge", rubric="Good?")
+    readers = {
+        "rating": lambda text: parse_rating(judge, [ModelOutput(text)]).score,
+        "verdict": lambda text: parse_pairwise([ModelOutput(text)], "a", "b").choices[0].chosen,
+        "text": lambda text: parse(TEXT, ZERO, text).problem,
+    }
+    samples = [json.loads(line) for line in lines]
+    for task, group in groupby(samples, key=lambda sample: sample.pop("task", None)):
+        for sample in group:
+            wanted = sample.pop("value")
+            ((kind, answer),) = sample.items()
+            read = readers[kind](answer) if task is None else value(Task.of(task), answer)
+            assert (answer, read) == (answer, wanted)
+            assert task is None or read is None or value(Task.of(task), read) == read
 
 
 @pytest.mark.parametrize(
