@@ -392,8 +392,8 @@ def _nouns(task: Task) -> tuple[str, str, str]:
 
 @lru_cache(maxsize=64)
 def _labels_pattern(labels: tuple[str, ...], other_words: str) -> re.Pattern[str]:
-    folded = {folded(label) for label in labels}
-    return re.compile(any_of(x for x in folded if len(x) > 1 and not re.fullmatch(other_words, x, re.IGNORECASE)))
+    spelled = {folded(label) for label in labels}
+    return re.compile(any_of(x for x in spelled if len(x) > 1 and not re.fullmatch(other_words, x, re.IGNORECASE)))
 
 
 @lru_cache(maxsize=64)
