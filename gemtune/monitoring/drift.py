@@ -41,9 +41,9 @@ class Monitored:
         own = "quality" if check == "confidence" else check
         return windows.level(self.monitor.false_alarms_a_year, self.monitor.window_days, own)
 
-    def shift_level(self, check: str) -> float:
+    def shift_level(self, check: str, span: str) -> float:
         """The same of one of the spans that scores are compared over."""
-        return self.level(check) / len(windows.SPANS)
+        return self.level(check) * windows.SPAN_SHARES[span]
 
     def skewed(self, row: LogRow) -> list[str]:
         """What of a row's prompt differs from the tuned one."""
@@ -150,8 +150,8 @@ def _shift_checks(name: str, monitored: Monitored, records: Sequence[WindowRecor
     _, baseline, later = means(monitored.monitor, records, name)
     if len(baseline) < monitored.monitor.baseline_windows or not later:
         return []
-    level = monitored.shift_level(name)
-    return [_shift_check(name, span, shift, level, ids) for span, shift in windows.shifts(baseline, later).items()]
+    shifts = windows.shifts(baseline, later)
+    return [_shift_check(name, span, shift, monitored.shift_level(name, span), ids) for span, shift in shifts.items()]
 
 
 def _shift_check(name: str, span: str, shift: Shift, level: float, ids: list[str]) -> Check:
@@ -184,7 +184,7 @@ def detectable(monitored: Monitored, records: Sequence[WindowRecord]) -> str:
         return ""
 
     def chances(count: int) -> list[float]:
-        level = monitored.shift_level("similarity")
+        level = monitored.shift_level("similarity", "newest")
         return [windows.chance(past, count, topic, _SHARE, level) for topic in topics]
 
     stated = chances(rows)

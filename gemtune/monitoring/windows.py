@@ -8,7 +8,8 @@ never training rows, which differ from traffic always: the baseline is the first
 the baseline and later windows that were fine. If the past windows differ no more than chance (Cochran's Q, p > 0.5) the
 newest mean is compared with the pooled past, else each window counts as one observation (Student's t).
 
-False alarms are one budget a year, divided over windows and spans evenly, over checks by `CHECKS` (Bonferroni).
+False alarms are one budget a year, divided over windows evenly, over checks by `CHECKS`, over spans by `SPAN_SHARES`
+(Bonferroni).
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ import numpy as np
 from gemtune.artifacts.monitoring import Moments
 from gemtune.errors import UserError
 
-CHECKS = {"prompt_skew": 0.05, "unusable_answers": 0.05, "similarity": 0.6, "quality": 0.3}
+CHECKS = {"prompt_skew": 0.05, "unusable_answers": 0.05, "similarity": 0.4, "quality": 0.5}
 """Checks that may alarm, with their shares of the budget: the two that compare a share with a limit find at a twentieth
 what they find at a quarter (10 of 200 prompts that differ), the others gain by it."""
 SPANS = {"newest": 1, "newest_four": 4}
+SPAN_SHARES = {"newest": 0.75, "newest_four": 0.25, "slow_change": 0.25}
+"""Shares of a check's budget. Four windows show enough at a lower level; the last two are nearly one test."""
 KEPT = 18  # later windows that join the baseline as the past
 SHRINK_ROWS = 5  # rows of the overall mean that a label's mean is shrunk by
 POOLED_ABOVE = 0.5  # p of the Q test; at 0.1 five times as many false alarms (bench/monitoring.py)
@@ -89,7 +92,7 @@ def due(since: datetime, last: datetime | None, now: datetime, days: float) -> l
 
 
 def level(false_alarms_a_year: float, window_days: float, check: str) -> float:
-    """The error rate of a check in one window, of all its spans together."""
+    """The error rate of a check in one window, of all its spans together (`SPAN_SHARES`)."""
     return false_alarms_a_year * min(1.0, window_days / DAYS_A_YEAR) * CHECKS[check]
 
 

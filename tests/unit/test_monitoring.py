@@ -99,9 +99,9 @@ def test_past_leaves_out_the_newest_four_and_windows_that_were_not_fine():
 
 def test_shifts_find_a_drift_that_creeps_into_the_past():
     later = [(WindowMean(400, -0.012 * week, 1.0), True) for week in range(30)]
-    shifts, level = windows.shifts(STEADY, later), bench.LEVEL
-    assert shifts["newest"].p_value > level
-    assert shifts["slow_change"].p_value <= level
+    shifts, levels = windows.shifts(STEADY, later), bench.LEVELS
+    assert shifts["newest"].p_value > levels["newest"]
+    assert shifts["slow_change"].p_value <= levels["slow_change"]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,8 @@ def test_due_windows_of_another_length_leave_no_day_out():
 
 def test_level_divides_the_yearly_budget_over_windows_and_checks():
     assert sum(windows.level(0.05, 7, check) for check in windows.CHECKS) == pytest.approx(0.05 / (365.25 / 7))
-    assert sum(quality.levels(0.05, 365.25)) == pytest.approx(0.05 * windows.CHECKS["quality"])
+    assert sum(windows.SPAN_SHARES[span] for span in windows.SPANS) == 1
+    assert sum(quality.levels(0.05, 365.25)) == pytest.approx(0.05 * windows.CHECKS["quality"], rel=0.15)
 
 
 def test_a_year_without_change_rings_no_more_often_than_promised():
@@ -219,9 +220,31 @@ def test_estimate_covers_the_truth_and_a_useless_proxy_costs_little():
 
 def test_estimate_of_rows_that_are_all_correct_is_not_certain():
     rows = [LabelledRow(id=str(i), window=bench.START, pi=0.1, confidence=1.0, correct=1.0) for i in range(20)]
-    estimate = quality.estimate(rows, WindowMean(200, 1.0, 0.0), 0.0, bench.START)
+    estimate = quality.estimate(rows, WindowMean(200, 1.0, 0.0), 0.0, bench.START).estimate
     assert 0.6 < estimate.score.low < 0.95
     assert quality.estimate(rows[:9], WindowMean(200, 1.0, 0.0), 0.0, bench.START) is None
+
+
+def equal_rows(correct: int, labels: int) -> quality.LabelledWindow:
+    rows = [
+        LabelledRow(id=str(i), window=bench.START, pi=0.1, confidence=0.5, correct=i < correct) for i in range(labels)
+    ]
+    return quality.estimate(rows, WindowMean(10 * labels, 0.5, 0.1), 0.0, bench.START)
+
+
+@pytest.mark.parametrize(("correct", "labels"), [(0, 10), (10, 10), (29, 30), (300, 400), (388, 400)])
+def test_newest_upper_of_rows_drawn_alike_is_near_the_exact_bound(correct, labels):
+    exact = stats.beta.ppf(1 - 5e-4, correct + 1, labels - correct) if correct < labels else 1.0
+    assert quality.newest_upper([equal_rows(correct, labels)], 5e-4) == pytest.approx(exact, abs=0.4 / labels)
+
+
+def test_newest_upper_is_wrong_as_often_as_its_level_says():
+    rng, wrong, streams = np.random.default_rng(8), 0, 300
+    for _ in range(streams):
+        weeks = [bench.labelled_week(rng, 20, True) for _ in range(4)]
+        seen = [quality.estimate(rows, sure, 1.0, bench.START) for rows, sure, _ in weeks]
+        wrong += quality.newest_upper(seen, 0.05) < 0.85
+    assert 0.02 < wrong / streams < 0.09
 
 
 def test_quality_rings_after_a_drop_and_not_at_the_limit():

@@ -246,7 +246,7 @@ def test_labelled_rows_to_learn_from_never_enter_an_estimate():
         Annotation(str(i), START, 0.5 if i < 20 else None, 0.9, "t", "a", "a" if i < 20 else "b") for i in range(60)
     ]
     labelled = labelling.labelled(rows, TASK)
-    estimate = quality.estimate(labelled, windows.WindowMean(200, 0.9, 0.01), 0.0, START)
+    estimate = quality.estimate(labelled, windows.WindowMean(200, 0.9, 0.01), 0.0, START).estimate
     assert (estimate.labels, estimate.score.value) == (20, 1.0)
     data = labelling.training_columns(rows, {"text": "text", "target": "label", "split": "split"})
     assert {item["split"] for item in data[20:]} == {"train"}
