@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gemtune.artifacts.evaluation import EvaluationReport
+from gemtune.artifacts.records import TrialLosses
 from gemtune.artifacts.tuning import TuningRecord
 from gemtune.catalogue import Catalogue
 from gemtune.config import Trial, Tune
@@ -54,7 +55,7 @@ def replayed(trials: list[Recorded], first: float, slots: int, stop_all: bool) -
     """Epochs that each trial trained, `slots` at a time, in order; only marked trials are compared, or all."""
     ended: dict[int, float] = {}
     began: dict[int, float] = {}
-    group: early_stopping.Record = {}
+    group: dict[str, TrialLosses] = {}
     now, due = 0.0, list[tuple[float, int, float]]()
     while len(ended) < len(trials):
         while len(began) < len(trials) and len(began) - len(ended) < slots:
@@ -67,9 +68,9 @@ def replayed(trials: list[Recorded], first: float, slots: int, stop_all: bool) -
             continue
         whole = epoch >= trials[number].trial.epoch_count
         if stop_all or trials[number].trial.early_stop:
-            group[str(number)] = {"losses": trials[number].losses(epoch, first), **({"ended": True} if whole else {})}
+            group[str(number)] = TrialLosses(losses=trials[number].losses(epoch, first), ended=whole)
             for name, reason in early_stopping.to_stop(group).items():
-                group[name]["stopped"] = reason
+                group[name] = group[name].model_copy(update={"stopped": reason})
                 ended[int(name)] = now - began[int(name)] + STOP_DELAY
         if whole:
             ended[number] = float(epoch)

@@ -18,8 +18,8 @@ import numpy as np
 from scipy.stats import binom
 
 from bench.gate_honesty import LABELS, decided, labelled, scripted
+from gemtune.artifacts.records import SharedTestSet
 from gemtune.config import ModelVariant
-from gemtune.state.store import Record
 from gemtune.state.test_set_usage import usage_of, with_use
 
 PROMISED, WEEKS, GROWTH, ROWS = 0.05, 20, 0.05, 200
@@ -33,12 +33,12 @@ def promotes(seed: int, rows: int = ROWS, growth: float = GROWTH, weeks: int = W
     easy = rng.beta(4, 1, sizes[-1])  # the probability that a model of this quality answers a row correctly
     champion = labelled(labels, rng.random(sizes[-1]) < easy, len(LABELS), rng)
     prompt = labelled(labels, rng.random(sizes[-1]) < 0.3, len(LABELS), rng)
-    records: dict[int, Record] = {}
+    records: dict[int, SharedTestSet] = {}
     for week, size in enumerate(sizes):
         answers = labelled(labels, rng.random(sizes[-1]) < easy, len(LABELS), rng)
         variants = [ModelVariant(name="c", model=f"projects/p/locations/l/endpoints/{week}", role="candidate")]
         ids = [str(row) for row in range(size)]
-        records[size] = with_use(records.get(size, {}), "wear", ids, variants, "")
+        records[size] = with_use(records.get(size), "wear", ids, variants, "")
         others = [record for own, record in records.items() if own != size]
         usage = usage_of("", records[size], others, variants)
         own = [scripted("baseline", prompt[:size]), scripted("candidate", answers[:size])]

@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from gemtune.artifacts.records import ChampionRecord
 from gemtune.config import JsonObject, Vertex
 from gemtune.data.example import to_row
 from gemtune.data.sources import stored_examples
 from gemtune.errors import UserError
-from gemtune.state import champion, store
+from gemtune.state import store
 from gemtune.vertex import Client, connect, storage
 from gemtune.vertex.calls import PermanentError, TransientError, retried
 
@@ -73,9 +74,9 @@ def resolve(name: str, vertex: Mapping[str, Any] | None = None) -> Served:
 def _first(client: Client, name: str) -> _Cached:
     """What serves, read with retries; no other permission is needed than to read the object."""
     try:
-        content = retried(storage.read_if_changed)(client, champion.key(name), 0, TIMEOUT_S)
+        content = retried(storage.read_if_changed)(client, ChampionRecord.key(name), 0, TIMEOUT_S)
     except (TransientError, PermanentError) as error:
-        problem = f"{name!r} has no champion that can be read from gs://{client.bucket}/{champion.key(name)}"
+        problem = f"{name!r} has no champion that can be read from gs://{client.bucket}/{ChampionRecord.key(name)}"
         raise UserError(f"{problem}: {error}", remedy="check bucket and permission, or deploy one") from None
     record, version = content or (None, 0)
     return _Cached(client, _served(client, name, record), version, monotonic())
@@ -84,19 +85,19 @@ def _first(client: Client, name: str) -> _Cached:
 def _refresh(cached: _Cached, name: str) -> None:
     cached.checked = monotonic()  # first, so that other threads do not wait
     try:
-        changed = storage.read_if_changed(cached.client, champion.key(name), cached.version, TIMEOUT_S)
+        changed = storage.read_if_changed(cached.client, ChampionRecord.key(name), cached.version, TIMEOUT_S)
         if changed:
             cached.served, cached.version = _served(cached.client, name, changed[0]), changed[1]
     except (TransientError, PermanentError, UserError) as error:
         log.warning("the champion of %s cannot be read, generation %d stays: %s", name, cached.served.generation, error)
 
 
-def _served(client: Client, name: str, content: store.Record | None) -> Served:
-    record = store.checked(content, client, champion.key(name))
-    if not (entry := record.get("current")):
+def _served(client: Client, name: str, content: JsonObject | None) -> Served:
+    record = store.parsed(client, ChampionRecord, name, content)
+    if not (record and record.current):
         raise UserError(f"{name!r} has no champion", remedy="deploy one: gemtune run, or gemtune promote")
-    variant = champion.variant_of(entry)
-    names = ("task", "variant", "generation", "cleaning", "takes_requests")
-    shown = stored_examples(client, entry.get("shown") or "")
-    recipe = {**{key: entry[key] for key in names}, "train": [to_row(row) for row in shown]}
-    return Served(variant.model, int(record["generation"]), recipe)
+    entry, names = record.current, {"task", "variant", "generation", "cleaning", "takes_requests"}
+    shown = [to_row(row) for row in stored_examples(client, entry.shown)]
+    return Served(
+        entry.variant.model, record.generation, {**entry.model_dump(mode="json", include=names), "train": shown}
+    )

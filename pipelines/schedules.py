@@ -81,7 +81,7 @@ def put(client: Client, config: Config, source: Source, cron: str) -> Any:
             service.delete_schedule(name=double.name, timeout=WAIT_S)
         return patched
 
-    with lease.held(client, f"schedules/{title(config, source.pipeline)}.json"):
+    with lease.held(client, title(config, source.pipeline)):
         return translate_errors(create_or_patch)
 
 

@@ -224,7 +224,7 @@ def paths(tmp_path: Path, recorded: list[tuple[Any, ...]]) -> Path:
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What was recorded as decided on: name, fingerprint, champion, summary."""
+    """What was recorded as decided on, with its name."""
     decisions: list[tuple[Any, ...]] = []
     monkeypatch.setattr("gemtune.state.champion.record_manifest", lambda *_: None)
     monkeypatch.setattr("gemtune.state.last_decision.record", lambda _client, *own: decisions.append(own))

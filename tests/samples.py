@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gemtune.artifacts.cost import CostForecast
 from gemtune.artifacts.evaluation import Score
+from gemtune.artifacts.records import ChampionEntry
 from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
-from gemtune.config import Config, ModelVariant
+from gemtune.config import Config, ModelVariant, Task
 from gemtune.contents import ModelOutput
 from gemtune.data.example import Example, example_id, write_examples
 
@@ -26,6 +28,16 @@ FILLERS = ["the", "and", "a", "very", "really", "today", "please", "yesterday", 
 
 Said = partial(ModelOutput, finish_reason="STOP", input_tokens=5, output_tokens=1)
 """An answer of a model that a test scripts."""
+
+
+NOW = datetime(2026, 11, 26, 9, tzinfo=UTC)
+
+
+def entry(variant: ModelVariant, **fields: Any) -> ChampionEntry:
+    """A variant in the champion's record; `fields` differ from those of a task to label."""
+    task = Task(labels=sorted(PHRASES))
+    own = {"since": NOW, "labels_since": NOW, "task": task, "generation": {}, "cleaning": {}, **fields}
+    return ChampionEntry(variant=variant, **own)
 
 
 def examples(count: int, seed: int) -> list[Example]:

@@ -96,7 +96,6 @@ class MonitoringHistory(Artifact):
     windows: list[WindowRecord]
     retrained: list[str] = []
     """Ids of the reasons that have caused a retraining."""
-    claim: RetrainingClaim | None = None
 
 
 class DriftReport(Artifact):

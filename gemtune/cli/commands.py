@@ -420,16 +420,16 @@ def _entries(settings: Config) -> list[dict[str, Any]]:
     return [
         {
             "state": state,
-            "model": champion.variant_of(entry).model,
-            "variant": champion.variant_of(entry).name,
-            "since": entry.get("since"),
-            "until": entry.get("until"),
-            **{name: entry.get("decision", {}).get(name) for name in ("verdict", "metric", "score", "rows")},
-            "actor": entry.get("actor", ""),
-            "gemtune": entry.get("gemtune", ""),
-            "manifest": entry.get("manifest", {}).get("digest", ""),
+            "model": entry.variant.model,
+            "variant": entry.variant.name,
+            "since": entry.since.isoformat(),
+            "until": entry.until and entry.until.isoformat(),
+            **{name: getattr(entry.decision, name, None) for name in ("verdict", "metric", "score", "rows")},
+            "actor": entry.actor,
+            "gemtune": entry.gemtune,
+            "manifest": entry.manifest.digest,
         }
-        for state, entry in champion.history(connect(settings.vertex), settings.name)
+        for state, entry in champion.read(connect(settings.vertex), settings.name).states
     ]
 
 

@@ -16,10 +16,10 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from gemtune import dedup
-from gemtune.config import JsonObject, Split, Task
+from gemtune.artifacts.records import SplitRecord
+from gemtune.config import Split, Task
 from gemtune.data.compared_text import Remainders, derived_values
 from gemtune.data.example import Example
 
@@ -36,23 +36,22 @@ class SplitAssignments:
     groups: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, record: Mapping[str, Any], config: Split) -> SplitAssignments:
+    def of(cls, record: SplitRecord | None, config: Split) -> SplitAssignments:
         """The assignments in a record; none when another seed made them."""
-        if record.get("seed") != config.seed:
+        if record is None or record.seed != config.seed:
             return cls()
-        return cls(
-            *({key: split for split, keys in record[kind].items() for key in keys} for kind in ("rows", "groups"))
+        rows, groups = (
+            {key: split for split, keys in kept.items() for key in keys} for kept in (record.rows, record.groups)
         )
+        return cls(rows, groups)
 
-    def record(self, config: Split) -> JsonObject:
+    def record(self, config: Split) -> SplitRecord:
         """The form that `of` reads."""
-        record: JsonObject = {"seed": config.seed}
-        for kind, assigned in (("rows", self.rows), ("groups", self.groups)):
-            keys: dict[str, list[str]] = {split: [] for split in SPLITS}
-            for key, split in assigned.items():
-                keys[split].append(key)
-            record[kind] = {split: sorted(keys[split]) for split in SPLITS}
-        return record
+        rows, groups = (
+            {split: sorted(key for key, own in assigned.items() if own == split) for split in SPLITS}
+            for assigned in (self.rows, self.groups)
+        )
+        return SplitRecord(seed=config.seed, rows=rows, groups=groups)
 
     def with_rows(self, splits: Mapping[str, Sequence[Example]]) -> SplitAssignments:
         """These assignments and those of the split rows; a row that is gone stays recorded, in case it returns."""

@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from gemtune.artifacts.monitoring import LabelledRow, MonitoringHistory, RetrainingClaim
 from gemtune.artifacts.production_log import TrainingReference
-from gemtune.config import ModelVariant, Task
+from gemtune.artifacts.records import LabelledRows, MonitoringRecord
+from gemtune.config import Evaluate, JsonObject, ModelVariant, Task
 from gemtune.data.sources import local_path
 from gemtune.errors import UserError
 from gemtune.inference.prompts import response_schema
@@ -34,8 +34,8 @@ class Champion:
     base_model: str
     task: Task
     reference: TrainingReference
-    generation_config: dict[str, Any]
-    cleaning: store.Record
+    generation_config: JsonObject
+    cleaning: JsonObject
     score: float | None
     promoted: datetime
     served_from: datetime
@@ -46,59 +46,55 @@ class Champion:
 
 def read(client: Client, name: str) -> Champion:
     """The champion of a name. Raises `UserError` where there is none, or it was promoted without its training rows."""
-    record = store.read(client, champion.key(name))
-    entry = record.get("current") or {}
-    if not entry.get("reference"):
+    record = champion.read(client, name)
+    entry = record.current
+    if not (entry and entry.reference):
         problem = f"{name} has no champion that can be monitored"
         raise UserError(problem, remedy="deploy a model under this name first: gemtune run, or gemtune submit")
-    variant, task = champion.variant_of(entry), Task.of(entry["task"])
-    generation, schema = entry["generation"], response_schema(task, variant.prompt)
-    budget, level = client.catalogue.thinking(generation["base_model"], generation["thinking_budget"])
+    variant, generation = entry.variant, Evaluate.of(entry.generation)
+    schema = response_schema(entry.task, variant.prompt)
+    budget, level = client.catalogue.thinking(generation.base_model, generation.thinking_budget)
     generation_config = {
-        "temperature": generation["sample_temperature" if generation["confidence"] == "votes" else "temperature"],
+        "temperature": generation.sample_temperature if generation.confidence == "votes" else generation.temperature,
         "thinkingConfig": {"thinkingBudget": budget, "thinkingLevel": level},
         **({"responseSchema": schema} if schema else {}),
     }
     return Champion(
         variant=variant,
-        base_model=variant.base_model or (generation["base_model"] if variant.is_tuned else variant.model),
-        task=task,
-        reference=TrainingReference.model_validate(entry["reference"]),
+        base_model=variant.base_model or (generation.base_model if variant.is_tuned else variant.model),
+        task=entry.task,
+        reference=entry.reference,
         generation_config=generation_config,
-        cleaning={**entry["cleaning"], "pii": "off"},
-        score=entry["decision"].get("score"),
-        promoted=datetime.fromisoformat(entry["since"]),
-        served_from=datetime.fromisoformat([entry, *record.get("history", [])][-1]["since"]),
-        labels_since=datetime.fromisoformat(entry["labels_since"]),
-        generation=int(record["generation"]),
-        endpoints=[champion.variant_of(item).model for item in (entry, *record.get("history", []))],
+        cleaning={**entry.cleaning, "pii": "off"},
+        score=entry.decision.score if entry.decision else None,
+        promoted=entry.since,
+        served_from=[entry, *record.history][-1].since,
+        labels_since=entry.labels_since,
+        generation=record.generation,
+        endpoints=[own.variant.model for own in (entry, *record.history)],
     )
-
-
-def history_key(name: str) -> str:
-    """Object name of the history of a name's monitoring."""
-    return f"monitoring/{name}.json"
 
 
 def read_history(client: Client, name: str, served: Champion) -> MonitoringHistory:
     """What earlier monitoring runs of this champion kept; a new champion begins a new baseline."""
-    record = store.read(client, history_key(name))
-    own = {field: record[field] for field in MonitoringHistory.model_fields if field in record}
-    if own.get("generation") == served.generation:
-        return MonitoringHistory.model_validate(own)
-    retrained = own.get("retrained", [])
-    return MonitoringHistory(generation=served.generation, since=served.promoted, windows=[], retrained=retrained)
+    kept = store.read(client, MonitoringRecord, name) or MonitoringRecord()
+    is_own = kept.generation == served.generation and kept.since
+    return MonitoringHistory(
+        generation=served.generation,
+        since=kept.since if is_own and kept.since else served.promoted,
+        windows=kept.windows if is_own else [],
+        retrained=kept.retrained,
+    )
 
 
 def write_history(client: Client, name: str, history: MonitoringHistory) -> None:
     """Keep the history, with all ids that have caused a retraining, and what a run has claimed meanwhile."""
-    kept = history.model_dump(mode="json", exclude_defaults=True)
 
-    def edit(record: store.Record) -> store.Record:
-        retrained = sorted({*record.get("retrained", []), *history.retrained})
-        return {**kept, "retrained": retrained, "claim": record.get("claim")}
+    def edit(record: MonitoringRecord) -> MonitoringRecord:
+        own = {"generation": history.generation, "since": history.since, "windows": history.windows}
+        return record.model_copy(update={**own, "retrained": sorted({*record.retrained, *history.retrained})})
 
-    store.update(client, history_key(name), edit)
+    _update(client, name, edit)
 
 
 def claim_retraining(client: Client, name: str, ids: Sequence[str], decision: str, days: float) -> bool:
@@ -110,31 +106,37 @@ def claim_retraining(client: Client, name: str, ids: Sequence[str], decision: st
     now = datetime.now(UTC)
     own = RetrainingClaim(ids=list(ids), decision=decision, until=now + timedelta(days=days))
 
-    def edit(record: store.Record) -> store.Record:
-        held = RetrainingClaim.model_validate(record["claim"]) if record.get("claim") else None
+    def edit(record: MonitoringRecord) -> MonitoringRecord:
+        held = record.claim
         is_held = held and held.until > now and held.decision != decision
-        if is_held or set(ids) <= set(record.get("retrained", [])):
+        if is_held or set(ids) <= set(record.retrained):
             return record
-        return {**record, "claim": own.model_dump(mode="json")}
+        return record.model_copy(update={"claim": own})
 
-    claim = store.update(client, history_key(name), edit).get("claim") or {}
-    return bool(days) and claim.get("decision") == decision and set(ids) <= set(claim["ids"])
+    claim = _update(client, name, edit).claim
+    return bool(days and claim and claim.decision == decision and set(ids) <= set(claim.ids))
 
 
 def finish_retraining(client: Client, name: str) -> None:
     """Record that a tuning run has ended: the ids of a claim have caused their retraining."""
 
-    def edit(record: store.Record) -> store.Record:
-        if not (claim := record.get("claim")):
+    def edit(record: MonitoringRecord | None) -> MonitoringRecord | None:
+        if not (record and record.claim):
             return record
-        return {**record, "claim": None, "retrained": sorted({*record.get("retrained", []), *claim["ids"]})}
+        retrained = sorted({*record.retrained, *record.claim.ids})
+        return record.model_copy(update={"claim": None, "retrained": retrained})
 
-    store.update(client, history_key(name), edit)
+    store.update(client, MonitoringRecord, name, edit)
+
+
+def _update(client: Client, name: str, edit: Callable[[MonitoringRecord], MonitoringRecord]) -> MonitoringRecord:
+    return store.update(client, MonitoringRecord, name, lambda record: edit(record or MonitoringRecord()))
 
 
 def read_labels(client: Client, name: str) -> list[LabelledRow]:
     """All labelled production rows of a name."""
-    return [LabelledRow.model_validate(row) for row in store.read(client, labels_key(name)).get("rows", [])]
+    kept = store.read(client, LabelledRows, name)
+    return kept.rows if kept else []
 
 
 def labelled_texts(client: Client, name: str) -> list[str]:
@@ -153,19 +155,14 @@ def add_labels(client: Client, name: str, rows: Sequence[LabelledRow], texts: Se
     storage.upload_lines(client, map(json.dumps, texts), _texts_folder(name))
     now = champion.now()
 
-    def edit(record: store.Record) -> store.Record:
-        by_id = {row["id"]: row for row in record.get("rows", [])}
+    def edit(record: LabelledRows | None) -> LabelledRows:
+        by_id = {row.id: row for row in record.rows} if record else {}
         for row in rows:
-            added = by_id.get(row.id, {}).get("added", now)
-            by_id[row.id] = {**row.model_dump(mode="json"), "added": added}
-        return {"rows": list(by_id.values())}
+            before = by_id.get(row.id)
+            by_id[row.id] = row.model_copy(update={"added": before.added if before else now})
+        return LabelledRows(rows=list(by_id.values()))
 
-    return len(store.update(client, labels_key(name), edit)["rows"])
-
-
-def labels_key(name: str) -> str:
-    """Object name of the labelled production rows of a name."""
-    return f"annotations/{name}.json"
+    return len(store.update(client, LabelledRows, name, edit).rows)
 
 
 def _texts_folder(name: str) -> str:

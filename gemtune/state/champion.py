@@ -10,42 +10,30 @@ champions, newest last in `history`; the previous one stays deployed, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
 
-from gemtune.artifacts.production_log import TrainingReference
+from gemtune.artifacts.records import Candidate, ChampionEntry, ChampionRecord, SmokeTestAnswers, StoredTestSet
 from gemtune.config import ModelVariant, Task
 from gemtune.errors import UserError
 from gemtune.state import store
-from gemtune.state.store import Record
 from gemtune.vertex import Client, storage
 
-FOLDER = "champions"
+
+def read(client: Client, name: str) -> ChampionRecord:
+    """The champion's record of a name; an empty one when there is none."""
+    return store.read(client, ChampionRecord, name) or ChampionRecord()
 
 
-def key(name: str) -> str:
-    """Object name of the champion record of a run's name."""
-    return f"{FOLDER}/{name}.json"
+def update(client: Client, name: str, edit: Callable[[ChampionRecord], ChampionRecord]) -> None:
+    """Replace the record by `edit` of it, of an empty one when there is none."""
 
+    def edited(record: ChampionRecord | None) -> ChampionRecord | None:
+        changed = edit(record or ChampionRecord())
+        return None if changed == ChampionRecord() else changed
 
-def read(client: Client, name: str) -> ModelVariant | None:
-    """The champion of a name; None when there is none."""
-    current = store.read(client, key(name)).get("current")
-    if not current:
-        return None
-    return variant_of(current).model_copy(update={"name": "champion", "role": "champion"})
-
-
-def generation(client: Client, name: str) -> int:
-    """How often the champion of a name has changed; 0: there never was one."""
-    return int(store.read(client, key(name)).get("generation", 0))
-
-
-def variant_of(entry: Record) -> ModelVariant:
-    """The model variant of an entry of a champion's record."""
-    return ModelVariant.of(entry["variant"])
+    store.update(client, ChampionRecord, name, edited)
 
 
 def is_same(variant: ModelVariant, other: ModelVariant) -> bool:
@@ -58,73 +46,29 @@ def require_same_task(client: Client, name: str, task: Task) -> None:
 
     The shared labels are counted against the smaller set, so that labels may be added and dropped.
     """
-    recorded = _current(client, name).get("task")
-    if not recorded:
+    if not (current := read(client, name).current):
         return
-    before, now = ({label.casefold() for label in labels} for labels in (recorded["labels"], task.labels))
-    if recorded["kind"] == task.kind and 2 * len(before & now) >= min(len(before), len(now)):
+    before, now = ({label.casefold() for label in own.labels} for own in (current.task, task))
+    if current.task.kind == task.kind and 2 * len(before & now) >= min(len(before), len(now)):
         return
-    described = _described(recorded["kind"], recorded["labels"])
     raise UserError(
-        f"the champion of {name!r} has another task: {described}; this run: "
-        f"{_described(task.kind, task.labels)}; {len(before & now)} labels are shared",
-        remedy=f"set another name; or delete {key(name)} in the bucket to start anew under this one",
+        f"the champion of {name!r} has another task: {_described(current.task)}; this run: "
+        f"{_described(task)}; {len(before & now)} labels are shared",
+        remedy=f"set another name; or delete {ChampionRecord.key(name)} in the bucket to start anew under this one",
     )
 
 
-def _described(kind: str, labels: Sequence[str]) -> str:
+def _described(task: Task) -> str:
+    labels: Sequence[str] = task.labels
     listed = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
-    return f"{kind} ({listed})" if labels else kind
+    return f"{task.kind} ({listed})" if labels else task.kind
 
 
-def continuations(client: Client, name: str) -> int:
-    """How many champions in a row, up to the current one, were continued from the one before."""
-    return int(_current(client, name).get("continuations", 0))
-
-
-def labels(client: Client, name: str) -> list[str]:
-    """The labels of the champion's task."""
-    return list(_current(client, name).get("task", {}).get("labels", []))
-
-
-def test_set(client: Client, name: str) -> str:
-    """The URI of the champion's test rows; "" when they were not kept."""
-    return str((_current(client, name).get("test") or {}).get("uri", ""))
-
-
-def keep_test_set(client: Client, test: str) -> Record:
+def keep_test_set(client: Client, test: str) -> StoredTestSet:
     """Upload the test rows, equal content once; returns their URI and count."""
     with open(test, encoding="utf-8") as rows:
         count = sum(1 for _ in rows)
-    return {"uri": storage.upload(client, test, "tests"), "rows": count}
-
-
-def reference(client: Client, name: str) -> TrainingReference | None:
-    """What monitoring compares the champion's requests with; None when it was not recorded."""
-    recorded = _current(client, name).get("reference")
-    return TrainingReference.model_validate(recorded) if recorded else None
-
-
-def history(client: Client, name: str) -> list[tuple[str, Record]]:
-    """All entries of a champion's record with their states: candidate, champion, earlier ones (newest first).
-
-    The states are `candidate`, `champion`, `previous` and `rolled back`.
-    """
-    record = store.read(client, key(name))
-    entries = [("candidate", record["candidate"]["entry"])] if "candidate" in record else []
-    entries += [("champion", record["current"])] if record.get("current") else []
-    entries += [("previous", entry) for entry in reversed(record.get("history", []))]
-    return entries + [("rolled back", entry) for entry in reversed(record.get("rolled_back", []))]
-
-
-def endpoints(client: Client, name: str) -> list[str]:
-    """The endpoints that are, or were, in production under a name."""
-    return [variant_of(entry).model for entry in _entries(store.read(client, key(name)))]
-
-
-def cleaning(client: Client, name: str, default: Record) -> Record:
-    """The cleaning rules the champion was trained with; `default` for one that was recorded without."""
-    return dict(_current(client, name).get("cleaning", default))
+    return StoredTestSet(uri=storage.upload(client, test, "tests"), rows=count)
 
 
 def known_models(client: Client) -> tuple[set[str], dict[str, UserError]]:
@@ -135,73 +79,63 @@ def known_models(client: Client) -> tuple[set[str], dict[str, UserError]]:
     models: set[str] = set()
     unreadable = {}
 
-    def collect(own: str) -> None:
+    def collect(name: str) -> None:
         try:
-            record = store.read(client, own)
+            models.update(entry.variant.model for _, entry in read(client, name).states)
         except UserError as error:
-            unreadable[own.removeprefix(f"{FOLDER}/").removesuffix(".json")] = error
-            return
-        waiting = [record["candidate"]] if "candidate" in record else []
-        models.update(variant_of(entry).model for entry in [*waiting, *_entries(record)])
+            unreadable[name] = error
 
     with ThreadPoolExecutor(8) as pool:  # one for each name in the bucket
-        list(pool.map(collect, store.keys(client, FOLDER)))
+        list(pool.map(collect, store.names(client, ChampionRecord)))
     return models, unreadable
 
 
-def propose(client: Client, name: str, against: int, alias: str, entry: Record, smoke: Record | None = None) -> None:
-    """Record a candidate that passed the gate and waits for approval; an earlier one is replaced.
-
-    `smoke` is what a smoke test needs just before it serves: the `answers` to repeat, and `max_disagreement`.
-    """
-    proposed = {"variant": entry["variant"], "entry": entry, "against": against, "alias": alias, "since": now()}
-    proposed |= {"smoke": smoke} if smoke else {}
-
-    def edit(record: Record) -> Record:
-        return {**record, "candidate": proposed}
-
-    store.update(client, key(name), edit)
+def propose(
+    client: Client, name: str, against: int, alias: str, entry: ChampionEntry, smoke: SmokeTestAnswers | None = None
+) -> None:
+    """Record a candidate that passed the gate and waits for approval; an earlier one is replaced."""
+    candidate = Candidate(entry=entry, against=against, alias=alias, **({"smoke": smoke} if smoke else {}))
+    update(client, name, lambda record: record.model_copy(update={"candidate": candidate}))
 
 
-def candidate(client: Client, name: str) -> Record | None:
-    """The candidate that waits: its `entry`, `alias`, `smoke`, and the generation that it was decided `against`."""
-    return store.read(client, key(name)).get("candidate")
-
-
-def promote(client: Client, name: str, against: int, alias: str, entry: Record) -> None:
+def promote(client: Client, name: str, against: int, alias: str, entry: ChampionEntry) -> None:
     """Make the variant of `entry` the champion; changes nothing when it is already.
 
     Raises `UserError` when the champion has changed since generation `against`, which the decision was made against.
     """
 
-    def edit(record: Record) -> Record:
-        current = record.get("current")
-        if current and is_same(variant_of(current), variant_of(entry)):
+    def edit(record: ChampionRecord) -> ChampionRecord:
+        current = record.current
+        if current and is_same(current.variant, entry.variant):
             return record
         _require_generation(record, name, against)
-        history = [*record.get("history", []), *([current] if current else [])]
-        changed = {"generation": against + 1, "alias": alias}
-        rest = {k: v for k, v in record.items() if k != "candidate"}  # decided against the champion that goes
-        return {**rest, **changed, "current": {**entry, "since": now()}, "history": history}
+        changed = {
+            "generation": against + 1,
+            "alias": alias,
+            "current": entry.model_copy(update={"since": now()}),
+            "history": [*record.history, *([current] if current else [])],
+            "candidate": None,  # decided against the champion that goes
+        }
+        return record.model_copy(update=changed)
 
-    store.update(client, key(name), edit)
+    update(client, name, edit)
 
 
 def record_manifest(client: Client, name: str, variant: ModelVariant, digest: str) -> None:
     """Add the digest of the manifest of the run that decided on a variant to its entry, whether it serves or waits."""
 
-    def updated(entry: Record) -> Record:
-        manifest = entry.get("manifest", {})
-        is_own = is_same(variant_of(entry), variant) and "digest" not in manifest
-        return {**entry, "manifest": {**manifest, "digest": digest}} if is_own else entry
+    def updated(entry: ChampionEntry) -> ChampionEntry:
+        if entry.manifest.digest or not is_same(entry.variant, variant):
+            return entry
+        return entry.model_copy(update={"manifest": entry.manifest.model_copy(update={"digest": digest})})
 
-    def edit(record: Record) -> Record:
-        own = {"current": updated(record["current"])} if record.get("current") else {}
-        if waiting := record.get("candidate"):
-            own["candidate"] = {**waiting, "entry": updated(waiting["entry"])}
-        return {**record, **own}
+    def edit(record: ChampionRecord) -> ChampionRecord:
+        own = {"current": updated(record.current)} if record.current else {}
+        waiting = record.candidate
+        candidate = {"candidate": waiting.model_copy(update={"entry": updated(waiting.entry)})} if waiting else {}
+        return record.model_copy(update={**own, **candidate})
 
-    store.update(client, key(name), edit)
+    update(client, name, edit)
 
 
 def roll_back(client: Client, name: str, against: int) -> None:
@@ -210,37 +144,34 @@ def roll_back(client: Client, name: str, against: int) -> None:
     Raises `UserError` when the champion has changed since generation `against`.
     """
 
-    def edit(record: Record) -> Record:
+    def edit(record: ChampionRecord) -> ChampionRecord:
         _require_generation(record, name, against)
-        *older, entry = record["history"]
+        *older, entry = record.history
         moment = now()
-        gone = {**record["current"], "until": moment}
-        back = {**entry, "since": moment, "labels_since": moment}  # windows, and labels, between are not its own
-        left = [*record.get("rolled_back", []), gone]
-        return {**record, "generation": against + 1, "current": back, "history": older, "rolled_back": left}
+        assert record.current is not None  # the generation is not 0
+        changed = {
+            "generation": against + 1,
+            # windows, and labels, between are not its own
+            "current": entry.model_copy(update={"since": moment, "labels_since": moment}),
+            "history": older,
+            "rolled_back": [*record.rolled_back, record.current.model_copy(update={"until": moment})],
+        }
+        return record.model_copy(update=changed)
 
-    store.update(client, key(name), edit)
+    update(client, name, edit)
 
 
-def _require_generation(record: Record, name: str, against: int) -> None:
-    if (now := int(record.get("generation", 0))) != against:
-        current = variant_of(record["current"])
+def _require_generation(record: ChampionRecord, name: str, against: int) -> None:
+    if record.generation != against:
+        current = record.current
+        serving = f"it is {current.variant.name} ({current.variant.model})" if current else "there is none"
         raise UserError(
-            f"the champion of {name!r} has changed meanwhile: it is {current.name} ({current.model}), generation "
-            f"{now}; this decision was made against generation {against} and changes nothing",
+            f"the champion of {name!r} has changed meanwhile: {serving}, generation "
+            f"{record.generation}; this decision was made against generation {against} and changes nothing",
             remedy="run again: the decision is then made against the new champion",
         )
 
 
-def _current(client: Client, name: str) -> dict[str, Any]:
-    return store.read(client, key(name)).get("current") or {}
-
-
-def _entries(record: Record) -> list[Record]:
-    current = record.get("current")
-    return [*record.get("history", []), *record.get("rolled_back", []), *([current] if current else [])]
-
-
-def now() -> str:
+def now() -> datetime:
     """The time as records have it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).replace(microsecond=0)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from gemtune.config import ModelVariant
-from gemtune.state import champion, store
+from gemtune.state import champion
 from gemtune.state.reconcile import reconcile
 from gemtune.vertex import Client, jobs, models, storage
 from gemtune.vertex.calls import PermanentError
@@ -79,7 +79,7 @@ def _unused(client: Client, variants: Sequence[ModelVariant], limit: datetime) -
     in_production, unreadable = champion.known_models(client)
     called = {key.split("/")[1] for key, time in storage.list_times(client, USES).items() if time > limit}
     unused = [own for own in variants if own.model not in in_production and _id(own.tuned_model) not in called]
-    callers = store.keys(client, CALLERS) if unreadable else []
+    callers = list(storage.list_times(client, CALLERS)) if unreadable else []
     for name, error in unreadable.items():
         called_by_it = {key.split("/")[1] for key in callers if key.endswith(f"/{name}.json")}
         for own in unused:

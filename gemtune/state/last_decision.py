@@ -4,32 +4,26 @@
 
 from __future__ import annotations
 
+from gemtune.artifacts.records import LastDecision
+from gemtune.config import JsonObject
 from gemtune.state import champion, store
-from gemtune.state.store import Record
 from gemtune.vertex import Client
 
 
-def _key(name: str) -> str:
-    return f"decisions/{name}.json"
-
-
-def record(client: Client, name: str, fingerprint: str, model: str, summary: Record, forgot: bool) -> None:
-    """Keep the summary of a run with what it decided on, and the champion's `model` after it ("": there is none).
-
-    `forgot`: a candidate that continued the champion was shown to be worse on the champion's test set.
-    """
-    decision = {"fingerprint": fingerprint, "model": model}
-    store.update(client, _key(name), lambda _: {**decision, "summary": summary, "forgot": forgot})
+def record(client: Client, name: str, decision: LastDecision) -> None:
+    """Keep what a run decided on."""
+    store.update(client, LastDecision, name, lambda _: decision)
 
 
 def forgot(client: Client, name: str) -> bool:
     """Whether the last run's candidate continued the champion and was shown to have forgotten."""
-    return bool(store.read(client, _key(name)).get("forgot"))
+    last = store.read(client, LastDecision, name)
+    return bool(last and last.forgot)
 
 
-def read(client: Client, name: str, fingerprint: str) -> Record:
+def read(client: Client, name: str, fingerprint: str) -> JsonObject:
     """The summary of the last run where that decided on the same and its champion still serves; {} otherwise."""
-    last, serving = store.read(client, _key(name)), champion.read(client, name)
-    if last.get("fingerprint") != fingerprint or last["model"] != (serving.model if serving else ""):
-        return {}
-    return dict(last["summary"])
+    last, serving = store.read(client, LastDecision, name), champion.read(client, name).variant
+    if last and (last.fingerprint, last.model) == (fingerprint, serving.model if serving else ""):
+        return last.summary
+    return {}

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator
 
+from gemtune.artifacts.records import Lease
 from gemtune.state import store
 from gemtune.vertex import Client
 
@@ -24,22 +25,25 @@ PAUSE_S = 0.5
 
 
 @contextlib.contextmanager
-def held(client: Client, key: str) -> Iterator[None]:
-    """Hold the lease of a key for at most `LEASE_S`; waits while another process holds it."""
+def held(client: Client, name: str) -> Iterator[None]:
+    """Hold the lease of a name for at most `LEASE_S`; waits while another process holds it."""
     owner, holder, since = uuid.uuid4().hex, "", time.monotonic()
 
-    def take(record: store.Record) -> store.Record:
-        outlived = record.get("owner") == holder and time.monotonic() - since > LEASE_S
-        if record.get("owner") and not outlived:
-            return record
-        return {"owner": owner}
+    def take(lease: Lease | None) -> Lease:
+        outlived = lease and lease.owner == holder and time.monotonic() - since > LEASE_S
+        return lease if lease and lease.owner and not outlived else Lease(owner=owner)
 
-    while (current := store.update(client, key, take)["owner"]) != owner:
+    def release(lease: Lease | None) -> Lease | None:
+        return Lease(owner="") if lease and lease.owner == owner else lease
+
+    while (current := store.update(client, Lease, name, take).owner) != owner:
         if current != holder:
             holder, since = current, time.monotonic()
-            log.info("waiting for another process that holds %s; %d s, should it have been killed", key, LEASE_S)
+            log.info(
+                "waiting for another process that holds %s; %d s, should it have been killed", Lease.key(name), LEASE_S
+            )
         time.sleep(PAUSE_S)
     try:
         yield
     finally:
-        store.update(client, key, lambda record: record if record.get("owner") != owner else {**record, "owner": ""})
+        store.update(client, Lease, name, release)

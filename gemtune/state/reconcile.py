@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from gemtune.config import ModelVariant
 from gemtune.errors import UserError
-from gemtune.state import champion, request_logging, store
+from gemtune.state import champion, request_logging
 from gemtune.vertex import Client, models
 
 ROUNDS = 10
@@ -23,19 +23,18 @@ def reconcile(client: Client, name: str) -> ModelVariant | None:
     The record may change meanwhile (another run ends), then it is done again. Raises `UserError` when it never rests.
     """
     for _ in range(ROUNDS):
-        record = store.read(client, champion.key(name))
-        if not record.get("current"):
+        record = champion.read(client, name)
+        if not record.current:
             return None
-        current = champion.variant_of(record["current"])
+        current = record.current.variant
         if current.is_tuned:
             serve(client, current)
-            if record["alias"] not in models.aliases(client, current.tuned_model):
-                models.set_alias(client, current.tuned_model, record["alias"])
-        request_logging.apply(client, record, current.model)
-        entries = [*record.get("history", []), *record.get("rolled_back", [])]
-        for left in {champion.variant_of(entry).tuned_model for entry in entries} - {current.tuned_model, ""}:
-            models.remove_alias(client, left, record["alias"])
-        if champion.generation(client, name) == record["generation"]:
+            if record.alias not in models.aliases(client, current.tuned_model):
+                models.set_alias(client, current.tuned_model, record.alias)
+        request_logging.apply(client, record.logging, current.model)
+        for left in {entry.variant.tuned_model for entry in record.entries} - {current.tuned_model, ""}:
+            models.remove_alias(client, left, record.alias)
+        if champion.read(client, name).generation == record.generation:
             return current
     raise UserError(f"the champion of {name!r} keeps changing", remedy="let other runs of this name end first")
 

@@ -11,9 +11,9 @@ import logging
 import re
 from dataclasses import dataclass
 
+from gemtune.artifacts.records import LoggingSettings
 from gemtune.errors import UserError
-from gemtune.state import champion, store
-from gemtune.state.store import Record
+from gemtune.state import champion
 from gemtune.vertex import Client, bigquery, models, serving_location
 from gemtune.vertex.calls import PermanentError
 
@@ -31,24 +31,20 @@ def record(client: Client, name: str, table: str, sampling_rate: float) -> None:
     if sampling_rate and not _TABLE.fullmatch(table):
         remedy = "set monitor.logs to bq://PROJECT.DATASET.TABLE, in the region of the endpoint"
         raise UserError(f"{table!r} is not a BigQuery table", remedy=remedy)
-    kept = {"table": table, "sampling_rate": sampling_rate}
-
-    def edit(current: Record) -> Record:
-        return {**current, "logging": kept}
-
-    store.update(client, champion.key(name), edit)
+    kept = LoggingSettings(table=table, sampling_rate=sampling_rate)
+    champion.update(client, name, lambda record: record.model_copy(update={"logging": kept}))
 
 
-def apply(client: Client, current: Record, endpoint: str) -> None:
+def apply(client: Client, kept: LoggingSettings | None, endpoint: str) -> None:
     """Make an endpoint log as its champion's record says; one that says nothing changes nothing."""
-    if not (kept := current.get("logging")):
+    if not kept:
         return
-    recorded = (kept["table"], kept["sampling_rate"]) if kept["sampling_rate"] else ("", 0.0)
+    recorded = (kept.table, kept.sampling_rate) if kept.sampling_rate else ("", 0.0)
     try:
         if models.request_logging(client, endpoint) != recorded:
             models.set_request_logging(client, endpoint, *recorded)
     except PermanentError as error:  # the endpoint serves all the same
-        log.warning("%s logs no requests to %s: %s", endpoint, kept["table"], error.message)
+        log.warning("%s logs no requests to %s: %s", endpoint, kept.table, error.message)
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class LoggingStatus:
 
 def status(client: Client, name: str, logs: str) -> LoggingStatus:
     """The logging of the champion of a name, which `logs` (the setting) should name. Nothing is changed."""
-    serving = champion.read(client, name)
+    serving = champion.read(client, name).variant
     if serving is None:
         return LoggingStatus("", "", 0.0, [f"{name} has no champion: nothing is logged yet"])
     table, rate = models.request_logging(client, serving.model)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Small JSON records in the bucket that outlive a run.
+"""Small JSON records in the bucket that outlive a run (`artifacts.records`): their only reader and writer.
 
 Records change by compare-and-set on the object's generation: of two runs that end together none overwrites the other
 unseen. A record that is damaged, or of another schema version, is never read as none, nor changed.
@@ -9,65 +9,72 @@ unseen. A record that is damaged, or of another schema version, is never read as
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from pydantic import ValidationError
 
+from gemtune.artifacts.records import SCHEMA_VERSION, Record
+from gemtune.config import JsonObject
 from gemtune.errors import UserError
-from gemtune.state.schemas import SCHEMAS
 from gemtune.vertex import Client
 from gemtune.vertex.storage import damage_remedy, list_times, read_record, write_record
 
-Record = dict[str, Any]
-SCHEMA_VERSION = 1
+R = TypeVar("R", bound=Record)
+Edited = TypeVar("Edited", bound=Record | None)
 
 
-def read(client: Client, key: str) -> Record:
-    """The record; {} when there is none. Raises `UserError` for a damaged one, or one of another schema version."""
-    return _read(client, key)[0]
+def read(client: Client, kind: type[R], name: str) -> R | None:
+    """The record; None when there is none. Raises `UserError` for a damaged one, or one of another schema version."""
+    return read_generation(client, kind, name)[0]
 
 
-def _read(client: Client, key: str) -> tuple[Record, int]:
-    record, generation = read_record(client, key)
-    return checked(record, client, key), generation
+def read_generation(client: Client, kind: type[R], name: str) -> tuple[R | None, int]:
+    """The same, with the object's generation (0: there is none)."""
+    content, generation = read_record(client, kind.key(name))
+    return parsed(client, kind, name, content), generation
 
 
-def checked(record: Record | None, client: Client, key: str) -> Record:
-    """The record, {} for none. Raises `UserError` for a damaged one, or one of another schema version."""
-    if record is None:
-        return {}
-    where, version = f"gs://{client.bucket}/{key}", record.get("schema_version")
+def parsed(client: Client, kind: type[R], name: str, content: JsonObject | None) -> R | None:
+    """The record with this content, None for none. Raises `UserError` as `read` does."""
+    if content is None:
+        return None
+    where, version = f"gs://{client.bucket}/{kind.key(name)}", content.get("schema_version")
     if version not in (None, SCHEMA_VERSION):
         problem = f"the record has schema version {version!r}, expected {SCHEMA_VERSION}"
         raise UserError(problem, file=where, remedy="use the version of gemtune that wrote it")
-    if problem := "no schema_version" if version is None else _damage(record, key):
-        raise UserError(f"the record is damaged: {problem}", file=where, remedy=damage_remedy(where))
-    return record
-
-
-def _damage(record: Record, key: str) -> str:
-    """What the schema of its folder says against a record; "" for nothing, or a folder without one (leases)."""
+    problem = "no schema_version"
     try:
-        if schema := SCHEMAS.get(key.partition("/")[0]):
-            schema.model_validate(record)
+        if version is not None:
+            return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        return ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
-    return ""
+        problem = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+    raise UserError(f"the record is damaged: {problem}", file=where, remedy=damage_remedy(where))
 
 
-def keys(client: Client, folder: str) -> list[str]:
-    """The keys of all records under a folder."""
-    return list(list_times(client, folder))
+def names(client: Client, kind: type[Record]) -> list[str]:
+    """The names of all records of a kind."""
+    return [key.removeprefix(f"{kind.FOLDER}/").removesuffix(".json") for key in list_times(client, kind.FOLDER)]
 
 
-def update(client: Client, key: str, edit: Callable[[Record], Record]) -> Record:
+def replace(client: Client, name: str, record: Record, generation: int) -> bool:
+    """Write a record if the object still has this generation; False when it has changed."""
+    return write_record(client, record.key(name), record.document(), generation)
+
+
+def update(client: Client, kind: type[R], name: str, edit: Callable[[R | None], Edited]) -> Edited:
     """Replace a record by `edit` of it; if it changed meanwhile, read and edit again. Returns the new one."""
     for _ in range(20):
-        current, generation = _read(client, key)
+        current, generation = read_generation(client, kind, name)
         edited = edit(current)
-        if edited:
-            edited = {"schema_version": SCHEMA_VERSION, **edited}
-        if edited == current or write_record(client, key, edited, generation):
+        if edited is None or edited == current or replace(client, name, edited, generation):
             return edited
-    raise UserError(f"{key} keeps being changed by other runs", remedy="let one run of this name end first")
+    raise UserError(f"{kind.key(name)} keeps being changed by other runs", remedy="let one run of this name end first")
+
+
+def once(client: Client, kind: type[R], name: str, create: Callable[[], R]) -> R:
+    """The record, created where there is none; of two runs that create it together both get the first one."""
+    if kept := read(client, kind, name):
+        return kept
+    created = create()
+    return update(client, kind, name, lambda current: current or created)

@@ -15,15 +15,13 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from gemtune.artifacts.evaluation import TestSetUsage
+from gemtune.artifacts.records import SharedTestSet, TestSetUse
 from gemtune.config import ModelVariant, fingerprint
 from gemtune.errors import UserError
 from gemtune.state import store
-from gemtune.state.store import Record
 from gemtune.vertex import Client
 
 log = logging.getLogger("gemtune")
-
-FOLDER = "test_sets"
 
 
 def record(client: Client, name: str, rows: Iterable[str], variants: Sequence[ModelVariant]) -> TestSetUsage:
@@ -34,39 +32,42 @@ def record(client: Client, name: str, rows: Iterable[str], variants: Sequence[Mo
     ids = sorted(rows)
     test = fingerprint(ids)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    own = f"{FOLDER}/{test}.json"
-    current = store.update(client, own, lambda current: with_use(current, name, ids, variants, now))
-    others = (_other(client, key) for key in store.keys(client, FOLDER) if key != own)
-    shared = [other for other in others if not set(ids).isdisjoint(other.get("rows", []))]
+    current = store.update(client, SharedTestSet, test, lambda current: with_use(current, name, ids, variants, now))
+    others = (_other(client, own) for own in store.names(client, SharedTestSet) if own != test)
+    shared = [other for other in others if other and not set(ids).isdisjoint(other.rows)]
     return usage_of(test, current, shared, variants)
 
 
-def _other(client: Client, key: str) -> Record:
-    """The record of another test set; {} for a damaged one: the damage of one name stops no other."""
+def _other(client: Client, test: str) -> SharedTestSet | None:
+    """The record of another test set; None for a damaged one: the damage of one name stops no other."""
     try:
-        return store.read(client, key)
+        return store.read(client, SharedTestSet, test)
     except UserError as error:
         log.warning("the uses of another test set are not counted: %s", error)
-        return {}
+        return None
 
 
-def with_use(current: Record, name: str, rows: Sequence[str], variants: Sequence[ModelVariant], now: str) -> Record:
+def with_use(
+    current: SharedTestSet | None, name: str, rows: Sequence[str], variants: Sequence[ModelVariant], now: str
+) -> SharedTestSet:
     """The record of a test set with one more use."""
-    uses = {**current.get("uses", {})}
+    uses = dict(current.uses) if current else {}
     candidate, key = _candidate(variants)
-    before = uses.get(key, {"name": name, "model": candidate.model if candidate else "", "first": now, "times": 0})
-    uses[key] = {**before, "last": now, "times": before["times"] + 1}
-    return {"rows": list(rows), "uses": uses}
+    before = uses.get(key) or TestSetUse(name=name, model=candidate.model if candidate else "", first=now, times=0)
+    uses[key] = before.model_copy(update={"last": now, "times": before.times + 1})
+    return SharedTestSet(rows=list(rows), uses=uses)
 
 
-def usage_of(test: str, current: Record, others: Sequence[Record], variants: Sequence[ModelVariant]) -> TestSetUsage:
+def usage_of(
+    test: str, current: SharedTestSet, others: Sequence[SharedTestSet], variants: Sequence[ModelVariant]
+) -> TestSetUsage:
     """The uses of a set by its own record, this one included, and by the records of sets that share rows with it."""
-    records, ids = [current, *others], set(current["rows"])
-    uses = sum(use["times"] for record in records for use in record["uses"].values())
+    records, ids = [current, *others], set(current.rows)
+    uses = sum(use.times for record in records for use in record.uses.values())
     rows: dict[str, set[str]] = {}  # that each candidate used
     for record in records:
-        for key in record["uses"]:
-            rows[key] = rows.get(key, set()) | ids.intersection(record["rows"])
+        for key in record.uses:
+            rows[key] = rows.get(key, set()) | ids.intersection(record.rows)
     earlier = {key: own for key, own in rows.items() if key != _candidate(variants)[1]}
     fresh = sorted(ids.difference(*earlier.values()))
     return TestSetUsage(

@@ -15,13 +15,14 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import compress
 from typing import Any
 
 from gemtune import dedup
 from gemtune.artifacts.cost import CostItem, TokenUsage
 from gemtune.artifacts.data import AugmentationReport
+from gemtune.artifacts.records import AugmentedRows, NewText
 from gemtune.config import Prompt, fingerprint
 from gemtune.cost.augmentation import AugmentationCost, affordable_rows, missing_rows, paraphrase_request
 from gemtune.data.example import Example, example_id, read_examples, write_examples
@@ -41,15 +42,6 @@ log = logging.getLogger("gemtune")
 _NUMBERED = re.compile(r"^\s*(?:[-*]\s*)?\d+\s*[.):]\s*(.+?)\s*$", re.MULTILINE)
 PURPOSES = ("paraphrases", "label checks of new rows")
 NEAR_ONLY = {"passage_chars": 0, "semantic_threshold": 0}  # what the leakage report of the new rows counts
-
-
-@dataclass(frozen=True, slots=True)
-class NewText:
-    """A new text, the training row it was generated from, and how."""
-
-    source: str
-    text: str
-    method: str
 
 
 def perturb(text: str, count: int, seed: int, key: str) -> list[str]:
@@ -166,15 +158,16 @@ def _recorded(
     """New texts that passed the label check, how many did not, what was spent: an earlier run's, else generated now."""
     ids = sorted(example.id for example in train)
     digest = fingerprint(ids, cost.task, cost.evaluate.base_model, cost.settings, cost.limit)
-    key = f"augmented/{digest}.json"
-    record, spent = store.read(context.client, key), list[CostItem]()
-    if not record:
+    spent = list[CostItem]()
+
+    def create() -> AugmentedRows:
         with sending(cost.evaluate, context.vertex, online=True) as send:
             texts, relabelled, usage = asyncio.run(_generate(train, cost, send))
-        spent = _items(usage, cost)
-        new = {"rows": [asdict(text) for text in texts], "relabelled": relabelled}
-        record = store.update(context.client, key, lambda current: current or new)
-    return [NewText(**row) for row in record["rows"]], int(record["relabelled"]), spent
+        spent.extend(_items(usage, cost))
+        return AugmentedRows(rows=texts, relabelled=relabelled)
+
+    record = store.once(context.client, AugmentedRows, digest, create)
+    return record.rows, record.relabelled, spent
 
 
 def _items(usage: dict[str, TokenUsage], cost: AugmentationCost) -> list[CostItem]:

@@ -65,7 +65,7 @@ def run(splits: Sequence[str], budget: str, name: str, spent: str = "", **sectio
     usages, items = baselines.usages(variants)
     items += [item for usage in usages for item in usage.items(judging, baselines.price)]
     items += judging.ranking("prompts", (len(usages) - 1) * len(rows[1]))
-    items += baselines.finals(usages, champion.read(context.client, name), judging)
+    items += baselines.finals(usages, champion.read(context.client, name).variant, judging)
     items += read_spent(spent)
     forecast = CostForecast.of(items, context.plan.max_cost)
     BudgetReport(name=name, forecast=forecast, fingerprint=digest).write(budget)

@@ -22,6 +22,7 @@ from typing import Any
 from gemtune import __version__
 from gemtune.artifacts.data import LeakageReport
 from gemtune.artifacts.decision import DecisionRecord, DeploymentRecord, SmokeTest
+from gemtune.artifacts.records import ChampionEntry, DecisionFacts, ManifestDigests, SmokeTestAnswers
 from gemtune.artifacts.tuning import Selection
 from gemtune.config import Evaluate, ModelVariant, Task, Vertex, fingerprint
 from gemtune.data.cleaning import export_rules
@@ -34,7 +35,7 @@ from gemtune.evaluation.smoke_test import answers_to_repeat, smoke_test
 from gemtune.inference.generate import generate_all
 from gemtune.inference.vertex_generation import generation_settings, vertex_generate
 from gemtune.monitoring.reference import drawn_rows, training_reference
-from gemtune.state import champion, endpoints, store
+from gemtune.state import champion, endpoints
 from gemtune.state.reconcile import reconcile
 from gemtune.steps.context import Section, StepContext
 from gemtune.vertex import actor, connect, models, storage
@@ -65,18 +66,17 @@ def run(
     client, alias, candidate = context.client, context.deploy.alias, chosen.candidate
     if candidate is None:
         raise UserError("there is no candidate to deploy", file=selection, remedy="rerun select-model")
-    before = champion.read(client, name)
+    before = champion.read(client, name).variant
     models.deploy(client, candidate.model, candidate.tuned_model, candidate.checkpoint_id)
     answers, smoke = _answers(predictions, candidate), None
     entry = _entry(context, name, chosen, verdict, rows, candidate, answers)
-    expected = {
-        "answers": answers_to_repeat(verdict.task, answers),
-        "max_disagreement": context.deploy.smoke_disagreement,
-    }
+    expected = SmokeTestAnswers(
+        answers=answers_to_repeat(verdict.task, answers), max_disagreement=context.deploy.smoke_disagreement
+    )
     if predictions:
         smoke = _smoke_test(context.evaluate, context.vertex, verdict.task, candidate, rows[1], expected)
     if leakage:
-        entry["leakage_report"] = LeakageReport.read(leakage).model_dump(mode="json")
+        entry = entry.model_copy(update={"leakage_report": LeakageReport.read(leakage)})
     is_manual = context.deploy.approval == "manual"
     if is_manual:
         champion.propose(client, name, chosen.champion_generation, alias, entry, expected if predictions else None)
@@ -93,7 +93,7 @@ def run(
         action=action,
         variant=candidate,
         undeployed=undeployed,
-        cleaning=entry["cleaning"],
+        cleaning=entry.cleaning,
         smoke_test=smoke,
     )
 
@@ -106,47 +106,44 @@ def _entry(
     rows: tuple[str, str],
     variant: ModelVariant,
     answers: Sequence[Prediction],
-) -> dict[str, Any]:
+) -> ChampionEntry:
     """A variant's entry of the champion's record: all that serving, rollback and monitoring need."""
     client, task, (train, test) = context.client, verdict.task, rows
     examples = list(read_examples(train)) if train else []
-    test_set = verdict.test_set_usage.test if verdict.test_set_usage else ""
-    entry: dict[str, Any] = {
-        "variant": variant.model_dump(mode="json"),
-        "reasons": verdict.reasons,
-        "decision": {
-            "verdict": verdict.verdict,
-            "metric": verdict.metric,
-            "rows": verdict.rows,
-            "score": _test_score(task, answers),
-        },
-        "manifest": {"train": fingerprint(sorted(e.id for e in examples)), "test": test_set},
-        "actor": actor(client),
-        "labels_since": champion.now(),  # of those that arrive later the model knows nothing, however long it waits
-        "continuations": champion.continuations(client, name) + 1 if chosen.continued else 0,
-        "gemtune": __version__,
-        "image": os.environ.get("GEMTUNE_IMAGE", ""),
-        "task": task.model_dump(mode="json", exclude_none=True),
-        "generation": {
-            **generation_settings(context.evaluate),
-            "base_model": variant.base_model or context.evaluate.base_model,
-        },
-        "cleaning": dict(export_rules(context.preprocess, task)),
-        "takes_requests": bool(examples) and all(row.contents is not None for row in examples),
-    }
+    test_set, now = verdict.test_set_usage.test if verdict.test_set_usage else "", champion.now()
+    score, current = _test_score(task, answers), champion.read(client, name).current
+    kept: dict[str, Any] = {}
     if examples:
         with tempfile.TemporaryDirectory() as folder:
             write_examples(drawn := Path(folder) / "train.jsonl", drawn_rows(examples))
             uri = storage.upload(client, drawn, "train")
         embedder = context.preprocess.embedder
         confusion = chosen.confusion if variant.is_tuned else None
-        reference = training_reference(task, variant, examples, confusion, embedder, uri)
-        entry["reference"] = reference.model_dump(mode="json")
+        kept["reference"] = training_reference(task, variant, examples, confusion, embedder, uri)
         if variant.prompt.shots:
-            entry["shown"] = storage.upload(client, train, "train")
+            kept["shown"] = storage.upload(client, train, "train")
     if test:
-        entry["test"] = champion.keep_test_set(client, test)
-    return entry
+        kept["test"] = champion.keep_test_set(client, test)
+    return ChampionEntry(
+        variant=variant,
+        since=now,
+        labels_since=now,  # of those that arrive later the model knows nothing, however long it waits
+        reasons=verdict.reasons,
+        decision=DecisionFacts(verdict=verdict.verdict, metric=verdict.metric, rows=verdict.rows, score=score),
+        manifest=ManifestDigests(train=fingerprint(sorted(e.id for e in examples)), test=test_set),
+        actor=actor(client),
+        continuations=current.continuations + 1 if current and chosen.continued else 0,
+        gemtune=__version__,
+        image=os.environ.get("GEMTUNE_IMAGE", ""),
+        task=task,
+        generation={
+            **generation_settings(context.evaluate),
+            "base_model": variant.base_model or context.evaluate.base_model,
+        },
+        cleaning=dict(export_rules(context.preprocess, task)),
+        takes_requests=bool(examples) and all(row.contents is not None for row in examples),
+        **kept,
+    )
 
 
 def _answers(predictions: str, variant: ModelVariant) -> list[Prediction]:
@@ -164,12 +161,17 @@ def _test_score(task: Task, answers: Sequence[Prediction]) -> float | None:
 
 
 def _smoke_test(
-    evaluate: Evaluate, vertex: Vertex, task: Task, candidate: ModelVariant, test: str | Path, expected: dict[str, Any]
+    evaluate: Evaluate,
+    vertex: Vertex,
+    task: Task,
+    candidate: ModelVariant,
+    test: str | Path,
+    expected: SmokeTestAnswers,
 ) -> SmokeTest:
     generate, retry_policy = vertex_generate(evaluate, vertex)
     send = partial(generate_all, generate=generate, retry_policy=retry_policy)
-    answers, limit = expected["answers"], expected["max_disagreement"]
-    return smoke_test(task, evaluate, candidate, list(read_examples(test)), answers, send, limit)
+    rows = list(read_examples(test))
+    return smoke_test(task, evaluate, candidate, rows, expected.answers, send, expected.max_disagreement)
 
 
 def promote(name: str, vertex: dict[str, Any]) -> ModelVariant:
@@ -180,20 +182,19 @@ def promote(name: str, vertex: dict[str, Any]) -> ModelVariant:
     """
     settings = Vertex.of(vertex)
     client = connect(settings)
-    if (waiting := champion.candidate(client, name)) is None:
+    if (waiting := champion.read(client, name).candidate) is None:
         remedy = "run with deploy.approval: manual; a candidate that passes the gate then waits"
         raise UserError(f"no candidate of {name} waits for approval", remedy=remedy)
-    variant = champion.variant_of(waiting)
+    entry, variant = waiting.entry.model_copy(update={"actor": actor(client)}), waiting.entry.variant
     if variant.is_tuned:
         models.deploy(client, variant.model, variant.tuned_model, variant.checkpoint_id)
-    entry = {**waiting["entry"], "actor": actor(client)}
-    if expected := waiting.get("smoke"):
+    if waiting.smoke and entry.test:
         with tempfile.TemporaryDirectory() as folder:
-            storage.download(client, entry["test"]["uri"], test := Path(folder) / "test.jsonl")
-            _smoke_test(Evaluate.of(entry["generation"]), settings, Task.of(entry["task"]), variant, test, expected)
-    champion.promote(client, name, waiting["against"], waiting["alias"], entry)
+            storage.download(client, entry.test.uri, test := Path(folder) / "test.jsonl")
+            _smoke_test(Evaluate.of(entry.generation), settings, entry.task, variant, test, waiting.smoke)
+    champion.promote(client, name, waiting.against, waiting.alias, entry)
     reconcile(client, name)
-    log.info("done: %s", f"{variant.name} is deployed as {waiting['alias']} at {variant.model}")
+    log.info("done: %s", f"{variant.name} is deployed as {waiting.alias} at {variant.model}")
     return variant
 
 
@@ -213,7 +214,8 @@ def keep_current(
     """
     context, chosen, verdict = StepContext(sections), Selection.read(selection), DecisionRecord.read(decision)
     client = context.client
-    serving = champion.read(client, name)
+    record = champion.read(client, name)
+    serving = record.variant
     used = serving if serving and verdict.verdict != "keep_prompt" else chosen.best_prompt
     if verdict.verdict == "keep_prompt" and not (serving and champion.is_same(serving, used)):
         entry = _entry(context, name, chosen, verdict, rows, used, _answers(predictions, used))
@@ -221,12 +223,13 @@ def keep_current(
     nothing_serves = not serving and verdict.verdict in ("use_tfidf_baseline", "none_usable")
     unused = [*chosen.rejected, *([chosen.selected] if chosen.selected else [])]
     undeployed = _end(context, name, chosen, unused)
-    own = dict(export_rules(context.preprocess, verdict.task))
-    cleaning = champion.cleaning(client, name, own) if used is serving else own
+    cleaning = export_rules(context.preprocess, verdict.task)
+    if record.current and used is serving:
+        cleaning = record.current.cleaning
     headline = verdict.verdict.replace("_", " ") if nothing_serves else f"{used.name} ({used.model})"
     log.info("done: %s", f"nothing changed: {headline}")
     action = "none" if nothing_serves else "kept"
-    return _written(deployment, serving, action=action, variant=used, undeployed=undeployed, cleaning=cleaning)
+    return _written(deployment, serving, action=action, variant=used, undeployed=undeployed, cleaning=dict(cleaning))
 
 
 def rollback(name: str, vertex: dict[str, Any]) -> ModelVariant:
@@ -235,15 +238,15 @@ def rollback(name: str, vertex: dict[str, Any]) -> ModelVariant:
     Raises `UserError` when there is none, and when the champion changes meanwhile.
     """
     client = connect(Vertex.of(vertex))
-    record = store.read(client, champion.key(name))
-    if not record.get("history"):
+    record = champion.read(client, name)
+    if not (record.current and record.history):
         raise UserError(f"{name} has no previous champion", remedy="a rollback is possible after a second deployment")
-    current, back = champion.variant_of(record["current"]), champion.variant_of(record["history"][-1])
+    current, back = record.current.variant, record.history[-1].variant
     if back.is_tuned:
         models.deploy(client, back.model, back.tuned_model, back.checkpoint_id)
-    champion.roll_back(client, name, record["generation"])
+    champion.roll_back(client, name, record.generation)
     reconcile(client, name)
-    log.info("done: %s", f"{back.name} is deployed again as {record['alias']} at {back.model}, not {current.name}")
+    log.info("done: %s", f"{back.name} is deployed again as {record.alias} at {back.model}, not {current.name}")
     return back
 
 

@@ -54,7 +54,7 @@ def _near_duplicates(client: Client, name: str, served: records.Champion, texts:
     """Ids of rows whose text is a near-duplicate of a training, test or labelled row: learning from it adds nothing, or
     leaks.
     """
-    kept = (served.reference.train, champion.test_set(client, name))
+    kept = (served.reference.train, champion.read(client, name).test_uri)
     examples = [row.text for uri in kept for row in stored_examples(client, uri)]
     taken = [*examples, *records.labelled_texts(client, name)]
     near = TrainingRows(list(map(_words, taken))).cosines([_words(item.row.text) for item in texts])

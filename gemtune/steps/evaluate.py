@@ -143,7 +143,7 @@ def _champion_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]
 
 def _champion_test_set(context: StepContext, name: str, train: Sequence[Example]) -> list[Example]:
     """The rows the champion was tested on, without those that are trained on now; [] when they were not kept."""
-    trained, uri = {row.id for row in train}, champion.test_set(context.client, name)
+    trained, uri = {row.id for row in train}, champion.read(context.client, name).test_uri
     if not uri:
         log.warning("the champion has no stored test set: regression is not measured")
     return [replace(row, split=None) for row in stored_examples(context.client, uri) if row.id not in trained]

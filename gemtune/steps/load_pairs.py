@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from gemtune.artifacts.cost import CostItem, total
 from gemtune.artifacts.data import DataReport
+from gemtune.artifacts.records import SampledPair, SampledPairs
 from gemtune.config import Preference, fingerprint
 from gemtune.cost import pair_sampling
 from gemtune.data import pairs as pair_data
@@ -144,20 +145,23 @@ def _recorded(
         settings.model_dump(mode="json", include=names),
         judge,
     )
-    key = f"sampled_pairs/{digest}.json"
-    record, spent = store.read(context.client, key), list[CostItem]()
-    if not record:
+    spent = list[CostItem]()
+
+    def create() -> SampledPairs:
         _require_affordable(rows, context, settings)
         with sending(evaluate, context.vertex, online=True) as send:
-            pairs, without_gap, spent = asyncio.run(_sampled(rows, context, settings, send))
-        new = {
-            "pairs": {pair.prompt: {"chosen": pair.chosen, "rejected": pair.rejected} for pair in pairs},
-            "no_gap": {row.row["id"]: row.detail for row in without_gap},
-        }
-        record = store.update(context.client, key, lambda current: current or new)
-    own, no_gap = record["pairs"], record["no_gap"]
+            pairs, without_gap, items = asyncio.run(_sampled(rows, context, settings, send))
+        spent.extend(items)
+        return SampledPairs(
+            pairs={pair.prompt: SampledPair(chosen=pair.chosen, rejected=pair.rejected) for pair in pairs},
+            no_gap={row.row["id"]: row.detail for row in without_gap},
+        )
+
+    record = store.once(context.client, SampledPairs, digest, create)
+    own, no_gap = record.pairs, record.no_gap
+    answered = [(row, own[row.id]) for row in rows if row.id in own]
     return (
-        [Pair(prompt=row.id, line=row.line, **own[row.id]) for row in rows if row.id in own],
+        [Pair(prompt=row.id, line=row.line, chosen=p.chosen, rejected=p.rejected) for row, p in answered],
         [RejectedRow(row.line, "no_gap", no_gap[row.id], to_row(row)) for row in rows if row.id in no_gap],
         spent,
     )

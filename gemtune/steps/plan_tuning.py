@@ -17,6 +17,7 @@ from typing import Any
 from gemtune import contents
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
+from gemtune.artifacts.records import ChampionEntry, HardRows
 from gemtune.artifacts.tuning import BestPrompt, MethodComparison, TuningPlan
 from gemtune.catalogue import trial_base_model
 from gemtune.config import Gate, ModelVariant, Plan, Task, Trial, fingerprint
@@ -37,7 +38,7 @@ from gemtune.inference.prompt_search import constraint_problem
 from gemtune.state import champion, last_decision, store
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.checkpoint_selection import MAX_PROMPTS, other_prompts
-from gemtune.tuning.hard_examples import record_key
+from gemtune.tuning.hard_examples import record_name
 from gemtune.tuning.rewards import equivalent_values, require_steps
 from gemtune.tuning.submission import upload_rows
 from gemtune.tuning.trials import (
@@ -241,7 +242,7 @@ def make_plan(
     metric = objective.metric(request.task)
     score = best.metrics[metric] if best else None
     tokens = _tokens(request, replies, 1 - score.value if score and not objective.is_pairwise else 0.5, sampled)
-    serving = champion.read(context.client, request.name) if request.online else None
+    serving = champion.read(context.client, request.name).variant if request.online else None
     trials = _trials(request, tokens)
     escalation = _escalation(request, trials, tokens)
     first = objective.first_trial(trials)
@@ -319,20 +320,21 @@ def _methods(request: PlanRequest, tokens: TokenEstimates, score: float) -> list
 def _reasons_for_a_fresh_start(request: PlanRequest, serving: ModelVariant) -> list[str]:
     """Why the champion is not continued; empty where it may be."""
     client, name, evaluate = request.context.client, request.name, request.context.evaluate
+    current = champion.read(client, name).current
     lineage = Lineage(
         base_model=serving.base_model,
-        labels=champion.labels(client, name),
-        new_share=_new_share(request),
-        continuations=champion.continuations(client, name),
+        labels=current.task.labels if current else [],
+        new_share=_new_share(request, current),
+        continuations=current.continuations if current else 0,
         forgot=last_decision.forgot(client, name),
     )
     limit = request.context.plan.fresh_start_share
     return reasons_for_a_fresh_start(lineage, evaluate.base_model, request.task.labels, limit)
 
 
-def _new_share(request: PlanRequest) -> float:
+def _new_share(request: PlanRequest, current: ChampionEntry | None) -> float:
     """The share of training rows that the champion was not trained on, by the sample that was kept; 0: none was."""
-    if (reference := champion.reference(request.context.client, request.name)) is None:
+    if not (current and (reference := current.reference)):
         return 0.0
     own = {row.id for row in request.splits[0]}
     kept = [row.id in own for row in stored_examples(request.context.client, reference.train)]
@@ -343,7 +345,8 @@ def _other_test_rows(request: PlanRequest) -> int:
     """Rows of the champion's test set that are neither test nor training rows today."""
     own = {row.id for split in (request.splits[0], request.splits[2]) for row in split}
     client = request.context.client
-    return sum(row.id not in own for row in stored_examples(client, champion.test_set(client, request.name)))
+    kept = stored_examples(client, champion.read(client, request.name).test_uri)
+    return sum(row.id not in own for row in kept)
 
 
 def _ordered(forecast: Forecast, plan: Plan) -> list[Trial]:
@@ -360,8 +363,8 @@ def _ordered(forecast: Forecast, plan: Plan) -> list[Trial]:
 
 def _is_known(request: PlanRequest, prompt: ModelVariant) -> bool:
     """Whether an earlier run recorded which training rows this prompt misses."""
-    key = record_key(request.splits[0], prompt, request.context.hard_examples)
-    return request.online and bool(store.read(request.context.client, key))
+    name = record_name(request.splits[0], prompt, request.context.hard_examples)
+    return request.online and bool(store.read(request.context.client, HardRows, name))
 
 
 def _fingerprint(request: PlanRequest, trials: Sequence[Trial]) -> str:

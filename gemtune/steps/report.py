@@ -31,6 +31,7 @@ from gemtune.artifacts.decision import (
 )
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
 from gemtune.artifacts.manifest import Manifest, key_id, public_key, versions
+from gemtune.artifacts.records import LastDecision
 from gemtune.artifacts.tuning import Selection, TuningPlan
 from gemtune.config import ModelVariant, Task
 from gemtune.cost import usage
@@ -135,7 +136,8 @@ def run(
     digest = BudgetReport.read(paths["budget"]).fingerprint
     on_old_rows = documents.decision.regression
     forgot = bool(documents.selection.continued and on_old_rows and on_old_rows.high < 0)
-    last_decision.record(client, name, digest, serving, content.model_dump(mode="json"), forgot)
+    decided = LastDecision(fingerprint=digest, model=serving, summary=content.model_dump(mode="json"), forgot=forgot)
+    last_decision.record(client, name, decided)
 
 
 def run_unchanged(budget: str, job: tuple[str, str], outputs: Mapping[str, str], **sections: Section) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from gemtune.artifacts.cost import CostItem
 from gemtune.artifacts.data import HardExamplesReport
+from gemtune.artifacts.records import HardRows
 from gemtune.artifacts.tuning import TuningPlan
 from gemtune.config import HardExamples
 from gemtune.cost import usage
@@ -20,7 +21,7 @@ from gemtune.data.example import Example, read_before_gate, write_examples
 from gemtune.evaluation.evaluator import Dataset
 from gemtune.state import store
 from gemtune.steps.context import Section, StepContext
-from gemtune.tuning.hard_examples import near_hard, record_key, reweight
+from gemtune.tuning.hard_examples import near_hard, record_name, reweight
 
 log = logging.getLogger("gemtune")
 
@@ -71,19 +72,19 @@ def _hard_rows(
         return set(), set(), []
     assert plan.best_prompt is not None  # the plan of a run has one
     prompt = plan.best_prompt.variant
-    key = record_key(rows, prompt, context.hard_examples)
-    record, spent = store.read(context.client, key), list[CostItem]()
-    if not record:
+    spent = list[CostItem]()
+
+    def create() -> HardRows:
         evaluation = context.evaluator.evaluate(Dataset("train", rows, judging=False), rows, [prompt])
         own = [row for row in evaluation.predictions if row["variant"] == prompt.name]
         missed = {row["id"] for row in own if row["parsed"] != row["reference"]}
-        spent = usage.variant_items(
-            evaluation.report.variants[0], "best prompt on training rows", "train_probe", plan.prices
-        )
+        variant = evaluation.report.variants[0]
+        spent.extend(usage.variant_items(variant, "best prompt on training rows", "train_probe", plan.prices))
         mislabelled = _label_issues(rows, context.hard_examples)
-        new = {"hard_ids": sorted(missed - mislabelled), "label_issues": sorted(missed & mislabelled)}
-        record = store.update(context.client, key, lambda current: current or new)
-    return set(record["hard_ids"]), set(record["label_issues"]), spent
+        return HardRows(hard_ids=sorted(missed - mislabelled), label_issues=sorted(missed & mislabelled))
+
+    record = store.once(context.client, HardRows, record_name(rows, prompt, context.hard_examples), create)
+    return set(record.hard_ids), set(record.label_issues), spent
 
 
 def _label_issues(rows: Sequence[Example], settings: HardExamples) -> set[str]:

@@ -69,8 +69,8 @@ def run(
     candidates = [scored for scored in scores if scored.variant.role == "candidate"]
     chosen, reason = choose(candidates, context.select.one_standard_error)
     prompt, others, notes = _prompts(planned, reports[1:], metric)
-    generation = champion.generation(context.client, name)
-    serving = champion.read(context.client, name)
+    record = champion.read(context.client, name)
+    serving = record.variant
     candidate = chosen.variant if chosen and not (serving and serving.model == chosen.variant.model) else None
     ablation = _ablation(candidates, trials)
     notes += [*([ablation.summary] if ablation else []), *(note for record in records for note in record.notes)]
@@ -88,7 +88,7 @@ def run(
         selected=chosen.variant if chosen else None,
         confusion=_confusion(reports, chosen.variant) if chosen else None,
         champion=serving,
-        champion_generation=generation,
+        champion_generation=record.generation,
         regression_variants=[candidate, serving] if candidate and serving else [],
         continued=_is_continued(candidate, jobs),
         rejected=[v for record in records for v in record.variants if not chosen or v.model != chosen.variant.model],

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from gemtune.artifacts.data import ExcludedRow, SplitReport
+from gemtune.artifacts.records import SplitRecord
 from gemtune.config import Split, Task
 from gemtune.data.compared_text import Remainders
 from gemtune.data.embedders import load_embedder
@@ -243,18 +244,17 @@ def _split_by_record(
     config = context.split
     outcomes: list[tuple[Splits, Excluded, SplitAssignments]] = []
 
-    def updated(record: store.Record) -> store.Record:
+    def updated(record: SplitRecord | None) -> SplitRecord:
         recorded = SplitAssignments.of(record, config)
         splits, excluded = split_examples(rows, config, recorded, context.task, remainders)
         _require_usable(splits, context)
         outcomes.append((splits, excluded, recorded))
         return recorded.with_rows(splits).record(config)
 
-    client, key = context.client, f"splits/{name}.json"
     if keep:
-        store.update(client, key, updated)
+        store.update(context.client, SplitRecord, name, updated)
     else:
-        updated(store.read(client, key))
+        updated(store.read(context.client, SplitRecord, name))
     return outcomes[-1]
 
 

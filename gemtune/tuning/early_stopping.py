@@ -19,14 +19,13 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Literal
 
-from gemtune.config import JsonObject, Trial, fingerprint
+from gemtune.artifacts.records import EarlyStoppingRecord, TrialLosses
+from gemtune.config import Trial, fingerprint
 from gemtune.state import store
 from gemtune.tuning.loss_diagnostics import TRAIN, VALIDATION, Points
 from gemtune.vertex import Client
 
 INFINITE_LOSS = 1e9  # in place of a loss that is not a number
-
-Record = JsonObject
 
 
 def group_of(trial: Trial, setting: Literal["marked", "all", "off"]) -> str:
@@ -63,16 +62,16 @@ def losses_at_rungs(series: Mapping[str, Points], steps_per_epoch: float, first:
     return losses
 
 
-def to_stop(trials: Record) -> dict[str, str]:
+def to_stop(trials: Mapping[str, TrialLosses]) -> dict[str, str]:
     """The trials to stop, with the reason: at the latest rung they share with a running trial, that one is better."""
-    running = {name: trial["losses"] for name, trial in trials.items() if not trial.get("stopped")}
+    running = {name: trial.losses for name, trial in trials.items() if not trial.stopped}
     reasons = {}
     for name in sorted(running):
         mine = running[name]
         rivals = [other for rival, other in running.items() if rival != name]
         shared = [(max(mine.keys() & other, key=float), other) for other in rivals if mine.keys() & other]
         better = min(((other[rung], rung) for rung, other in shared if other[rung] < mine[rung]), default=None)
-        if better and not trials[name].get("ended"):
+        if better and not trials[name].ended:
             other, rung = better
             reasons[name] = f"after {rung} epochs its loss is {mine[rung]:.3g}, another trial's was {other:.3g}"
             del running[name]
@@ -85,22 +84,23 @@ def report(client: Client, group: str, trial: str, losses: Mapping[str, float], 
     Trials with a higher loss are stopped, too. A trial that has `ended` is never stopped.
     """
 
-    def edit(record: Record) -> Record:
-        trials = record.get("trials", {})
-        own = {"losses": dict(losses), **({"ended": True} if ended else {})}
-        reason = "" if ended else trials.get(trial, {}).get("stopped", "")
-        updated = {**trials, trial: {**own, **({"stopped": reason} if reason else {})}}
-        stopped = to_stop(updated)
-        marked = {name: {"stopped": stopped[name]} if name in stopped else {} for name in updated}
-        return {"trials": {name: {**own, **marked[name]} for name, own in updated.items()}}
+    def edit(record: EarlyStoppingRecord | None) -> EarlyStoppingRecord:
+        trials = record.trials if record else {}
+        reason = "" if ended else _reason(record, trial)
+        trials = {**trials, trial: TrialLosses(losses=dict(losses), ended=ended, stopped=reason)}
+        stopped = {name: trials[name].model_copy(update={"stopped": why}) for name, why in to_stop(trials).items()}
+        return EarlyStoppingRecord(trials={**trials, **stopped})
 
-    return str(store.update(client, f"early_stopping/{group}.json", edit)["trials"][trial].get("stopped", ""))
+    return _reason(store.update(client, EarlyStoppingRecord, group, edit), trial)
 
 
 def reason_to_stop(client: Client, group: str, trial: str) -> str:
     """Why a trial of this group was stopped; "" when it was not."""
-    trials = store.read(client, f"early_stopping/{group}.json").get("trials", {})
-    return str(trials.get(trial, {}).get("stopped", ""))
+    return _reason(store.read(client, EarlyStoppingRecord, group), trial)
+
+
+def _reason(record: EarlyStoppingRecord | None, trial: str) -> str:
+    return record.trials[trial].stopped if record and trial in record.trials else ""
 
 
 def _rungs(first: float) -> Iterator[float]:

@@ -58,8 +58,8 @@ def near_hard(train: Sequence[Example], validation: Sequence[Example], hard_ids:
     return {row.id for row, example in zip(validation, nearest, strict=True) if example.id in hard_ids}
 
 
-def record_key(train: Iterable[Example], prompt: ModelVariant, settings: HardExamples) -> str:
-    """Where the bucket records which rows are hard, by data, prompt and settings."""
+def record_name(train: Iterable[Example], prompt: ModelVariant, settings: HardExamples) -> str:
+    """Name of the record of which rows are hard, by data, prompt and settings."""
     ids = sorted(row.id for row in train)
     chosen = settings.model_dump(mode="json", exclude={"ablation"})
-    return f"hard_examples/{fingerprint(ids, prompt.model, prompt.prompt, chosen)}.json"
+    return fingerprint(ids, prompt.model, prompt.prompt, chosen)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
+from gemtune.artifacts.records import JobClaim
 from gemtune.catalogue import Limits, trial_base_model
 from gemtune.config import JsonObject, Trial, Tune, fingerprint
 from gemtune.errors import UserError
@@ -122,7 +123,7 @@ def get_or_create(
     """
     digest = spec.labels[FINGERPRINT]
     known_jobs = jobs.find(client, FINGERPRINT, digest)
-    claim = f"jobs/{digest}-{len(known_jobs) + 1}.json"
+    claim = f"{digest}-{len(known_jobs) + 1}"
     job = _usable(known_jobs, settings.attempts) or _claimed_job(client, claim, settings.claim_wait_s)
     if job:
         log.info("%s %s", "reusing" if job.ended else "adopting", job.name)
@@ -153,17 +154,16 @@ def _standing(jobs: Sequence[TuningJob]) -> TuningJob | None:
 
 def _claimed_job(client: Client, claim: str, wait_s: float) -> TuningJob | None:
     """Claim the right to create; if another run has it, the job it created, awaited for `wait_s`. None: ours."""
-    claimed = {"schema_version": store.SCHEMA_VERSION, "claimed": datetime.now(UTC).isoformat(timespec="seconds")}
+    claimed = JobClaim(claimed=datetime.now(UTC).isoformat(timespec="seconds"))
     deadline = time.monotonic() + wait_s
     while True:
-        content, generation = storage.read_record(client, claim)
-        record = store.checked(content, client, claim)
-        free = not record or (not record.get("job") and time.monotonic() >= deadline)
-        if free and storage.write_record(client, claim, claimed, generation):
+        record, generation = store.read_generation(client, JobClaim, claim)
+        free = not record or (not record.job and time.monotonic() >= deadline)
+        if free and store.replace(client, claim, claimed, generation):
             return None
-        if record.get("job"):
-            return jobs.get(client, str(record["job"]))
-        digest = claim.removeprefix("jobs/").rpartition("-")[0]
+        if record and record.job:
+            return jobs.get(client, record.job)
+        digest = claim.rpartition("-")[0]
         if job := _standing(jobs.find(client, FINGERPRINT, digest)):
             return job
         time.sleep(min(2.0, max(0.05, wait_s / 10)))
@@ -171,7 +171,11 @@ def _claimed_job(client: Client, claim: str, wait_s: float) -> TuningJob | None:
 
 def _record_job(client: Client, claim: str, name: str) -> None:
     """Add the job's name to the claim; a run that took the claim over meanwhile has found the job by its label."""
-    store.update(client, claim, lambda record: {"claimed": "", **record, "job": name})
+
+    def edit(record: JobClaim | None) -> JobClaim:
+        return (record or JobClaim(claimed="")).model_copy(update={"job": name})
+
+    store.update(client, JobClaim, claim, edit)
 
 
 def _create(client: Client, spec: TuningJobSpec, settings: Tune) -> TuningJob:

@@ -24,7 +24,7 @@ from gemtune.contents import text_of
 from gemtune.data.sources import stored_examples
 from gemtune.inference import prompts
 from gemtune.monitoring import records
-from gemtune.state import champion, store
+from gemtune.state import champion
 from gemtune.steps import (
     analyze_drift,
     check_budget,
@@ -171,8 +171,9 @@ def test_texts_answers_and_labels_leave_the_bucket_only_to_be_answered(
     with caplog.at_level("INFO"):
         returned = tuned(tmp_path, settings, "secret")
         assert DecisionRecord.read(tmp_path / "decision").verdict == "deploy"
-        entry = store.read(client, champion.key("secret"))["current"]
-        assert entry["manifest"]["digest"] == Manifest.read(tmp_path / "manifest").digest
+        current = champion.read(client, "secret").current
+        assert current is not None
+        assert current.manifest.digest == Manifest.read(tmp_path / "manifest").digest
         returned += monitored(client, tmp_path, settings, "secret")
     config = Config.load(None, ["name=secret", *overrides])
     specs = [compiled(config), compiled(config, pipeline="monitoring")]

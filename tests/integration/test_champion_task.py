@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from deployments import PROMPT, TASK, Run
-from samples import sections, splits
+from samples import entry, sections, splits
 
 from gemtune.config import Task
 from gemtune.errors import UserError
@@ -33,9 +33,8 @@ TASKS = [  # a task, another one, whether both are the same task
 @pytest.mark.parametrize("number", range(len(TASKS)))
 def test_champion_refuses_another_task(client: Client, number: int) -> None:
     (before, task, same), name = TASKS[number], f"task-{number}"
-    kept = {"task": {"kind": before.kind, "labels": before.labels}}
     champion.require_same_task(client, name, task)  # there is no champion
-    champion.promote(client, name, 0, "champion", {"variant": PROMPT.model_dump(mode="json"), **kept})
+    champion.promote(client, name, 0, "champion", entry(PROMPT, task=before))
     if same:
         champion.require_same_task(client, name, task)
     else:

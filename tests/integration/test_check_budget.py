@@ -11,11 +11,12 @@ import pytest
 from emulator_process import SHIPPED, Taken, cost_of
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from samples import sections, splits
+from samples import entry, sections, splits
 
 from gemtune.artifacts.cost import BudgetReport, CostForecast, CostItem
 from gemtune.artifacts.data import AugmentationReport
 from gemtune.artifacts.evaluation import EvaluationReport
+from gemtune.artifacts.records import LastDecision
 from gemtune.artifacts.tuning import Selection
 from gemtune.config import Augment, ModelVariant
 from gemtune.data.example import read_examples, write_examples
@@ -90,7 +91,8 @@ def test_check_budget_finds_what_is_new_since_the_last_decision(client: Client, 
 
     assert is_new()
     digest = BudgetReport.read(written).fingerprint
-    last_decision.record(client, name, digest, "", {"verdict": "keep_prompt"}, False)
+    decided = LastDecision(fingerprint=digest, model="", summary={"verdict": "keep_prompt"})
+    last_decision.record(client, name, decided)
     assert not is_new(moved=3)
     report = BudgetReport.read(written)
     assert (report.last_summary, report.fingerprint) == ({"verdict": "keep_prompt"}, digest)
@@ -104,7 +106,7 @@ def test_check_budget_finds_what_is_new_since_the_last_decision(client: Client, 
     ratings.write_text("id,text,reference,answer,rating\n1,t,refund,refund,5\n")
     assert not is_new()
     other = ModelVariant(name="t@3", model="projects/1/locations/us-central1/endpoints/9")
-    champion.promote(client, name, 0, "champion", {"variant": other.model_dump(mode="json")})
+    champion.promote(client, name, 0, "champion", entry(other))
     assert is_new()
     assert not taken
 
@@ -117,7 +119,7 @@ def test_check_budget_includes_the_champion_at_its_base_price(client: Client, tm
     serving = ModelVariant(
         name="t@3", model="projects/1/locations/us-central1/endpoints/9", base_model="gemini-3.5-flash"
     )
-    champion.promote(client, "serves", 0, "champion", {"variant": serving.model_dump(mode="json")})
+    champion.promote(client, "serves", 0, "champion", entry(serving))
     nobody, large = item("nobody").cost, item("serves").cost
     assert nobody.expected == 0 < nobody.upper
     assert large.upper > large.expected > nobody.upper

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 import gemtune.serving
 from gemtune.artifacts.decision import Verdict
 from gemtune.artifacts.production_log import LogRow
+from gemtune.artifacts.records import ChampionRecord, HardRows
 from gemtune.artifacts.tuning import Selection
 from gemtune.cli.main import app
 from gemtune.config import ModelVariant
@@ -53,7 +54,7 @@ def test_deploy_sets_alias_default_and_record_and_undeploys_rejected(client: Cli
     assert serving(client, run.variants) == [False, True, False]
     assert "champion" in models.aliases(client, winner.tuned_model)
     assert models.default_checkpoint(client, winner.tuned_model) == "2"
-    current = champion.read(client, "first")
+    current = champion.read(client, "first").variant
     assert current is not None
     assert (current.model, current.role, current.name) == (winner.model, "champion", "champion")
 
@@ -61,9 +62,9 @@ def test_deploy_sets_alias_default_and_record_and_undeploys_rejected(client: Cli
 def test_deploy_is_idempotent(client: Client, tmp_path: Path) -> None:
     run = Run(tmp_path, "again", 2, [0.5, 0.9])
     run.deploy()
-    before = store.read(client, champion.key("again"))
+    before = champion.read(client, "again")
     run.deploy()
-    assert store.read(client, champion.key("again")) == before
+    assert champion.read(client, "again") == before
 
 
 def test_rollback_restores_the_previous_champion(client: Client, tmp_path: Path) -> None:
@@ -82,9 +83,9 @@ def test_rollback_restores_the_previous_champion(client: Client, tmp_path: Path)
     assert back.model == one.variants[1].model
     assert "champion" in models.aliases(client, first)
     assert "champion" not in models.aliases(client, second)
-    record = store.read(client, champion.key("back"))
-    assert record["history"] == []
-    assert record["rolled_back"][0]["variant"]["model"] == two.variants[0].model
+    record = champion.read(client, "back")
+    assert record.history == []
+    assert record.rolled_back[0].variant.model == two.variants[0].model
     with pytest.raises(UserError, match="has no previous champion"):
         deploy.rollback("back", sections()["vertex"])
 
@@ -108,10 +109,10 @@ def aliased(client: Client, variants: list[ModelVariant]) -> list[str]:
 def test_promotion_decided_against_an_earlier_champion_changes_nothing(client: Client, tmp_path: Path) -> None:
     one, two = Run(tmp_path / "one", "both", 31, [0.9]), Run(tmp_path / "two", "both", 32, [0.9])
     one.deploy()
-    before = store.read(client, champion.key("both"))
+    before = champion.read(client, "both")
     with pytest.raises(UserError, match=r"'both' has changed meanwhile.*generation 1.*against generation 0"):
         two.deploy()
-    assert store.read(client, champion.key("both")) == before
+    assert champion.read(client, "both") == before
     assert aliased(client, [*one.variants, *two.variants]) == [one.variants[0].tuned_model]
     one.deploy()  # the same promotion again is no conflict
     three = Run(tmp_path / "three", "both", 32, [0.9])
@@ -157,7 +158,7 @@ def test_killed_promotion_or_rollback_is_completed_by_the_next_command(
                 if (calls + number // 12) % 2:
                     deploy.rollback("mended", sections()["vertex"])
                 else:
-                    generation = champion.generation(client, "mended")
+                    generation = champion.read(client, "mended").generation
                     fresh = Selection.read(runs[2].selection).model_copy(update={"champion_generation": generation})
                     fresh.write(runs[2].selection)
                     runs[2].deploy(deploy.run, "deploy", "deploy.keep_rejected_endpoints=true")
@@ -167,7 +168,7 @@ def test_killed_promotion_or_rollback_is_completed_by_the_next_command(
                 refusals.append(str(error))
         current = reconcile(client, "mended")  # as the next command does first
         assert current is not None
-        named = champion.read(client, "mended")
+        named = champion.read(client, "mended").variant
         assert named is not None
         assert current.model == named.model
         assert aliased(client, variants) == [current.tuned_model]
@@ -191,7 +192,7 @@ class Contest:
         self.variants = [variant for run in (*self.champions, *self.rivals) for variant in run.variants]
 
     def reset(self) -> None:
-        storage.delete(self.client, champion.key(self.name))
+        storage.delete(self.client, ChampionRecord.key(self.name))
         for model in aliased(self.client, self.variants):
             models.remove_alias(self.client, model, "champion")
         for run in self.champions:
@@ -215,7 +216,7 @@ class Contest:
 
     def check(self) -> ModelVariant:
         """The champion, which alone has the alias after the next command, and serves before it."""
-        current = champion.read(self.client, self.name)
+        current = champion.read(self.client, self.name).variant
         assert current is not None
         assert serving(self.client, [current]) == [True]
         reconcile(self.client, self.name)
@@ -240,8 +241,7 @@ def test_concurrent_changes_leave_one_champion_with_one_alias(
         assert all("has changed meanwhile" in refusal for refusal in refusals)
         assert len(refusals) <= 1
         contest.check()
-        record = store.read(client, champion.key(contest.name))
-        assert record["generation"] == 4 - len(refusals) - (pair == "promote cleanup")
+        assert champion.read(client, contest.name).generation == 4 - len(refusals) - (pair == "promote cleanup")
 
 
 def test_damaged_record_is_named_and_stops_no_other_name(
@@ -250,7 +250,7 @@ def test_damaged_record_is_named_and_stops_no_other_name(
     run = Run(tmp_path / "one", "sound", 45, [0.5, 0.9])
     shared, theirs = (Run(tmp_path / name, name, 46, [0.5, 0.9]) for name in ("sound", "broken"))
     theirs.deploy()
-    storage.bucket(client).blob(champion.key("broken")).upload_from_string("{ not JSON")
+    storage.bucket(client).blob(ChampionRecord.key("broken")).upload_from_string("{ not JSON")
     try:
         assert run.deploy().undeployed == [run.variants[0].model]
         crashed = Run(tmp_path / "crashed", "sound", 49, [0.5])
@@ -262,11 +262,11 @@ def test_damaged_record_is_named_and_stops_no_other_name(
                 endpoints.cleanup(client, "broken", act)
         with pytest.raises(UserError, match=r"champions/broken\.json: the record is damaged"):
             champion.read(client, "broken")
-        storage.bucket(client).blob(champion.key("broken")).upload_from_string('{"schema_version": 99}')
+        storage.bucket(client).blob(ChampionRecord.key("broken")).upload_from_string('{"schema_version": 99}')
         with pytest.raises(UserError, match=r"champions/broken\.json: the record has schema version 99, expected 1"):
             champion.read(client, "broken")
     finally:
-        storage.delete(client, champion.key("broken"))
+        storage.delete(client, ChampionRecord.key("broken"))
 
 
 def test_logging_follows_promotion_and_rollback(client: Client, emulator: Emulator, tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_logging_follows_promotion_and_rollback(client: Client, emulator: Emulat
     answer(client, one.variants[1], "i cannot sign in")
     window = (datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
     emulator.faults()
-    (row,), counts = load_logs(table, window, champion.endpoints(client, "logged"), max_bytes_billed=10**9)
+    (row,), counts = load_logs(table, window, [one.variants[1].model], max_bytes_billed=10**9)
     assert (counts.rows, counts.duplicates, counts.foreign) == (1, 1, 0)
     assert isinstance(row, LogRow)
     assert (row.text, row.endpoint) == ("i cannot sign in", one.variants[1].model)
@@ -375,7 +375,7 @@ def test_prompt_is_proposed_promoted_monitored_and_rolled_back(client: Client, t
     assert (row.text, row.follows_template, row.slices) == ("where is my parcel", True, {"shop": "north"})
     three = Run(tmp_path / "three", "prompted", 103, [0.5])
     three.deploy(deploy.keep_current, "keep_prompt")  # it serves already
-    assert champion.candidate(client, "prompted") is None
+    assert champion.read(client, "prompted").candidate is None
     assert f"{one.variants[0].model} is in production again" in command("rollback")
     assert aliased(client, one.variants) == [one.variants[0].tuned_model]
     command("logging", "disable")
@@ -428,7 +428,7 @@ def test_keep_current_undeploys_what_trials_left(client: Client, tmp_path: Path)
     outcome = run.deploy(deploy.keep_current, "keep_prompt")
     assert (outcome.action, outcome.variant) == ("kept", PROMPT)
     assert serving(client, run.variants) == [False, False]
-    assert champion.read(client, "kept") is None
+    assert champion.read(client, "kept").current is None
 
 
 @pytest.mark.parametrize("verdict", ["none_usable", "use_tfidf_baseline"])
@@ -458,18 +458,22 @@ def test_deploy_records_cleaning_and_rollback_restores_it(client: Client, tmp_pa
     def as_served(rules: dict[str, Any]) -> str:
         return load_cleaner(rules)(raw)
 
+    def recorded() -> dict[str, Any]:
+        current = champion.read(client, "clean").current
+        assert current is not None
+        return current.cleaning
+
     one = Run(tmp_path / "one", "clean", 17, [0.8])
     outcome = one.deploy(deploy.run, "deploy", "preprocess.strip_html=true", "preprocess.lowercase=true")
-    record = store.read(client, champion.key("clean"))
-    assert as_served(outcome.cleaning) == as_served(record["current"]["cleaning"]) == "hello there"
+    assert as_served(outcome.cleaning) == as_served(recorded()) == "hello there"
     kept = Run(tmp_path / "two", "clean", 18, [0.5]).deploy(deploy.keep_current, "keep_champion")
     assert as_served(kept.cleaning) == "hello there"  # the champion's rules, not this run's
     prompted = Run(tmp_path / "three", "clean", 19, [0.5]).deploy(deploy.keep_current, "keep_prompt")
     assert as_served(prompted.cleaning) == "<b>HELLO</b> there"
     Run(tmp_path / "four", "clean", 20, [0.9]).deploy()
-    assert as_served(store.read(client, champion.key("clean"))["current"]["cleaning"]) != "hello there"
+    assert as_served(recorded()) != "hello there"
     deploy.rollback("clean", sections()["vertex"])
-    assert as_served(store.read(client, champion.key("clean"))["current"]["cleaning"]) == "hello there"
+    assert as_served(recorded()) == "hello there"
 
 
 def test_cleanup_undeploys_crashed_runs_but_never_a_champion(client: Client, tmp_path: Path) -> None:
@@ -532,16 +536,18 @@ def test_deploy_redeploys_checkpoints_of_a_reused_job(client: Client, tmp_path: 
 
 
 def test_deploy_concurrent_runs_both_enter_the_history(client: Client) -> None:
-    key = "of_no_folder/contest.json"
     other = {"seen": False}
 
-    def edit(record: dict[str, Any]) -> dict[str, Any]:
+    def by(record: HardRows | None, run: str) -> HardRows:
+        return HardRows(hard_ids=[*(record.hard_ids if record else []), run], label_issues=[])
+
+    def edit(record: HardRows | None) -> HardRows:
         if not other["seen"]:  # another run writes between our reading and our writing
             other["seen"] = True
-            store.update(client, key, lambda now: {**now, "by": [*now.get("by", []), "other"]})
-        return {**record, "by": [*record.get("by", []), "us"]}
+            store.update(client, HardRows, "contest", lambda now: by(now, "other"))
+        return by(record, "us")
 
-    assert store.update(client, key, edit)["by"] == ["other", "us"]
+    assert store.update(client, HardRows, "contest", edit).hard_ids == ["other", "us"]
 
 
 def test_deploy_never_undeploys_endpoints_of_another_name(client: Client, tmp_path: Path) -> None:
@@ -562,8 +568,8 @@ def test_deploy_refuses_a_selection_without_a_candidate(client: Client, tmp_path
 def test_deploy_keeps_the_test_rows_with_the_champion(client: Client, tmp_path: Path) -> None:
     run = Run(tmp_path, "tested", 23, [0.9])
     run.deploy()
-    assert champion.test_set(client, "tested") == ""
+    assert champion.read(client, "tested").test_uri == ""
     other = Run(tmp_path / "other", "tested-2", 24, [0.9])
     other.deploy(partial(deploy.run, rows=("", str(tmp_path / "other" / "test.jsonl"))))
-    with local_path(champion.test_set(client, "tested-2"), client) as kept:
+    with local_path(champion.read(client, "tested-2").test_uri, client) as kept:
         assert kept.read_bytes() == (tmp_path / "other" / "test.jsonl").read_bytes()

@@ -18,6 +18,14 @@ from typer.testing import CliRunner
 
 from gemtune.artifacts.evaluation import Confusion
 from gemtune.artifacts.monitoring import DriftReport, MonitoringDecision, QualityReport, Reason
+from gemtune.artifacts.records import (
+    ChampionEntry,
+    ChampionRecord,
+    DecisionFacts,
+    LabelledRows,
+    MonitoringRecord,
+    Record,
+)
 from gemtune.cli.commands import app
 from gemtune.config import Evaluate, ModelVariant, Task
 from gemtune.contents import text_of
@@ -27,7 +35,7 @@ from gemtune.inference import prompts
 from gemtune.inference.vertex_generation import generation_settings
 from gemtune.monitoring import labelling, records
 from gemtune.monitoring.reference import training_reference
-from gemtune.state import champion, store
+from gemtune.state import champion
 from gemtune.steps import (
     analyze_drift,
     decide_retraining,
@@ -55,19 +63,18 @@ def promote(client: Client, folder: Path, name: str) -> None:
     confusion = Confusion(labels=LABELS, columns=LABELS, matrix=[[18, 1, 1], [1, 18, 1], [1, 1, 18]])
     rows = list(read_examples(train))
     uri = storage.upload(client, train, "train")
-    entry = {
-        "variant": VARIANT.model_dump(mode="json"),
-        "task": TASK.model_dump(mode="json", exclude_none=True),
-        "generation": generation_settings(Evaluate()),
-        "decision": {"score": 0.95},
-        "cleaning": {"collapse_whitespace": True},
-        "test": champion.keep_test_set(client, test),
-        "reference": training_reference(TASK, VARIANT, rows, confusion, "", uri).model_dump(mode="json"),
-        "since": START.isoformat(),
-        "labels_since": START.isoformat(),
-    }
-    record = {"schema_version": 1, "generation": 1, "alias": "champion", "current": entry, "history": []}
-    store.update(client, champion.key(name), lambda _: record)
+    entry = ChampionEntry(
+        variant=VARIANT,
+        task=TASK,
+        generation=generation_settings(Evaluate()),
+        decision=DecisionFacts(verdict="deploy", metric="accuracy", rows=40, score=0.95),
+        cleaning={"collapse_whitespace": True},
+        test=champion.keep_test_set(client, test),
+        reference=training_reference(TASK, VARIANT, rows, confusion, "", uri),
+        since=START,
+        labels_since=START,
+    )
+    champion.update(client, name, lambda _: ChampionRecord(generation=1, alias="champion", current=entry))
 
 
 def logged(rng: random.Random, moment: datetime, new: float = 0.0, skewed: float = 0.0) -> dict[str, Any]:
@@ -89,6 +96,11 @@ def logged(rng: random.Random, moment: datetime, new: float = 0.0, skewed: float
         },
         "full_response": {"candidates": [{**answer, "avgLogprobs": -rng.random() / 5}]},
     }
+
+
+def kept_text(client: Client, kind: type[Record], name: str) -> str:
+    """A record as it is stored."""
+    return json.dumps(storage.read_record(client, kind.key(name))[0])
 
 
 class Service:
@@ -269,7 +281,7 @@ def test_decide_retraining_keeps_the_windows_of_all_weeks(client: Client, tmp_pa
     )  # fmt: skip
     kept = records.read_history(client, "long", records.read(client, "long"))
     assert len(kept.windows) == 60
-    assert len(json.dumps(store.read(client, records.history_key("long")))) < 90_000
+    assert len(kept_text(client, MonitoringRecord, "long")) < 90_000
 
 
 def test_monitoring_counts_doubled_rows_once_and_late_labels_in_their_window(client: Client, tmp_path: Path) -> None:
@@ -374,7 +386,7 @@ def test_retraining_by_hand_handles_reasons_that_were_only_notified(client: Clie
     path = decided(tmp_path, "retrain")
     assert not start_retraining.run(path, "gs://runs/1", "by-hand", True, **sections())
     finish_run.run("by-hand", "", "SUCCEEDED", "", "job-2", notify={}, vertex={})
-    assert store.read(client, records.history_key("by-hand"))["retrained"] == ["age"]
+    assert '"age"' in kept_text(client, MonitoringRecord, "by-hand")
 
 
 CANARY = "qzxcanary"
@@ -408,7 +420,7 @@ def test_monitoring_keeps_texts_answers_and_labels_out_of_logs_webhook_and_histo
     assert CANARY in service.logs.read_text()
     assert any("similarity" in text for text in posted)
     documents = [Path(service.path("decision")).read_text(), Path(service.path("quality")).read_text()]
-    kept = [store.read(client, key) for key in (records.history_key("secret"), records.labels_key("secret"))]
+    kept = [kept_text(client, kind, "secret") for kind in (MonitoringRecord, LabelledRows)]
     assert CANARY not in json.dumps([posted, caplog.text, documents, kept])
 
 
@@ -477,16 +489,17 @@ def test_labels_that_arrive_for_the_previous_champion_are_new_rows(
 ) -> None:
     """No champion was trained on them. What was labelled before the second was decided on, it was."""
     minutes = itertools.count()
-    monkeypatch.setattr(champion, "now", lambda: (START + 9 * WEEK + next(minutes) * timedelta(minutes=1)).isoformat())
+    monkeypatch.setattr(champion, "now", lambda: START + 9 * WEEK + next(minutes) * timedelta(minutes=1))
     service = Service(client, tmp_path, "successor")
     service.serve(rows=160)
     service.monitor("monitor.labels_a_window=100")
-    sheet, entry = Path(service.path("sheet")).read_text(), store.read(client, champion.key("successor"))["current"]
+    sheet, entry = Path(service.path("sheet")).read_text(), champion.read(client, "successor").current
+    assert entry is not None
 
     def promote_another(generation: int) -> None:
-        variant = {**entry["variant"], "model": f"{VARIANT.model}{generation}"}
+        variant = VARIANT.model_copy(update={"model": f"{VARIANT.model}{generation}"})
         own = {"variant": variant, "labels_since": champion.now()}
-        champion.promote(client, "successor", generation, "champion", {**entry, **own})
+        champion.promote(client, "successor", generation, "champion", entry.model_copy(update=own))
 
     def label() -> None:
         Path(service.path("sheet")).write_text(sheet)

@@ -15,6 +15,7 @@ from samples import examples, sections, splits
 from typer.testing import CliRunner, Result
 
 from gemtune.artifacts.cost import Estimate
+from gemtune.artifacts.records import SplitRecord
 from gemtune.artifacts.tuning import TuningPlan, TuningRecord
 from gemtune.cli.main import app
 from gemtune.config import Config
@@ -92,16 +93,17 @@ def test_plan_command_offline_overestimates_without_a_project(
 
 def test_plan_command_uses_recorded_splits_unchanged(client: Client, tmp_path: Path) -> None:
     fresh = document(planned(tmp_path, "--json", "--set", "name=placed"))
-    assert store.read(client, "splits/placed.json") == {}
+    assert store.read(client, SplitRecord, "placed") is None
     c = sections("preprocess.jaccard_threshold=0", "split.jaccard_threshold=0", "split.test=0.5")
     rows, dropped, report, split_report = (str(tmp_path / name) for name in ("kept", "dropped", "data", "split"))
     preprocess.run(str(tmp_path / "rows.jsonl"), rows, dropped, report, "", **only(c, "task", "preprocess", "vertex"))
     paths = (str(tmp_path / "train"), str(tmp_path / "validation"), str(tmp_path / "test"))
     split.run(rows, paths, split_report, "", "placed", **only(c, "split", "vertex"))
-    kept = store.read(client, "splits/placed.json")
+    kept = store.read(client, SplitRecord, "placed")
+    assert kept is not None
     again = document(planned(tmp_path, "--json", "--set", "name=placed"))
-    assert again.rows == {name: len(kept["rows"][name]) for name in ("train", "validation", "test")} != fresh.rows
-    assert store.read(client, "splits/placed.json") == kept
+    assert again.rows == {name: len(kept.rows[name]) for name in ("train", "validation", "test")} != fresh.rows
+    assert store.read(client, SplitRecord, "placed") == kept
 
 
 def only(c: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -13,11 +13,12 @@ import pytest
 from emulator_process import SHIPPED, Taken, cost_of
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from samples import examples, sections, splits
+from samples import entry, examples, sections, splits
 
 from gemtune.artifacts.cost import CostItem, TokenUsage
 from gemtune.artifacts.data import AugmentationReport
 from gemtune.artifacts.evaluation import EvaluationReport, Latency, Score, VariantReport
+from gemtune.artifacts.records import LastDecision
 from gemtune.artifacts.tuning import Selection, TuningPlan, TuningRecord
 from gemtune.config import Augment, ModelVariant, Task
 from gemtune.data.example import Pair, read_examples, write_examples
@@ -80,7 +81,7 @@ def promoted(client: Client, name: str, base_model: str = "") -> None:
         name="t@3", model="projects/1/locations/us-central1/endpoints/9", tuned_model=TUNED, checkpoint_id="3",
         base_model=base_model,
     )  # fmt: skip
-    champion.promote(client, name, 0, "champion", {"variant": serving.model_dump(mode="json")})
+    champion.promote(client, name, 0, "champion", entry(serving))
 
 
 def test_plan_lists_trials_and_costs(client: Client, tmp_path: Path) -> None:
@@ -169,8 +170,7 @@ def test_plan_forecasts_the_champions_test_set(client: Client, tmp_path: Path) -
     own = splits(tmp_path)[2]
 
     def asked(name: str, test: str) -> list[CostItem]:
-        entry = {"variant": serving.model_dump(mode="json"), "test": champion.keep_test_set(client, test)}
-        champion.promote(client, name, 0, "champion", entry)
+        champion.promote(client, name, 0, "champion", entry(serving, test=champion.keep_test_set(client, test)))
         return items(planned(tmp_path, name)[1], "candidate and champion on the champion's test set")
 
     assert not asked("same", own)  # rows of both sets are asked once
@@ -190,10 +190,11 @@ def _changed(client: Client, name: str, folder: Path, change: str) -> list[str]:
     )  # fmt: skip
     reference = {"template": None, "label_shares": {}, "confusion": None, "embedder": "", **known}
     labels = ["refund", "delivery", "other" if change == "labels" else "login"]
-    entry = {"reference": reference, "task": {"kind": "classification", "labels": labels}}
-    entry |= {"variant": serving.model_dump(mode="json"), "continuations": 3 if change == "continuations" else 2}
-    champion.promote(client, name, 0, "champion", entry)
-    last_decision.record(client, name, "d", serving.model, {}, change == "forgot")
+    continuations, task = 3 if change == "continuations" else 2, Task(labels=labels)
+    own = entry(serving, reference=reference, task=task, continuations=continuations)
+    champion.promote(client, name, 0, "champion", own)
+    decision = LastDecision(fingerprint="d", model=serving.model, summary={}, forgot=change == "forgot")
+    last_decision.record(client, name, decision)
     return ["plan.start_from_champion=true"]
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import samples
 from deployments import PROMPT, TASK, Run
 from emulator_process import Emulator
 from samples import sections
@@ -25,7 +26,7 @@ from gemtune.inference import prompts
 from gemtune.monitoring import records
 from gemtune.predictor import Predictor
 from gemtune.serving import resolve
-from gemtune.state import champion, store
+from gemtune.state import champion
 from gemtune.steps import deploy
 from gemtune.vertex import Client, location_of, models, storage
 
@@ -54,7 +55,7 @@ def test_smoke_test_stops_a_candidate_that_answers_otherwise(
         if stopped:
             with pytest.raises(UserError, match="of 20 test rows 3 answers differ from those at the gate"):
                 tested.deploy()
-            assert champion.read(client, tested.name) is None
+            assert champion.read(client, tested.name).current is None
         else:
             smoke = tested.deploy().smoke_test
             assert smoke is not None
@@ -65,7 +66,7 @@ def test_smoke_test_stops_a_candidate_that_answers_otherwise(
     with pytest.raises(UserError, match=r"20 answers are unusable \(blocked\), and were usable at the gate"):
         tested.deploy()
     emulator.faults()
-    assert champion.read(client, tested.name) is None
+    assert champion.read(client, tested.name).current is None
     tested.name = name
 
 
@@ -79,7 +80,10 @@ def test_deploy_records_what_monitoring_and_serving_need(
     assert outcome.smoke_test.different == 0
     assert outcome.smoke_test.tokens.total > 0
     assert outcome.smoke_test.latency_s.p95 >= outcome.smoke_test.latency_s.median > 0
-    reference = champion.reference(client, "known")
+    entry = champion.read(client, "known").current
+    assert entry is not None
+    assert entry.decision is not None
+    reference = entry.reference
     assert reference is not None
     assert reference.template is not None
     turn = prompts.render(TASK, outcome.variant.prompt, Example("", "where is it", "")).contents[-1]["parts"][0]["text"]
@@ -94,10 +98,9 @@ def test_deploy_records_what_monitoring_and_serving_need(
     right = [row["scores"]["accuracy"] for row in answers if row["variant"] == outcome.variant.name]
     assert monitored.score == pytest.approx(sum(right) / len(right))
     assert monitored.endpoints == [outcome.variant.model]
-    entry = store.read(client, champion.key("known"))["current"]
-    assert entry["decision"]["verdict"] == "deploy"
-    assert entry["image"] == "registry/image@sha256:1"
-    assert entry["actor"]
+    assert entry.decision.verdict == "deploy"
+    assert entry.image == "registry/image@sha256:1"
+    assert entry.actor
     served = resolve("known")
     assert (served.endpoint, served.generation) == (outcome.variant.model, 1)
     with Predictor(served.recipe, generation=served.generation) as predictor:
@@ -114,26 +117,26 @@ def test_manual_approval_waits_for_promote_which_tests_the_endpoint_again(
         deploy.promote("approved", sections()["vertex"])
     outcome = tested.deploy(deploy.run, "deploy", "deploy.approval=manual")
     assert (outcome.action, outcome.variant.role) == ("proposed", "candidate")
-    assert champion.read(client, "approved") is None
+    assert champion.read(client, "approved").current is None
     assert outcome.variant.model in champion.known_models(client)[0]
     emulator.faults(blocked_rate=1.0)
     refused = CliRunner().invoke(app, ["promote", str(config)])
     emulator.faults()
     assert refused.exit_code == 1
     assert "20 answers are unusable (blocked), and were usable at the gate" in refused.output
-    assert champion.read(client, "approved") is None
+    assert champion.read(client, "approved").current is None
     champion.record_manifest(client, "approved", outcome.variant, "a1")
     champion.record_manifest(client, "approved", PROMPT, "b2")  # of a run that decided on another model
     result = CliRunner().invoke(app, ["promote", str(config)], catch_exceptions=False)
     assert result.output == f"approved: {outcome.variant.model} is in production\n"
-    current = champion.read(client, "approved")
+    current = champion.read(client, "approved").variant
     assert current is not None
     listed = CliRunner().invoke(app, ["champion", "history", str(config), "--json"], catch_exceptions=False)
     assert [entry["manifest"] for entry in json.loads(listed.output)] == ["a1"]
     assert current.model == outcome.variant.model
-    assert champion.candidate(client, "approved") is None
-    entry = {"variant": PROMPT.model_copy(update={"model": current.model + "0"}).model_dump(mode="json")}
-    champion.propose(client, "approved", 0, "champion", entry)
+    assert champion.read(client, "approved").candidate is None
+    other = PROMPT.model_copy(update={"model": current.model + "0"})
+    champion.propose(client, "approved", 0, "champion", samples.entry(other))
     monkeypatch.setattr(models, "deploy", lambda *_: None)
     with pytest.raises(UserError, match=r"changed meanwhile.*generation 1.*against generation 0"):
         deploy.promote("approved", sections()["vertex"])
@@ -193,12 +196,8 @@ def test_resolve_keeps_the_last_known_endpoint_while_the_bucket_is_away_for_a_mi
     now = [1000.0]
     monkeypatch.setattr(gemtune.serving, "monotonic", lambda: now[0])
     monkeypatch.setattr(gemtune.serving, "CACHE_S", 30.0)
-    entry = {
-        "variant": PROMPT.model_copy(update={"model": "e/1"}).model_dump(mode="json"),
-        "task": {"kind": "generation"},
-    }
-    entry |= {"generation": {}, "cleaning": {}, "takes_requests": False}
-    champion.promote(client, "away", 0, "champion", entry)
+    first, second = (samples.entry(PROMPT.model_copy(update={"model": model})) for model in ("e/1", "e/2"))
+    champion.promote(client, "away", 0, "champion", first)
     reads: list[float] = []
     read = storage.read_if_changed
     monkeypatch.setattr(storage, "read_if_changed", lambda *own: (reads.append(now[0]), read(*own))[1])
@@ -211,13 +210,13 @@ def test_resolve_keeps_the_last_known_endpoint_while_the_bucket_is_away_for_a_mi
     finally:
         emulator.faults()
     assert reads == [1000.0, 1030.0, 1060.0]  # no call waits for the bucket more than once in 30 s
-    champion.promote(client, "away", 1, "champion", {**entry, "variant": {**entry["variant"], "model": "e/2"}})
+    champion.promote(client, "away", 1, "champion", second)
     now[0] += 30.0
     assert resolve("away").endpoint == "e/2"
 
 
 def test_resolve_transfers_a_record_only_when_it_has_changed(client: Client) -> None:
-    store.update(client, "champions/still.json", lambda _: {"schema_version": 1, "generation": 3})
+    champion.promote(client, "still", 0, "champion", samples.entry(PROMPT))
     _, generation = storage.read_record(client, "champions/still.json")
     assert storage.read_if_changed(client, "champions/still.json", generation, 5) is None
     assert storage.read_if_changed(client, "champions/still.json", generation - 1, 5) is not None

@@ -10,6 +10,7 @@ import pytest
 from emulator_process import Emulator
 
 from gemtune import vertex
+from gemtune.artifacts.records import SharedTestSet
 from gemtune.config import ModelVariant, Prompt, Vertex
 from gemtune.state import store
 from gemtune.state.test_set_usage import record, usage_of, with_use
@@ -24,14 +25,14 @@ def candidate(number: int, name: str = "t@1") -> ModelVariant:
     return ModelVariant(name=name, model=f"projects/p/locations/l/endpoints/{number}", role="candidate")
 
 
-def counts(current: store.Record) -> tuple[int, int]:
+def counts(current: SharedTestSet) -> tuple[int, int]:
     """Candidates and uses of a record."""
     usage = usage_of("test", current, [], [])
     return usage.candidates, usage.uses
 
 
 def test_test_set_usage_counts_candidates_once_and_uses_each_time() -> None:
-    known = with_use({}, "run", ROWS, [PROMPT, candidate(1)], "monday")
+    known = with_use(None, "run", ROWS, [PROMPT, candidate(1)], "monday")
     assert counts(known) == (1, 1)
     known = with_use(known, "run", ROWS, [PROMPT, candidate(1, name="renamed")], "tuesday")
     assert counts(known) == (1, 2)
@@ -40,8 +41,8 @@ def test_test_set_usage_counts_candidates_once_and_uses_each_time() -> None:
     assert counts(known) == (2, 4)
     prompted = candidate(2).model_copy(update={"prompt": Prompt(name="p", shots=4)})
     assert counts(with_use(known, "other", ROWS, [prompted], "monday")) == (3, 5)
-    first = next(use for use in known["uses"].values() if use["model"].endswith("/1"))
-    assert (first["first"], first["last"], first["times"]) == ("monday", "tuesday", 2)
+    first = next(use for use in known.uses.values() if use.model.endswith("/1"))
+    assert (first.first, first.last, first.times) == ("monday", "tuesday", 2)
 
 
 def test_test_set_usage_ignores_row_order(client: Client) -> None:
@@ -50,9 +51,10 @@ def test_test_set_usage_ignores_row_order(client: Client) -> None:
     other = record(client, "a", ["x", "y"], [candidate(1)])
     assert one.test == two.test != other.test
     assert (one.candidates, two.candidates, other.candidates) == (1, 2, 2)
-    kept = store.read(client, f"test_sets/{one.test}.json")
-    assert kept["rows"] == ["x", "y", "z"]
-    assert {use["name"] for use in kept["uses"].values()} == {"a", "b"}
+    kept = store.read(client, SharedTestSet, one.test)
+    assert kept is not None
+    assert kept.rows == ["x", "y", "z"]
+    assert {use.name for use in kept.uses.values()} == {"a", "b"}
 
 
 def test_test_set_usage_counts_rows_of_a_grown_set(client: Client) -> None:

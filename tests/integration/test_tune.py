@@ -301,8 +301,8 @@ def test_tune_takes_over_a_claim_without_a_job(client: Client, tmp_path: Path) -
     tuned(tmp_path / "a", "dead", seed=11)
     fingerprint = jobs_of(client, "dead")[0].labels[FINGERPRINT]
     storage.write_record(client, f"jobs/{'f' * 16}-1.json", {"schema_version": 1, "claimed": "yesterday"}, 0)
-    assert submission._claimed_job(client, f"jobs/{'f' * 16}-1.json", 0.2) is None
-    found = submission._claimed_job(client, f"jobs/{fingerprint}-1.json", 5)
+    assert submission._claimed_job(client, f"{'f' * 16}-1", 0.2) is None
+    found = submission._claimed_job(client, f"{fingerprint}-1", 5)
     assert found is not None
     assert found.labels[FINGERPRINT] == fingerprint
 

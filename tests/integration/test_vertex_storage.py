@@ -11,6 +11,7 @@ import pytest
 from emulator_process import Emulator
 
 from gemtune import vertex
+from gemtune.artifacts.records import HardRows
 from gemtune.config import Vertex
 from gemtune.errors import UserError
 from gemtune.state import store
@@ -53,8 +54,14 @@ def test_write_record_needs_the_latest_generation(client: Client) -> None:
 def test_store_update_keeps_concurrent_changes(emulator: Emulator, client: Client) -> None:
     def add(number: int) -> None:
         mine = vertex.connect(Vertex.of({}))
-        store.update(mine, "many.json", lambda now: {"seen": sorted([*now.get("seen", []), number])})
+
+        def edit(now: HardRows | None) -> HardRows:
+            return HardRows(hard_ids=sorted([*(now.hard_ids if now else []), str(number)]), label_issues=[])
+
+        store.update(mine, HardRows, "many", edit)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(8)))
-    assert store.read(client, "many.json")["seen"] == list(range(8))
+    kept = store.read(client, HardRows, "many")
+    assert kept is not None
+    assert kept.hard_ids == [str(number) for number in range(8)]

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from gemtune.artifacts.records import Lease
 from gemtune.cli.main import app
 from gemtune.config import Config
 from gemtune.errors import UserError
@@ -249,8 +250,8 @@ def test_schedule_submitted_at_once_and_after_a_kill_is_one(url, config, monkeyp
     monkeypatch.setattr(lease, "PAUSE_S", 0.01)
     monkeypatch.setattr(lease, "LEASE_S", 1.0)
     monkeypatch.setattr(time, "time", iter(count(2e9, -1e8)).__next__)  # the clock jumps back by years
-    killed, begun = {"schema_version": 1, "owner": "killed"}, time.monotonic()
-    lease.store.update(connect(settings.vertex), "schedules/shop-supervised-tuning.json", lambda _: killed)
+    killed, begun = Lease(owner="killed"), time.monotonic()
+    lease.store.update(connect(settings.vertex), Lease, "shop-supervised-tuning", lambda _: killed)
 
     def put(minute):
         return schedules.put(connect(settings.vertex), settings, cloud.Source(image=IMAGE), f"{minute} 3 * * 1").name

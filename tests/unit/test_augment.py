@@ -9,11 +9,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gemtune.artifacts.records import NewText
 from gemtune.catalogue import Catalogue
 from gemtune.config import Augment, Evaluate, Plan, Task
 from gemtune.cost.augmentation import AugmentationCost, affordable_rows, forecast, missing_rows
 from gemtune.data.example import Example, example_id
-from gemtune.steps.augment import NewText, parse_paraphrases, perturb, without_overlaps
+from gemtune.steps.augment import parse_paraphrases, perturb, without_overlaps
 
 WORDS = {
     "refund": ["money", "back", "refund", "cash", "return", "repay", "credit", "charge"],

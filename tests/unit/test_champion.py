@@ -9,8 +9,10 @@ from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import entry
 
-from gemtune.config import Task
+from gemtune.artifacts.records import ChampionRecord
+from gemtune.config import ModelVariant, Task
 from gemtune.errors import UserError
 from gemtune.state import champion
 
@@ -19,7 +21,8 @@ LABELS = st.sets(st.sampled_from("abcdefghijkl"), min_size=1)
 
 def is_same(before: set[str], now: set[str], kind: Any = "classification") -> bool:
     """Whether a run with labels `now` is accepted under the name of a champion with labels `before`."""
-    record = {"current": {"task": {"kind": "classification", "labels": sorted(before)}}}
+    current = entry(ModelVariant(name="m", model="m"), task=Task(labels=sorted(before)))
+    record = ChampionRecord(generation=1, alias="champion", current=current)
     with mock.patch.object(champion.store, "read", return_value=record):
         try:
             champion.require_same_task(mock.Mock(), "n", Task(kind=kind, labels=sorted(now)))

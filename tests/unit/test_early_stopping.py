@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gemtune.artifacts.records import TrialLosses
 from gemtune.artifacts.tuning import Diagnosis, JobRecord, TrialRecord
 from gemtune.catalogue import Catalogue
 from gemtune.config import Trial, Tune
@@ -53,11 +54,11 @@ def test_is_due_at_each_rung() -> None:
 
 @given(runs, st.sets(st.integers(0, 3)))
 def test_to_stop_never_stops_best_or_ended(runs: list[list[float]], ended: set[int]) -> None:
-    trials = {str(n): {"losses": rungs(losses), "ended": n in ended} for n, losses in enumerate(runs)}
+    trials = {str(n): TrialLosses(losses=rungs(losses), ended=n in ended) for n, losses in enumerate(runs)}
     stopped = early_stopping.to_stop(trials)
     assert len(stopped) < len(trials)
     assert not stopped.keys() & {str(n) for n in ended}
-    alone = {str(n): {"losses": rungs(losses[:1])} for n, losses in enumerate(runs)}
+    alone = {str(n): TrialLosses(losses=rungs(losses[:1])) for n, losses in enumerate(runs)}
     lowest = min(losses[0] for losses in runs)
     assert {n for n in alone if n not in early_stopping.to_stop(alone)} == {
         str(n) for n, one in enumerate(runs) if one[0] == lowest
@@ -65,10 +66,10 @@ def test_to_stop_never_stops_best_or_ended(runs: list[list[float]], ended: set[i
 
 
 def test_to_stop_compares_at_the_latest_shared_rung() -> None:
-    trials = {"a": {"losses": rungs([2.0, 1.0, 0.9])}, "b": {"losses": rungs([1.0, 1.2])}}
+    trials = {"a": TrialLosses(losses=rungs([2.0, 1.0, 0.9])), "b": TrialLosses(losses=rungs([1.0, 1.2]))}
     assert early_stopping.to_stop(trials) == {"b": "after 0.8 epochs its loss is 1.2, another trial's was 1"}
-    assert early_stopping.to_stop({**trials, "a": {**trials["a"], "stopped": "before"}}) == {}
-    assert early_stopping.to_stop({"a": {"losses": {}}, "b": {"losses": rungs([1.0])}}) == {}
+    assert early_stopping.to_stop({**trials, "a": TrialLosses(losses=trials["a"].losses, stopped="before")}) == {}
+    assert early_stopping.to_stop({"a": TrialLosses(losses={}), "b": TrialLosses(losses=rungs([1.0]))}) == {}
 
 
 def test_group_of_trials_with_comparable_losses() -> None:

@@ -16,6 +16,7 @@ from gemtune.artifacts.evaluation import (
     EvaluationReport,
     JudgeReport,
 )
+from gemtune.artifacts.records import LastDecision
 from gemtune.artifacts.tuning import (
     TuningPlan,
 )
@@ -28,7 +29,8 @@ def test_report_records_what_was_decided_on_unless_something_is_left_open(
 ) -> None:
     DecisionRecord.read(paths / "decision").model_copy(update=update).write(paths / "decision")
     _, _, summary = run(paths)
-    assert recorded == ([] if update else [("n", "d", "m", summary.model_dump(mode="json"), False)])
+    decision = LastDecision(fingerprint="d", model="m", summary=summary.model_dump(mode="json"), forgot=False)
+    assert recorded == ([] if update else [("n", decision)])
 
 
 def test_report_of_a_run_with_nothing_new_has_the_last_verdict_and_no_cost(paths: Path) -> None:

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import entry
 
 from gemtune.artifacts.cost import CostForecast, TokenUsage
 from gemtune.artifacts.evaluation import ClassReport, EvaluationReport, Latency, Score, SliceReport, VariantReport
+from gemtune.artifacts.records import ChampionRecord
 from gemtune.artifacts.tuning import (
     BestPrompt,
     Diagnosis,
@@ -339,8 +341,10 @@ def selected(
     **sections: Any,
 ) -> Selection:
     """What the step selects among checkpoints; `serving` is in production."""
-    monkeypatch.setattr("gemtune.state.champion.read", lambda client, name: serving)
-    monkeypatch.setattr("gemtune.state.champion.generation", lambda client, name: 4 if serving else 0)
+    record = ChampionRecord()
+    if serving:
+        record = ChampionRecord(generation=4, alias="champion", current=entry(serving))
+    monkeypatch.setattr("gemtune.state.champion.read", lambda client, name: record)
     planned(prompts(("zero_shot", 0.5))).write(folder / "plan")
     evaluated(*reports).write(folder / "report")
     paths = []

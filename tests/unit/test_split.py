@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from oracles.shingles import jaccard, shingles
 
 from gemtune.artifacts.data import LeakageReport, SplitReport
+from gemtune.artifacts.records import SplitRecord
 from gemtune.config import Split
 from gemtune.data.example import Example, example_id, read_examples, write_examples
 from gemtune.data.leakage import leakage_report
@@ -67,7 +68,7 @@ def test_split_assignments_do_not_move_when_rows_are_added(few: list[Example], m
     config = Split(seed=seed)
     few = [replace(example, split=None) for example in few]
     before, _ = split_examples(few, config)
-    record = json.loads(json.dumps(SplitAssignments().with_rows(before).record(config)))
+    record = SplitRecord.model_validate_json(SplitAssignments().with_rows(before).record(config).model_dump_json())
     known = {example.id for example in few}
     added = [replace(e, split=None, group=None) for e in more if e.id not in known]
     after, _ = split_examples([*few, *added], config, SplitAssignments.of(record, config))
@@ -150,7 +151,7 @@ def test_split_keeps_near_duplicates_together() -> None:
 def test_split_assignments_are_dropped_with_another_seed() -> None:
     record = SplitAssignments({"x": "test"}, {"g": "train"}).record(Split(seed=7))
     assert SplitAssignments.of(record, Split(seed=7)) == SplitAssignments({"x": "test"}, {"g": "train"})
-    assert SplitAssignments.of(record, Split(seed=8)) == SplitAssignments() == SplitAssignments.of({}, Split())
+    assert SplitAssignments.of(record, Split(seed=8)) == SplitAssignments() == SplitAssignments.of(None, Split())
 
 
 def test_split_excludes_a_row_whose_group_moved() -> None:

@@ -9,16 +9,24 @@ from typing import Any
 
 import pytest
 
+from gemtune.artifacts.records import MonitoringRecord, Record
 from gemtune.errors import UserError
 from gemtune.monitoring import records
 from gemtune.state import store
-from gemtune.state.schemas import SCHEMAS
 
-NOW = "2026-11-26T09:00:00+00:00"
-ENTRY = {"variant": {"name": "tuned", "model": "endpoint"}, "since": NOW}
+NOW = "2026-11-26T09:00:00Z"
+ENTRY = {
+    "variant": {"name": "tuned", "model": "endpoint"},
+    "since": NOW,
+    "labels_since": NOW,
+    "task": {"labels": ["a", "b"]},
+    "generation": {"temperature": 0.5},
+    "cleaning": {"pii": "off"},
+}
 CHAMPION = {"generation": 2, "alias": "champion", "current": ENTRY, "history": [ENTRY]}
+SMOKE = {"answers": {"a": "b"}, "max_disagreement": 0.1}
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "champions": {**CHAMPION, "candidate": {**ENTRY, "entry": ENTRY, "against": 2, "alias": "champion"}},
+    "champions": {**CHAMPION, "candidate": {"entry": ENTRY, "against": 2, "alias": "champion"}},
     "test_sets": {"rows": ["a"], "uses": {"model": {"times": 1}}},
     "decisions": {"fingerprint": "f", "model": "", "summary": {}, "forgot": False},
     "early_stopping": {"trials": {"a": {"losses": {"0.4": 1.0}}}},
@@ -33,38 +41,51 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
-def checked(folder: str, record: dict[str, Any] | None) -> dict[str, Any]:
-    return store.checked(record, SimpleNamespace(bucket="b"), f"{folder}/name.json")  # type: ignore[arg-type]
+KINDS = {kind.FOLDER: kind for kind in Record.__subclasses__()}
 
 
-@pytest.mark.parametrize("folder", SCHEMAS)
-def test_checked_names_every_damaged_record(folder):
-    record = {"schema_version": 1, **EXAMPLES[folder]}
-    assert checked(folder, record) == record
-    assert checked(folder, {**record, "of_a_later_patch": 1})
-    assert checked(folder, None) == {}, "there is none"
-    damaged = [{}, {"unrelated": 1}, EXAMPLES[folder], {**record, "schema_version": "1"}]
-    damaged += [{**record, field: [3.5]} for field, value in EXAMPLES[folder].items() if value not in (None, False)]
+def parsed(folder: str, content: dict[str, Any] | None) -> Record | None:
+    return store.parsed(SimpleNamespace(bucket="b"), KINDS[folder], "name", content)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("folder", KINDS)
+def test_parsed_names_every_damaged_record(folder):
+    content = {"schema_version": 1, **EXAMPLES[folder]}
+    record = parsed(folder, content)
+    assert parsed(folder, record.document()) == record, "what is written is what was read"
+    assert parsed(folder, {**content, "of_a_later_patch": 1}).document()["of_a_later_patch"] == 1
+    assert parsed(folder, None) is None
+    damaged = [{}, {"unrelated": 1}, EXAMPLES[folder], {**content, "schema_version": "1"}]
+    damaged += [{**content, field: [3.5]} for field, value in EXAMPLES[folder].items() if value not in (None, False)]
     for content in damaged:
         with pytest.raises(
             UserError, match=rf"^gs://b/{folder}/name\.json: the record (is damaged|has schema version)"
         ):
-            checked(folder, content)
+            parsed(folder, content)
 
 
 @pytest.mark.parametrize(
     "damage",
-    [{"generation": 0}, {"alias": ""}, {"current": {}}, {"history": [{}]}, {"candidate": ENTRY}, {"current": None}],
-)
-def test_checked_refuses_a_champion_that_nothing_can_be_derived_from(damage):
+    [
+        {"generation": 0}, {"alias": ""}, {"current": {}}, {"history": [{}]}, {"candidate": ENTRY}, {"current": None},
+        {"current": {**ENTRY, "since": "yesterday"}}, {"current": {**ENTRY, "task": {"labels": 3}}},
+        {"candidate": {"entry": ENTRY, "against": 2, "alias": "champion", "smoke": SMOKE}},
+    ],
+)  # fmt: skip
+def test_parsed_refuses_a_champion_that_nothing_can_be_derived_from(damage):
     with pytest.raises(
         UserError, match=r"champions/name\.json: the record is damaged: .* \(restore an earlier version"
     ):
-        checked("champions", {"schema_version": 1, **CHAMPION, **damage})
+        parsed("champions", {"schema_version": 1, **CHAMPION, **damage})
+
+
+def test_parsed_refuses_a_champions_record_with_nothing_in_it():
+    with pytest.raises(UserError, match="the record is damaged: neither champion nor candidate"):
+        parsed("champions", {"schema_version": 1})
 
 
 def test_read_history_reads_a_record_with_fields_of_a_later_patch(monkeypatch):
-    record = {"schema_version": 1, "generation": 2, "since": NOW, "windows": [], "of_a_later_patch": 1}
-    monkeypatch.setattr(store, "read", lambda client, key: record)
-    served: Any = SimpleNamespace(generation=2)
+    record = MonitoringRecord.model_validate({"generation": 2, "since": NOW, "windows": [], "of_a_later_patch": 1})
+    monkeypatch.setattr(store, "read", lambda client, kind, name: record)
+    served: Any = SimpleNamespace(generation=2, promoted=None)
     assert records.read_history(None, "a", served).generation == 2  # type: ignore[arg-type]
