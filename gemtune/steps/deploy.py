@@ -66,10 +66,10 @@ def run(
     client, alias, candidate = context.client, context.deploy.alias, chosen.candidate
     if candidate is None:
         raise UserError("there is no candidate to deploy", file=selection, remedy="rerun select-model")
-    before = champion.read(client, name).variant
+    before = champion.read(client, name)
     models.deploy(client, candidate.model, candidate.tuned_model, candidate.checkpoint_id)
     answers, smoke = _answers(predictions, candidate), None
-    entry = _entry(context, name, chosen, verdict, rows, candidate, answers)
+    entry = _entry(context, before.current, chosen, verdict, rows, candidate, answers)
     expected = SmokeTestAnswers(
         answers=answers_to_repeat(verdict.task, answers), max_disagreement=context.deploy.smoke_disagreement
     )
@@ -89,7 +89,7 @@ def run(
     action = "proposed" if is_manual else "deployed"
     return _written(
         deployment,
-        before,
+        before.variant,
         action=action,
         variant=candidate,
         undeployed=undeployed,
@@ -100,7 +100,7 @@ def run(
 
 def _entry(
     context: StepContext,
-    name: str,
+    current: ChampionEntry | None,
     chosen: Selection,
     verdict: DecisionRecord,
     rows: tuple[str, str],
@@ -111,7 +111,7 @@ def _entry(
     client, task, (train, test) = context.client, verdict.task, rows
     examples = list(read_examples(train)) if train else []
     test_set, now = verdict.test_set_usage.test if verdict.test_set_usage else "", champion.now()
-    score, current = _test_score(task, answers), champion.read(client, name).current
+    score = _test_score(task, answers)
     kept: dict[str, Any] = {}
     if examples:
         with tempfile.TemporaryDirectory() as folder:
@@ -218,7 +218,7 @@ def keep_current(
     serving = record.variant
     used = serving if serving and verdict.verdict != "keep_prompt" else chosen.best_prompt
     if verdict.verdict == "keep_prompt" and not (serving and champion.is_same(serving, used)):
-        entry = _entry(context, name, chosen, verdict, rows, used, _answers(predictions, used))
+        entry = _entry(context, record.current, chosen, verdict, rows, used, _answers(predictions, used))
         champion.propose(client, name, chosen.champion_generation, context.deploy.alias, entry)
     nothing_serves = not serving and verdict.verdict in ("use_tfidf_baseline", "none_usable")
     unused = [*chosen.rejected, *([chosen.selected] if chosen.selected else [])]
