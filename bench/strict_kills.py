@@ -50,17 +50,18 @@ def retries(step: str) -> int:
     return step_resources(step.replace("_", "-"), {}).retries
 
 
-def submit(emulator: Any, folder: Path) -> str:
+def submit(emulator: Any, folder: Path, *overrides: str, policy: str = "PIPELINE_FAILURE_POLICY_FAIL_FAST") -> str:
     """Compile and submit the pipeline of `test_run`; the job's name."""
     from gemtune.config import Config
     from pipelines.compilation import compiled
 
     data = strict_runs.upload(emulator, folder / "rows.jsonl")
-    config = Config.load(folder / "config.yaml", [f"data={data}", f"vertex.project={strict_runs.PROJECT}"])
+    places = [f"data={data}", f"vertex.project={strict_runs.PROJECT}"]
+    config = Config.load(folder / "config.yaml", [*places, *overrides])
     body = {
         "displayName": "known",
         "pipelineSpec": with_short_pauses(compiled(config, "registry.test/image")),
-        "runtimeConfig": {"gcsOutputDirectory": f"gs://{strict_runs.BUCKET}/pipelines"},
+        "runtimeConfig": {"gcsOutputDirectory": f"gs://{strict_runs.BUCKET}/pipelines", "failurePolicy": policy},
     }
     url = f"{emulator.url}/v1/projects/{strict_runs.PROJECT}/locations/us-central1/pipelineJobs"
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
@@ -123,10 +124,15 @@ def run(
     ended = {task["taskUniqueName"]: task["state"] for task in details(job)}
     wrong += [f"{name}: {ended[name]}" for name in at_end if ended[name] != "SUCCEEDED"]
     document = json.loads((folder / "run" / "summary.json").read_text(encoding="utf-8"))
+    selected = next((row["name"] for row in document["variants"] if row["role"] == "candidate"), "none")
+    return hit, (document["verdict"], selected, tuning_jobs(folder)), wrong
+
+
+def tuning_jobs(folder: Path) -> int:
+    """The number of tuning jobs in the state of an emulator."""
     with sqlite3.connect(folder / "state" / "state.sqlite") as state:
         ((jobs,),) = state.execute("SELECT count(*) FROM resources WHERE kind = 'tuningJobs'")
-    selected = next((row["name"] for row in document["variants"] if row["role"] == "candidate"), "none")
-    return hit, (document["verdict"], selected, jobs), wrong
+    return int(jobs)
 
 
 EMPTY: dict[str, Any] = {"containerDetail": {"failedMainJobs": []}}

@@ -66,6 +66,8 @@ def _edges(components: Spec, name: str, parent: Spec, in_loop: bool) -> Iterator
     tasks = parent["dag"]["tasks"]
     for task_name, task in tasks.items():
         component = components[task["componentRef"]["name"]]
+        for earlier in task.get("dependentTasks", []):
+            tasks[earlier]  # `LookupError`: it comes after a task that its DAG does not have
         for kind in ("parameters", "artifacts"):
             declared = component.get("inputDefinitions", {}).get(kind, {})
             sources = task.get("inputs", {}).get(kind, {})

@@ -53,6 +53,21 @@ def test_roles_of_terraform_are_those_of_the_docs() -> None:
     assert granted == set(ROLE.findall(table))
 
 
+def test_terraform_refers_to_what_is_declared() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "infra").glob("*.tf"))
+    code = re.sub(r"#.*|^\s*type\s*=.*", "", text, flags=re.M)
+    blocks = re.findall(r'^(resource|data|variable) "(\w+)"(?: "(\w+)")?', code, re.M)
+    declared = {
+        {"resource": f"{kind}.{name}", "data": f"data.{kind}.{name}", "variable": f"var.{kind}"}[block]
+        for block, kind, name in blocks
+    }
+    for block in re.findall(r"^locals \{\n(.*?)^\}", code, re.M | re.S):
+        declared |= {f"local.{name}" for name in re.findall(r"^  (\w+) +=", block, re.M)}
+    used = set(re.findall(r"(?<![\w.\"])((?:data\.)?google_\w+\.\w+|(?:var|local)\.\w+)", code))
+    assert used - declared == set()
+    assert {name for name in declared if name.startswith(("var.", "local."))} <= used, "declared and not used"
+
+
 def test_terraform_is_formatted() -> None:
     if shutil.which("terraform") is None:
         pytest.skip("terraform is not installed")

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from emulator.execution.run import MAX_ARTIFACTS, MAX_METADATA_BYTES, dependencies
+from emulator.execution.run import MAX_ARTIFACTS, MAX_METADATA_BYTES, dependencies, selectors
 from emulator.execution.values import TYPES, Json, accepts, as_text, type_of
 
 
@@ -58,6 +58,22 @@ def _walk(spec: Json, title: str, parent: Json, above: tuple[str, ...], walked: 
             if "dag" in component and reference not in walked:
                 walked.add(reference)
                 yield from _walk(spec, reference, component, (*above, reference), walked)
+    yield from (f'{text} (outputs of "{title}")' for text in _outputs(spec, parent, tasks))
+
+
+def _outputs(spec: Json, parent: Json, tasks: Json) -> Iterator[str]:
+    """Outputs of a DAG that are those of no task, or of a task that has no such output."""
+    for kind in ("Parameter", "Artifact"):
+        for output in parent.get("dag", {}).get("outputs", {}).get(f"{kind.lower()}s", {}).values():
+            for selector in selectors(output):
+                producer = selector["producerSubtask"]
+                if producer not in tasks:
+                    yield f'unknown producer task "{producer}" in DAG'
+                    continue
+                try:
+                    _definition(spec, parent, {f"taskOutput{kind}": {**selector, "producerTask": producer}}, kind)
+                except LookupError as error:
+                    yield str(error.args[0])
 
 
 def _inputs(spec: Json, parent: Json, task: Json, component: Json) -> Iterator[str]:
@@ -72,7 +88,8 @@ def _inputs(spec: Json, parent: Json, task: Json, component: Json) -> Iterator[s
         declared = defined.get(name, {}).get("parameterType", "")
         if "parameterExpressionSelector" not in source and not accepts(declared, actual):
             yield _mismatch(name, declared, actual)
-    for source in task.get("inputs", {}).get("artifacts", {}).values():
+    artifacts = task.get("inputs", {}).get("artifacts", {})
+    for source in artifacts.values():
         try:
             _definition(spec, parent, source, "Artifact")
         except LookupError as error:
@@ -82,6 +99,9 @@ def _inputs(spec: Json, parent: Json, task: Json, component: Json) -> Iterator[s
         is_set = name in sources or name == iterator.get("itemInput")
         if not (is_set or "defaultValue" in definition or definition.get("isOptional")):
             yield f'neither value nor default value provided for non-optional parameter "{name}"'
+    for name, definition in component.get("inputDefinitions", {}).get("artifacts", {}).items():
+        if name not in artifacts and not definition.get("isOptional"):
+            yield f'failed to resolve input artifact "{name}"'
     if "artifactIterator" in task:
         yield "artifact iterator not implemented"
     if iterator:

@@ -73,6 +73,7 @@ class Task:
     display_name: str
     parent: Task | None
     kind: str  # STEP, DAG (also an iteration of a loop) or LOOP
+    at_end: bool = False  # it runs, with all below it, even where other tasks failed
     id: int = field(default_factory=lambda: _new_id())
     state: str = "PENDING"
     error: str = ""
@@ -174,7 +175,7 @@ class Execution:
             kind = "LOOP"
         elif parent is not None and "dag" not in self._components[spec["componentRef"]["name"]]:
             kind = "STEP"
-        task = Task(name, display_name, parent, kind)
+        task = Task(name, display_name, parent, kind, _is_always(spec) or bool(parent and parent.at_end))
         with self._lock:  # who reads the tasks meanwhile finds none without a state
             self._tasks.append(task)
             self._set(task, "RUNNING")
@@ -198,14 +199,17 @@ class Execution:
         """Run the tasks of a DAG in the order of their dependencies, and end its own task."""
         task.inputs = inputs
         specs: Json = component["dag"]["tasks"]
-        waiting = dict(specs)
+        waiting, stopped = dict(specs), False
         scope = _Scope(inputs, {})
         with ThreadPoolExecutor(max_workers=max(1, len(specs))) as pool:
             running: dict[Future[Task], str] = {}
             while waiting or running:
                 for name in [n for n in waiting if dependencies(waiting[n]) <= set(scope.ended)]:
                     spec = waiting.pop(name)
-                    if not self._is_triggered(spec, scope):
+                    is_ready = _is_always(spec) or all(scope.ended[n].succeeded for n in dependencies(spec))
+                    is_stopped = self._is_stopped(spec, task)
+                    if is_stopped or not is_ready:
+                        stopped |= is_ready
                         scope.ended[name] = self._not_triggered(name, spec, task)
                         break  # its own dependents may be ready now
                     running[pool.submit(self._run_task, name, spec, scope, task)] = name
@@ -214,10 +218,10 @@ class Execution:
                         raise Refusal(f"the tasks {sorted(waiting)} wait for each other")
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         scope.ended[running.pop(future)] = future.result()
-        self._conclude(task, list(scope.ended.values()), _dag_outputs(component, scope))
+        self._conclude(task, list(scope.ended.values()), _dag_outputs(component, scope), stopped)
 
-    def _conclude(self, task: Task, children: Sequence[Task], outputs: Outputs) -> None:
-        """End the task of a DAG or loop as its children ended."""
+    def _conclude(self, task: Task, children: Sequence[Task], outputs: Outputs, stopped: bool = False) -> None:
+        """End the task of a DAG or loop as its children ended; `stopped`: some that could were not started."""
         failed = sorted(child.name for child in children if child.state == FAILED)
         is_cancelled = any(child.state == CANCELLED for child in children)
         if is_cancelled or (self._stopping.is_set() and not failed):
@@ -225,13 +229,15 @@ class Execution:
         elif failed:
             reason = f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}]."
             self._end(task, FAILED, reason, outputs)
+        elif stopped:
+            self._end(task, FAILED, "Tasks were not started, since another task of the run failed.", outputs)
         else:
             self._end(task, SUCCEEDED, "", outputs)
 
-    def _is_triggered(self, spec: Json, scope: _Scope) -> bool:
-        if self._stopping.is_set() or (self._job.fail_fast and self._failed.is_set() and not _is_always(spec)):
-            return False
-        return _is_always(spec) or all(scope.ended[name].succeeded for name in dependencies(spec))
+    def _is_stopped(self, spec: Json, parent: Task) -> bool:
+        """Whether nothing more is started here: the job is cancelled, or fails fast."""
+        fails_fast = self._job.fail_fast and self._failed.is_set()
+        return self._stopping.is_set() or (fails_fast and not (_is_always(spec) or parent.at_end))
 
     def _not_triggered(self, name: str, spec: Json, parent: Task) -> Task:
         task = self._begin(name, spec, parent)
@@ -484,15 +490,20 @@ def _dag_outputs(component: Json, scope: _Scope) -> Outputs:
     defined = component["dag"].get("outputs", {})
     outputs = Outputs()
     for key, source in defined.get("parameters", {}).items():
-        selectors = source.get("valueFromOneof", {}).get("parameterSelectors") or [source["valueFromParameter"]]
-        _copy(scope, selectors, "outputParameterKey", outputs.parameters, key, "parameters")
+        _copy(scope, selectors(source), "outputParameterKey", outputs.parameters, key, "parameters")
     for key, source in defined.get("artifacts", {}).items():
-        _copy(scope, source["artifactSelectors"], "outputArtifactKey", outputs.artifacts, key, "artifacts")
+        _copy(scope, selectors(source), "outputArtifactKey", outputs.artifacts, key, "artifacts")
     return outputs
 
 
-def _copy(scope: _Scope, selectors: list[Json], field_name: str, target: Json, key: str, kind: str) -> None:
-    for selector in selectors:
+def selectors(output: Json) -> list[Json]:
+    """The tasks, and their outputs, that an output of a DAG takes its value from."""
+    branches: list[Json] = output.get("valueFromOneof", {}).get("parameterSelectors", [])
+    return output.get("artifactSelectors") or branches or [output["valueFromParameter"]]
+
+
+def _copy(scope: _Scope, sources: list[Json], field_name: str, target: Json, key: str, kind: str) -> None:
+    for selector in sources:
         task = scope.ended[selector["producerSubtask"]]
         available = getattr(task.outputs, kind)
         if task.state in (SUCCEEDED, CACHED, FAILED) and selector[field_name] in available:

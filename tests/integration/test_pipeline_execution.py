@@ -510,6 +510,36 @@ def test_failure_policy_decides_whether_other_tasks_start(bench: Bench) -> None:
     assert states(bench.run(pipeline, fail_fast=True))["echo"] == "NOT_TRIGGERED"
 
 
+@pytest.mark.parametrize(("fail_fast", "state"), [(True, "FAILED"), (False, "SUCCEEDED")])
+def test_end_of_a_part_that_stopped_midway_sees_no_success(bench: Bench, fail_fast: bool, state: str) -> None:
+    """A step beside the part fails; the end of the part, and an end of several steps, run under both policies."""
+
+    @component
+    def finish(status: dsl.PipelineTaskFinalStatus) -> str:
+        return status.state
+
+    @dsl.pipeline
+    def part():
+        with dsl.ExitHandler(finish()):
+            echo(text="later").after(shell(script="sleep 0.5").set_caching_options(False))
+
+    @dsl.pipeline
+    def end():
+        echo(text="second").after(echo(text="first"))
+
+    def pipeline():
+        with dsl.ExitHandler(end()):
+            shell(script="sleep 0.1; exit 1")
+            part()
+
+    outcome = bench.run(pipeline, fail_fast=fail_fast)
+    assert outcome.state == "FAILED"
+    assert task(outcome, "exit-handler-1.part.finish").outputs.parameters["Output"] == state
+    later = task(outcome, "exit-handler-1.part.exit-handler-1.echo").state
+    assert later == ("NOT_TRIGGERED" if fail_fast else "SUCCEEDED")
+    assert {task(outcome, f"end.{name}").state for name in ("echo", "echo-2")} == {"SUCCEEDED"}
+
+
 def test_cancelled_job_ends_its_steps(bench: Bench, tmp_path: Path) -> None:
     def pipeline(script: str):
         with dsl.ParallelFor([1, 2]):

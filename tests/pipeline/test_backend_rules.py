@@ -204,6 +204,7 @@ def without(*path):
         lambda: without("components", "comp-deploy"),
         lambda: without("deploymentSpec", "executors", "exec-deploy"),
         lambda: without("components", "comp-exit-handler-1", "dag", "tasks", "configure"),
+        lambda: ours(**{"root__dag__tasks__finish-run__dependentTasks": ["gone"]}),
         lambda: ours(components=[]),
         lambda: (
             ours(components__again={"dag": {"tasks": {"x": {"componentRef": {"name": "again"}}}}})

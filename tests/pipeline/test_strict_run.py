@@ -5,12 +5,14 @@
 Their decision, plan, selection and summary equal the golden files, which are those of kfp's local runner.
 """
 
+import copy
 import json
 import os
 import signal
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,9 +22,12 @@ import test_run
 from golden_runs import GOLDEN, MORE, difference, read_facts, write_inputs
 from typer.testing import CliRunner
 
+from bench import strict_kills
 from emulator.execution.edges import problems
 from gemtune.cli.main import app
 from gemtune.config import Config
+from gemtune.errors import UserError
+from pipelines.backend_rules import findings
 from pipelines.compilation import compiled
 
 CLUSTER = "projects/123456789012/locations/kubeflow/pipelineJobs"  # where the emulator keeps the runs of kfp.Client
@@ -80,6 +85,36 @@ def test_monitoring_runs_submitted_at_once_with_one_reason_start_one_retraining(
         assert not {"report-unchanged", "check-budget"} & parts(strict_runs.wait(emulator, submit(*monitor)))
     finally:
         emulator.kill()
+
+
+@MORE
+@pytest.mark.parametrize("policy", ["FAIL_FAST", "FAIL_SLOW"])
+def test_failed_trial_ends_the_run_and_the_next_run_pays_for_no_trial_again(tmp_path, policy):
+    test_run.write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.97, step_seconds=0.2)
+    emulator, killed = strict_runs.start(tmp_path, tmp_path / "script.json"), []
+
+    def submit(*overrides):
+        return strict_kills.submit(emulator, tmp_path, *overrides, policy=f"PIPELINE_FAILURE_POLICY_{policy}")
+
+    def kill(job):
+        running = [pid for pid, step in strict_kills.steps(tmp_path) if step == "tune"]
+        if len(running) == 2 == strict_kills.tuning_jobs(tmp_path) and not killed:
+            os.kill(running[0], signal.SIGKILL)
+            killed.append(running[0])
+
+    try:
+        job = strict_runs.wait(emulator, submit("steps={tune: {retries: 0}}"), look=kill)
+        assert job["state"] == "PIPELINE_STATE_FAILED"
+        ended = Counter((task["taskName"], task["state"]) for task in job["jobDetail"]["taskDetails"])
+        assert ended[("tune", "FAILED")] == ended[("tune", "SUCCEEDED")] == 1, "the other trial was completed"
+        assert ended[("evaluate-checkpoints", "NOT_TRIGGERED")] == ended[("report", "NOT_TRIGGERED")] == 1
+        assert ended[("finish-run", "SUCCEEDED")] == 1
+        job = strict_runs.wait(emulator, submit())
+        strict_runs.download(emulator, job, tmp_path / "run")
+        assert strict_kills.tuning_jobs(tmp_path) == 2
+    finally:
+        emulator.kill()
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["verdict"] == "deploy"
 
 
 def here(folder, verb, *options):
@@ -153,3 +188,42 @@ def test_pipelines_are_accepted_and_refused_with_a_bare_list_of_trials(method):
     (problem,) = problems(spec, {})
     message = 'input parameter "trial" type mismatch: expect STRUCT, got string'
     assert problem == f'{message} (task "tune" of "{loop}")'
+
+
+def damaged(spec):
+    """The pipeline without a required input, without an output that is read, after no task: once for each DAG."""
+    for name, component in spec["components"].items():
+        tasks = component.get("dag", {}).get("tasks", {})
+        for task in list(tasks)[:2]:
+            declared = spec["components"][tasks[task]["componentRef"]["name"]]["inputDefinitions"]
+            for kind, sources in tasks[task]["inputs"].items():
+                required = [k for k in sources if declared[kind][k].keys().isdisjoint({"isOptional", "defaultValue"})]
+                for key in required[:1]:
+                    changed = copy.deepcopy(spec)
+                    del changed["components"][name]["dag"]["tasks"][task]["inputs"][kind][key]
+                    yield f"{name}: {task} without {key}", changed
+            changed = copy.deepcopy(spec)
+            changed["components"][name]["dag"]["tasks"][task]["dependentTasks"] = ["gone"]
+            yield f"{name}: {task} after nothing", changed
+        for key in component.get("dag", {}).get("outputs", {}).get("parameters", {}):
+            for end in ("producerSubtask", "outputParameterKey"):
+                changed = copy.deepcopy(spec)
+                copied = changed["components"][name]["dag"]["outputs"]["parameters"][key]
+                selector = copied.get("valueFromParameter") or copied["valueFromOneof"]["parameterSelectors"][-1]
+                selector[end] = "gone"
+                yield f"{name}: {key} of nothing", changed
+
+
+def is_found(pipeline):
+    """Whether the compiler's own checks find something."""
+    try:
+        return any(finding.rule.name == "edge_types" for finding in findings(pipeline))
+    except UserError as error:
+        return "the pipeline is damaged" in str(error)
+
+
+def test_submission_and_compilation_refuse_a_pipeline_that_lacks_something():
+    pipelines = list(damaged(compiled(Config())))
+    assert len(pipelines) > 40
+    assert [what for what, pipeline in pipelines if not problems(pipeline, {})] == []
+    assert [what for what, pipeline in pipelines if not is_found(pipeline)] == []
