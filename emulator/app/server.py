@@ -30,6 +30,7 @@ from emulator.app.origin import OriginCheck
 from emulator.catalogue import BaseModelEntry, Catalogue, load_catalogue
 from emulator.core.faults import FaultPlan, Faults, StateTransitions
 from emulator.core.google_rest import (
+    NAMES,
     ApiError,
     Call,
     Json,
@@ -49,7 +50,7 @@ from emulator.services.embeddings import Embeddings
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
 from emulator.services.identity import Identity, require_credentials
-from emulator.services.inference import NAMES, Engines, Inference
+from emulator.services.inference import Engines, Inference
 from emulator.services.kubeflow import Kubeflow
 from emulator.services.metadata import Metadata
 from emulator.services.models import Deployments, Models
@@ -75,17 +76,7 @@ RESET_TIMEOUT_S = 15.0
 _API_PATHS = ("/v1/", "/v1beta1/", "/v2/", "/ui/", "/bigquery/")
 
 # Documented as not implemented; any other unknown path below /v1 is a 501 too.
-MISSING = {
-    "POST models:upload": "only tuning creates models",
-    "POST models/{model}:export": "adapters lie in the state directory in PEFT's format",
-    "POST endpoints/{endpoint}:rawPredict": "the SDK sends it to the real host in any case",
-    "POST endpoints/{endpoint}:mutateDeployedModel": "shared resources have no machines",
-    "POST cachedContents": "context caching",
-    "POST customJobs": "custom training",
-    "POST :evaluateDataset": "evaluation runs over a dataset",
-    "POST evaluationRuns": "evaluation runs over a dataset",
-    "POST :generateInstanceRubrics": "generated rubrics",
-}
+MISSING: dict[str, str] = NAMES["missing"]
 
 
 @dataclass(frozen=True)

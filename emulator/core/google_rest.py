@@ -17,10 +17,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 Json = dict[str, Any]
+NAMES: Json = json.loads(Path(__file__).with_name("api_names.json").read_text("utf-8"))
+"""Names of the API: fields that a message may have, values that are only checked, collections that are always empty,
+and maps whose keys belong to the caller (`freeMaps`), so that their case must not change.
+"""
 
 _STATUS = {
     400: "INVALID_ARGUMENT",
@@ -101,28 +106,6 @@ def canonical(name: str) -> str:
     return f"projects/{project_number(match[1])}{match[2] or ''}" if match else name
 
 
-# Maps whose keys belong to the caller: their case must not change.
-_FREE_MAPS = frozenset(
-    [
-        "labels",
-        "references",
-        "userLabels",
-        "metadata",
-        "pipelineSpec",
-        "parameterValues",
-        "parameters",
-        "args",
-        "responseJsonSchema",
-        "parametersJsonSchema",
-        "response",
-        "trafficSplit",
-        "instances",
-        "jsonInstance",
-        "defs",
-    ]
-)
-
-
 def camel(word: str) -> str:
     """`learning_rate_multiplier` as `learningRateMultiplier`; a camel-case word stays."""
     return re.sub(r"(?<=[A-Za-z0-9])_([a-z0-9])", lambda m: m[1].upper(), word)
@@ -165,7 +148,7 @@ def camelize(value: Any) -> Any:
     result: Json = {}
     for key, item in value.items():
         name = camel(key)
-        if name in _FREE_MAPS:
+        if name in NAMES["freeMaps"]:
             result[name] = item
         elif name == "properties" and isinstance(item, dict):
             result[name] = {field: camelize(schema) for field, schema in item.items()}

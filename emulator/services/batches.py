@@ -31,7 +31,7 @@ from emulator.core.google_rest import (
     read_labels,
 )
 from emulator.core.state import State
-from emulator.services.collection import Collection
+from emulator.services.collection import JobCollection
 from emulator.services.inference import Inference
 from emulator.services.operations import ENDED, Operations
 from emulator.services.storage import Storage, split_uri
@@ -39,7 +39,7 @@ from emulator.services.storage import Storage, split_uri
 _MAX_REQUESTS, _MAX_BYTES, _CONCURRENT = 200_000, 1_000_000_000, 64
 
 
-class BatchJobs(Collection):
+class BatchJobs(JobCollection):
     """The batchPredictionJobs collection and the worker that runs its jobs."""
 
     kind, title, parameter = "batchPredictionJobs", "Batch prediction job", "job"
@@ -47,10 +47,9 @@ class BatchJobs(Collection):
     def __init__(
         self, state: State, operations: Operations, storage: Storage, inference: Inference, states: StateTransitions
     ) -> None:
-        super().__init__(state, operations)
+        super().__init__(state, operations, states)
         self._storage = storage
         self._inference = inference
-        self._states = states
         self._queue: queue.Queue[str] = queue.Queue()
         self._stopping = False
 
@@ -115,20 +114,6 @@ class BatchJobs(Collection):
         entry, adapter, _ = self._inference.resolve(model)
         if adapter is not None and not entry.tuned_batch:
             raise bad_field(("batch_prediction_job.model", f"tuned {entry.name} has no batch prediction."))
-
-    def get(self, call: Call) -> Json:
-        """One job; counts as a poll."""
-        self._states.polled(self.name(call))
-        return super().get(call)
-
-    def cancel(self, call: Call) -> Json:
-        """Nothing; the job will be CANCELLED."""
-        with self._state.transaction():
-            job = self.requested(call)
-            if job["state"] in ENDED:
-                raise failed_precondition(f"The job is in state {job['state']} and can't be cancelled.")
-            self._state.update(job["name"], state="JOB_STATE_CANCELLING", updateTime=now())
-        return {}
 
     def check_deletable(self, resource: Json) -> None:
         """A job must have ended before it is deleted."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from emulator.core.faults import Faults
 from emulator.core.google_rest import (
+    NAMES,
     ApiError,
     Call,
     Fields,
@@ -37,20 +38,7 @@ _QUERY = re.compile(
     r"\s+WHERE\s+logging_time\s*>=\s*@start\s+AND\s+logging_time\s*<\s*@end\s*",
     re.I,
 )
-_COLUMNS = {
-    "endpoint": "STRING",
-    "deployed_model_id": "STRING",
-    "logging_time": "TIMESTAMP",
-    "request_id": "NUMERIC",
-    "request_payload": "STRING",
-    "response_payload": "STRING",
-    "model": "STRING",
-    "model_version": "STRING",
-    "api_method": "STRING",
-    "full_request": "JSON",
-    "full_response": "JSON",
-    "metadata": "JSON",
-}
+_COLUMNS: dict[str, str] = NAMES["loggedRequestColumns"]
 LOCATION = "us-central1"
 _REPEATED = ("request_payload", "response_payload")
 _JOBS_KEPT = 20

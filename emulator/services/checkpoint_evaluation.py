@@ -102,10 +102,8 @@ def aggregate(name: str, scores: Sequence[float]) -> float:
     if name == "VARIANCE":
         return statistics.variance(scores) if len(scores) > 1 else 0.0
     if name.startswith("PERCENTILE_P"):
-        place = int(name.removeprefix("PERCENTILE_P")) / 100 * (len(scores) - 1)
-        ordered = sorted(scores)
-        low = ordered[int(place)]
-        return low + (place - int(place)) * (ordered[min(int(place) + 1, len(ordered) - 1)] - low)
+        percentiles = statistics.quantiles(scores if len(scores) > 1 else [*scores] * 2, n=100, method="inclusive")
+        return percentiles[int(name.removeprefix("PERCENTILE_P")) - 1]
     functions: dict[str, Callable[[Sequence[float]], float]] = {
         "AVERAGE": statistics.fmean,
         "MODE": statistics.mode,

@@ -4,10 +4,22 @@
 
 from __future__ import annotations
 
+from emulator.core.faults import StateTransitions
 from emulator.core.filters import Filters
-from emulator.core.google_rest import ApiError, Call, Json, canonical, not_found, now, page_start, paginate, public
+from emulator.core.google_rest import (
+    ApiError,
+    Call,
+    Json,
+    canonical,
+    failed_precondition,
+    not_found,
+    now,
+    page_start,
+    paginate,
+    public,
+)
 from emulator.core.state import State
-from emulator.services.operations import Operations
+from emulator.services.operations import ENDED, Operations
 
 
 class Collection:
@@ -83,3 +95,26 @@ class Collection:
             self.check_deletable(resource)
             self._state.delete(resource["name"])
         return self._operations.deleted(call, resource["name"])
+
+
+class JobCollection(Collection):
+    """Jobs that end by themselves, or are cancelled."""
+
+    def __init__(self, state: State, operations: Operations, states: StateTransitions) -> None:
+        super().__init__(state, operations)
+        self._states = states
+
+    def get(self, call: Call) -> Json:
+        """One job; counts as a poll."""
+        self._states.polled(self.name(call))
+        return super().get(call)
+
+    def cancel(self, call: Call) -> Json:
+        """Nothing; the job will be CANCELLED."""
+        with self._state.transaction():
+            job = self.requested(call)
+            if job["state"] in ENDED:
+                message = f"The {self.title.lower()} {job['name']} is in state {job['state']} and can't be cancelled."
+                raise failed_precondition(message)
+            self._state.update(job["name"], state="JOB_STATE_CANCELLING", updateTime=now())
+        return {}

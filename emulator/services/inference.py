@@ -19,7 +19,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from starlette.responses import Response, StreamingResponse
@@ -27,6 +26,7 @@ from starlette.responses import Response, StreamingResponse
 from emulator.catalogue import BaseModelEntry, Catalogue
 from emulator.core.faults import Faults
 from emulator.core.google_rest import (
+    NAMES,
     ApiError,
     Call,
     Fields,
@@ -385,23 +385,6 @@ def _prompt_texts(fields: Fields) -> list[str]:
     return texts
 
 
-_REQUEST_FIELDS = [
-    "contents",
-    "systemInstruction",
-    "generationConfig",
-    "labels",
-    "safetySettings",
-    "tools",
-    "toolConfig",
-    "cachedContent",
-    "serviceTier",
-    "modelArmorConfig",
-    "model",
-]
-
-
-# fields and values of messages that the emulator only checks, and collections that it does not have: always empty
-NAMES = json.loads(Path(__file__).with_name("api_names.json").read_text("utf-8"))
 _EMPTY_TEXT = (
     "Unable to submit request because it has an empty text parameter. Add a value to the parameter and try again. "
     "Learn more: https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/gemini"
@@ -410,7 +393,7 @@ _EMPTY_TEXT = (
 
 def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> GenerateRequest:
     """The engine's request for a GenerateContentRequest; 400 for values that the service refuses."""
-    fields.only(*_REQUEST_FIELDS)
+    fields.only(*NAMES["generateContentRequest"])
     read_labels(fields)
     if fields.value.get("cachedContent"):
         raise ApiError(404, "Not found: cached content metadata for the name in the request.")

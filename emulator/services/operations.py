@@ -8,18 +8,22 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from emulator.core.google_rest import Call, Json, Route, canonical, not_found, now, page_start, paginate, public, typed
+from emulator.core.google_rest import (
+    NAMES,
+    Call,
+    Json,
+    Route,
+    canonical,
+    not_found,
+    now,
+    page_start,
+    paginate,
+    public,
+    typed,
+)
 from emulator.core.state import State
 
 ENDED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
-
-# The fields of TuningJob in the API's protocol buffers. The generated clients reject unknown fields in operations, so
-# those that only the REST service has (preferenceOptimizationSpec, tuningJobState, tuningJobMetadata) are left out.
-_JOB_MESSAGE = {
-    *("name", "baseModel", "preTunedModel", "supervisedTuningSpec", "tunedModelDisplayName", "description", "state"),
-    *("createTime", "startTime", "endTime", "updateTime", "error", "labels", "experiment", "tunedModel"),
-    *("tuningDataStats", "encryptionSpec", "serviceAccount", "evaluateDatasetRuns"),
-}
 
 
 class Operations:
@@ -68,7 +72,9 @@ class Operations:
         if "error" in job:
             return {**view, "done": True, "error": job["error"]}
         kind = f"type.googleapis.com/google.cloud.aiplatform.{operation['_version']}.TuningJob"
-        message = {key: value for key, value in self._view_job(job).items() if key in _JOB_MESSAGE}
+        # The generated clients reject unknown fields in operations, so those that only the REST service has
+        # (preferenceOptimizationSpec, tuningJobState, tuningJobMetadata) are left out.
+        message = {key: value for key, value in self._view_job(job).items() if key in NAMES["tuningJobMessage"]}
         return {**view, "done": True, "response": {"@type": kind, **message}}
 
     def get(self, call: Call) -> Json:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from emulator.core.google_rest import (
+    NAMES,
     Call,
     Fields,
     Json,
@@ -25,7 +26,6 @@ from emulator.core.google_rest import (
 from emulator.core.state import State
 from emulator.execution import edges
 from emulator.services.collection import Collection
-from emulator.services.inference import NAMES
 from emulator.services.operations import Operations
 from emulator.services.pipeline_runs import ENDED, PipelineRuns
 from emulator.services.structured import enum_name

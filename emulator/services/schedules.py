@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from emulator.core.google_rest import (
+    NAMES,
     ApiError,
     Call,
     Fields,
@@ -29,7 +30,6 @@ from emulator.core.google_rest import (
 )
 from emulator.core.state import State
 from emulator.services.collection import Collection
-from emulator.services.inference import NAMES
 from emulator.services.operations import Operations
 from emulator.services.pipeline_jobs import PipelineJobs, check_spec, read_job
 

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 from jsonschema.validators import validator_for
 
-from emulator.core.google_rest import ApiError, Fields, Json, bad_field, camelize
+from emulator.core.google_rest import NAMES, ApiError, Fields, Json, bad_field, camelize
 from emulator.engines.base import Function, GenerateRequest, Generation
 from emulator.engines.grammar import answer_schema
 
@@ -20,18 +20,6 @@ JSON_VALUE: Json = {"type": ["object", "array"]}
 _TYPES = ("TYPE_UNSPECIFIED", "STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
 _MODES = ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED")
 _LIMITS = ("minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength", "minimum", "maximum")
-_OTHERS = (
-    "title",
-    "description",
-    "default",
-    "example",
-    "format",
-    "nullable",
-    "propertyOrdering",
-    "ref",
-    "defs",
-    "type",
-)
 _PARTS = ("enum", "required", "pattern", "properties", "items", "anyOf", "additionalProperties")
 _FORMATS = ("date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid")
 
@@ -99,7 +87,7 @@ def _plain_schema(schema: Fields, depth: int = 0) -> Json:
     """Google's Schema as JSON Schema."""
     if depth > 20:
         raise bad_field((schema.path, "has more than 20 levels."))
-    schema.only(*_LIMITS, *_OTHERS, *_PARTS)
+    schema.only(*_LIMITS, *NAMES["schemaAnnotations"], *_PARTS)
     kind = enum_name(schema, "type", _TYPES).lower()
     result: Json = {} if kind == "type_unspecified" else {"type": kind}
     result |= {

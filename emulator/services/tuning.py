@@ -12,6 +12,7 @@ from typing import Any
 
 from emulator.catalogue import BaseModelEntry
 from emulator.core.google_rest import (
+    NAMES,
     ApiError,
     Call,
     Fields,
@@ -19,78 +20,35 @@ from emulator.core.google_rest import (
     Route,
     bad_field,
     failed_precondition,
-    now,
     public,
     read_key,
     read_labels,
 )
 from emulator.engines.base import MAX_REINFORCEMENT_STEPS
 from emulator.services.checkpoint_evaluation import read_evaluation_config
-from emulator.services.collection import Collection
+from emulator.services.collection import JobCollection
 from emulator.services.datasets import content_text, count_lines, parse_reinforcement_row
 from emulator.services.operations import ENDED, Operations
 from emulator.services.rewards import CONFIGS
 from emulator.services.storage import split_uri
 from emulator.services.training import SPECS, Services, Trainer
 
-ADAPTER_SIZES = {
-    "ADAPTER_SIZE_ONE": 1,
-    "ADAPTER_SIZE_TWO": 2,
-    "ADAPTER_SIZE_FOUR": 4,
-    "ADAPTER_SIZE_EIGHT": 8,
-    "ADAPTER_SIZE_SIXTEEN": 16,
-    "ADAPTER_SIZE_THIRTY_TWO": 32,
-}
+_SIZE_WORDS = ("ONE", "TWO", "FOUR", "EIGHT", "SIXTEEN", "THIRTY_TWO")
+ADAPTER_SIZES: dict[str, int] = {f"ADAPTER_SIZE_{word}": 2**power for power, word in enumerate(_SIZE_WORDS)}
 _PROTO_SIZES = {1: 1, 6: 2, 2: 4, 3: 8, 4: 16, 5: 32}
 _SIZE_NAMES = {size: name for name, size in ADAPTER_SIZES.items()}
 _NOT_IMPLEMENTED = ("distillationSpec", "partnerModelTuningSpec", "veoTuningSpec")
-_JOB_FIELDS = [
-    "name",
-    "baseModel",
-    "preTunedModel",
-    "tunedModelDisplayName",
-    "description",
-    "labels",
-    "encryptionSpec",
-    "serviceAccount",
-    "supervisedTuningSpec",
-    "preferenceOptimizationSpec",
-    "reinforcementTuningSpec",
-    "state",
-    "createTime",
-]
-_SPEC_FIELDS = [
-    "trainingDatasetUri",
-    "validationDatasetUri",
-    "hyperParameters",
-    "exportLastCheckpointOnly",
-    "tuningMode",
-    "evaluationConfig",
-]
-_HYPER_PARAMETERS = {
-    "preference": ["beta"],
-    "reinforcement": [
-        "batchSize",
-        "samplesPerPrompt",
-        "evaluateInterval",
-        "checkpointInterval",
-        "maxOutputTokens",
-        "thinkingLevel",
-        "thinkingBudget",
-        "stepCount",
-    ],
-}
 MAX_ANSWERS, ANSWERS_MULTIPLE = 8192, 16  # of a step: prompts times samples
 MULTIPLIERS = (0.25, 4.0)  # of the learning rate in reinforcement tuning
 
 
-class TuningJobs(Collection):
+class TuningJobs(JobCollection):
     """The tuningJobs collection."""
 
     kind, title, parameter = "tuningJobs", "Tuning job", "job"
 
     def __init__(self, services: Services, trainer: Trainer, operations: Operations) -> None:
-        super().__init__(services.state, operations)
+        super().__init__(services.state, operations, services.states)
         self._services = services
         self._trainer = trainer
         operations.follow_jobs(self._public_view)
@@ -192,20 +150,10 @@ class TuningJobs(Collection):
         if quota is not None and unfinished >= quota:
             raise ApiError(429, f"Quota exceeded: {quota} concurrent tuning jobs. Please try again later.")
 
-    def get(self, call: Call) -> Json:
-        """One job; counts as a poll."""
-        self._services.states.polled(self.name(call))
-        return super().get(call)
-
     def cancel(self, call: Call) -> Json:
         """Nothing; the job will be CANCELLED."""
-        with self._state.transaction():
-            job = self.requested(call)
-            name = job["name"]
-            if job["state"] in ENDED:
-                raise failed_precondition(f"The tuning job {name} is in state {job['state']} and can't be cancelled.")
-            self._state.update(name, state="JOB_STATE_CANCELLING", updateTime=now())
-        self._trainer.cancel(name)
+        super().cancel(call)
+        self._trainer.cancel(self.requested(call)["name"])
         return {}
 
     def view(self, resource: Json) -> Json:
@@ -230,7 +178,7 @@ class TuningJobs(Collection):
         for key in _NOT_IMPLEMENTED:
             if key in fields:
                 raise ApiError(400, f"{key} is not implemented by the emulator.")
-        fields.only(*_JOB_FIELDS)
+        fields.only(*NAMES["tuningJob"])
         specs = [key for key in SPECS if key in fields]
         if len(specs) != 1:
             raise bad_field(("tuning_job.tuning_spec", "exactly one tuning spec must be set."))
@@ -286,7 +234,7 @@ class TuningJobs(Collection):
         self, fields: Fields, entry: BaseModelEntry, method: str, inherited_size: int | None, location: str
     ) -> tuple[Json, int]:
         reinforced = method == "reinforcement"
-        fields.only(*_SPEC_FIELDS[:3], *(CONFIGS if reinforced else _SPEC_FIELDS[3:]))
+        fields.only(*NAMES["tuningSpec"][:3], *(CONFIGS if reinforced else NAMES["tuningSpec"][3:]))
         train = self._read_dataset(fields, "trainingDatasetUri")
         spec: Json = {"trainingDatasetUri": fields.text("trainingDatasetUri")}
         limits = self._services.catalogue.limits[method]
@@ -346,7 +294,7 @@ class TuningJobs(Collection):
 def _hyper_parameters(
     fields: Fields, entry: BaseModelEntry, method: str, rows: int, inherited_size: int | None
 ) -> tuple[Json, int]:
-    fields.only("epochCount", "learningRateMultiplier", "adapterSize", *_HYPER_PARAMETERS.get(method, ()))
+    fields.only("epochCount", "learningRateMultiplier", "adapterSize", *NAMES["hyperParameters"].get(method, ()))
     own = _reinforcement_parameters(fields, entry, rows) if method == "reinforcement" else {}
     # the service chooses epochs by size; the emulator: 4 for small sets, fewer for large ones
     epochs = fields.integer("epochCount", 0) or own.pop("_epochs", 0) or max(1, min(4, round(20_000 / rows)))
