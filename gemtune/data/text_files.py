@@ -13,6 +13,7 @@ import csv
 import gzip
 import io
 import re
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,10 @@ _ONE_BYTE = [
 _LEGACY = [*_EAST_ASIAN, *_ONE_BYTE]
 _NO_WESTERN_LETTERS = {*range(0x81, 0x85), *range(0x86, 0x91), *range(0x98, 0xA0)}  # rare in cp1252
 _ONE_BYTE_NAMES, _SPARSE, _NEARLY = {codecs.lookup(name).name for name in _ONE_BYTE}, 2, 0.95
+_PLAUSIBLE_BYTES = 2**13
+_OLD = dict.fromkeys(["mac-roman", "mac-latin2", "cp850", "cp852"], 0.75)  # few programs still write them
+_SIGNS = "’‘‚“”„«»‹›…–—•·€£¥§°ºª©®™¿¡²³½¼¾±×µ\xa0؟،؛׳״฿№"
+_ONE_LETTER_WORDS = "àáâèéêìíóòôõöøúùåæãäüñ"
 _ESCAPE = re.compile(rb"\x1b\$(?:[@B]|\)C)")  # of ISO 2022, Japanese or Korean mail: ASCII bytes otherwise
 _MIN_NUL_SHARE = 0.005  # of UTF-16 without a mark: delimiters and line ends alone are more
 _DELIMITERS = ",;\t|"
@@ -221,15 +226,42 @@ def _legacy_encodings(chunk: bytes) -> list[str]:
     likely = {codecs.lookup(r["encoding"]).name: r["confidence"] for r in results if r["encoding"]}
     if not likely:
         return []
+    start = sample[:_SAMPLE_BYTES]
+    for name in likely.keys() & _ONE_BYTE_NAMES:
+        likely[name] *= _plausible(start[:_PLAUSIBLE_BYTES].decode(name, "replace")) ** 4
+        likely[name] *= _OLD.get(name, 1.0)
     best = max(likely, key=lambda encoding: likely[encoding])
     # one or two accented letters occur in several languages: the Western ones are the most common
     accents = {byte for byte in sample if byte > 127}
     is_sparse = len(accents) <= _SPARSE and best in _ONE_BYTE_NAMES and not accents & _NO_WESTERN_LETTERS
     best = "cp1252" if is_sparse and 2 * likely.get("cp1252", 0) >= likely[best] else best
-    start = sample[:_SAMPLE_BYTES]
     text = start.decode(best, "replace")
     near = [name for name in likely if name != best and likely[name] >= _NEARLY * likely[best]]
     return [best, *(name for name in near if start.decode(name, "replace") != text)]
+
+
+def _plausible(text: str) -> float:
+    """The share of the characters beyond ASCII that stand where such characters do.
+
+    A letter stands in a word of its own script and case, or is a word of one letter; a sign does not stand between two
+    letters, an apostrophe aside.
+    """
+    places = [match.start() for match in re.finditer(r"[^\x00-\x7f]", text)]
+    padded = f" {text} "
+    return sum(_is_in_place(*padded[i : i + 3]) for i in places) / max(1, len(places))
+
+
+def _is_in_place(before: str, character: str, after: str) -> bool:
+    if unicodedata.category(character)[0] not in "LM":
+        is_in_word = before.isalpha() and after.isalpha()
+        return character in ("’‘" if is_in_word else _SIGNS) or (character in "–—·" and is_in_word)
+    near = [own for own in (before, after) if own.isalpha()]
+    if any((own < "\u0250") != (character < "\u0250") for own in near):
+        return False
+    if character < "\u0250" and not near:
+        return character.casefold() in _ONE_LETTER_WORDS
+    case_changes = character.isupper() and before.islower()
+    return not case_changes and not (character.islower() and before.isupper() and after.isupper())
 
 
 # -- delimiters ------------------------------------------------------------------------------------------------------

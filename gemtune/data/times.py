@@ -41,6 +41,9 @@ def parse_times(line_by_value: Mapping[str, int], column: str) -> dict[str, floa
     Eight, twelve or fourteen digits are a date or time, if all numbers of the column are. Raises `UserError` with the
     line of a value that is no time, or is in another notation or unit than the others.
     """
+    if "" in line_by_value:
+        remedy = f"list {column} in preprocess.slice_columns, and give every row a time"
+        raise UserError(f"line {line_by_value['']}: no value of {column!r} was read", remedy=remedy)
     values = {value: value.strip() for value in line_by_value}
     numbers = {value for value, text in values.items() if _NUMBER.fullmatch(text)}
     moments = {value: moment for value in numbers if (moment := _compact(values[value]))}
@@ -98,4 +101,4 @@ def _note_mixed_offsets(moments: Collection[datetime], column: str) -> None:
 
 
 def _error(line: int, column: str, detail: str) -> UserError:
-    return UserError(f"line {line}: {column!r} {detail}", remedy=f"{_REMEDY}; list it in preprocess.slice_columns")
+    return UserError(f"line {line}: {column!r} {detail}", remedy=_REMEDY)

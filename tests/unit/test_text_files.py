@@ -242,11 +242,45 @@ def test_read_rows_recognizes_the_encoding_of_a_single_line(tmp_path: Path, enco
 
 
 def test_read_rows_names_encodings_that_are_nearly_as_likely(tmp_path: Path) -> None:
-    text = "Где мой заказ? Жду уже две недели."
-    (tmp_path / "a.csv").write_bytes(f"text,label\n{text},a\n".encode("cp1251"))
+    (tmp_path / "a.csv").write_bytes("text,label\nŽádám,a\n".encode("iso8859-2"))
     rows, notes = rows_of(tmp_path / "a.csv")
-    assert rows == [{"text": text, "label": "a"}]
-    assert "read as cp1251 (mac-cyrillic is nearly as likely); if that is wrong, set preprocess.encoding" in notes[0]
+    assert rows == [{"text": "Žádám", "label": "a"}]
+    assert "read as iso8859-2 (cp1250 is nearly as likely); if that is wrong, set preprocess.encoding" in notes[0]
+
+
+TYPED = {  # with the dashes, quotes and currency signs of word processors
+    "en": ["It doesn’t work – please help…", "The “premium” plan costs £20 or €25", "I’ve waited • 3 days — refund me"],
+    "de": [
+        "Die Lieferung – nach „größerer“ Verzögerung – ist da",
+        "Für 5 € zu teuer; „Öl“ ausgelaufen",
+        "GRÖSSE falsch…",
+    ],
+    "fr": [
+        "L’appareil ne démarre plus… « cassé » à la réception",
+        "J’ai déjà payé 20 €, cœur brisé",
+        "Où est mon colis ?",
+    ],
+    "es": ["El pingüino – “muy caro” – llegó roto", "¿Dónde está la devolución del año pasado? 30 €", "Contraseña…"],
+    "it": [
+        "Perché il pacco non è arrivato?",
+        "La qualità è pessima – voglio un rimborso",
+        "È già la terza volta… 10 €",
+    ],
+    "pt": ["Não recebi a encomenda – já são 3 dias", "A situação é “péssima”", "Atenção: preço errado 5 €"],
+    "sv": ["Var är mitt paket? Jag är arg", "Kan inte logga in – löst på måndag?", "Återbetalning önskas"],
+    "da": ["Hvor er min pakke? Jeg ønsker penge tilbage – æbler ødelagt", "Kan ikke logge på i går", "Ærgerligt"],
+}
+
+
+@pytest.mark.parametrize("language", TYPED)
+@pytest.mark.parametrize("rows", [1, 3, 60])
+def test_read_rows_recognizes_typed_western_text(tmp_path: Path, language: str, rows: int) -> None:
+    for text in TYPED[language] if rows == 1 else ["\n".join(TYPED[language])]:
+        lines = [f"{line} {k}" for k in range(rows) for line in text.split("\n")]
+        (tmp_path / "a.jsonl").write_text(
+            "".join(json.dumps({"text": line, "label": "a"}, ensure_ascii=False) + "\n" for line in lines), "cp1252"
+        )
+        assert [row["text"] for row in rows_of(tmp_path / "a.jsonl")[0]] == lines
 
 
 @pytest.mark.parametrize(

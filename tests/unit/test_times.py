@@ -70,7 +70,7 @@ def test_parse_times_never_compares_different_notations(first: str, second: str,
             parse_times(lines(values), "at")
 
 
-@pytest.mark.parametrize("value", ["nan", "NaN", "inf", "", "soon", "1_000", "2026-13-01", "²"])
+@pytest.mark.parametrize("value", ["nan", "NaN", "inf", "soon", "1_000", "2026-13-01", "²"])
 def test_parse_times_names_what_is_no_time(value: str) -> None:
     with pytest.raises(UserError, match=r"line 2: 'at' is '.*', not a time"):
         parse_times({"2026-01-01": 1, value: 2}, "at")
@@ -87,3 +87,12 @@ def test_parse_times_reads_compact_dates_beside_others_as_dates() -> None:
 def test_parse_times_notes_times_without_an_offset(caplog: pytest.LogCaptureFixture) -> None:
     parse_times(lines(["2026-01-01T00:00:00+09:00", "2026-01-01T00:00:00"]), "at")
     assert "1 of 2 times in 'at' have no offset from UTC and are read as UTC" in caplog.text
+
+
+def test_parse_times_names_the_setting_that_reads_the_column() -> None:
+    with pytest.raises(UserError, match="line 3: no value of 'at' was read") as caught:
+        parse_times({"2024-01-01": 1, "": 3}, "at")
+    assert "list at in preprocess.slice_columns" in str(caught.value)
+    with pytest.raises(UserError) as caught:
+        parse_times({"2024-01-01": 1, "soon": 3}, "at")
+    assert "slice_columns" not in str(caught.value)
