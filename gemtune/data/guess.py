@@ -22,8 +22,9 @@ from gemtune.config import JsonObject
 from gemtune.config.data import DEFAULT_WORDING
 from gemtune.data.formats import OPENAI_PAIR, is_prompt
 from gemtune.data.group_columns import GroupColumns
-from gemtune.data.labels import are_flags, is_flag, joining_mark, label_text, parse_container
+from gemtune.data.labels import are_flags, find_spellings, is_flag, joining_mark, label_text, parse_container
 from gemtune.data.profile import estimate_tokens, script
+from gemtune.data.segments import UNITS, read_segments
 from gemtune.data.source_rows import ONE_COLUMN
 from gemtune.data.times import parse_times
 from gemtune.errors import UserError, did_you_mean
@@ -193,10 +194,28 @@ def _automl(rows: Sequence[JsonObject]) -> list[Guess] | None:
     texts = [str(row.get("textContent", "")) for row in rows]
     kinds = {"sentimentAnnotation": "sentiment", "textSegmentAnnotations": "extraction", "annotations": "extraction"}
     guesses = [Guess("task.kind", kinds.get(form, "classification"), f"rows of AutoML Text with {form}")]
-    several = form == "classificationAnnotations"
+    listed = [row.get("classificationAnnotations") for row in rows]  # of a CSV only the rows with several labels
+    several = form == "classificationAnnotations" or any(isinstance(own, list) and len(own) > 1 for own in listed)
     if several:
         guesses.append(Guess("task.label_separator", "; ", "a row may have several labels"))
+    guesses += _offset_unit([(text, row[form]) for text, row in zip(texts, rows, strict=True) if row.get(form)])
     return [*guesses, *_language(texts, "several labels" if several else guesses[0].value)]
+
+
+def _offset_unit(rows: Sequence[tuple[str, Any]]) -> list[Guess]:
+    """The unit of the offsets of segments, where they fit the words in another than the default one only."""
+    fitting = Counter(unit for text, segments in rows for unit in UNITS if _fits(text, segments, unit))
+    unit, count = max(fitting.items(), key=lambda item: (item[1], item[0] == "characters"), default=("", 0))
+    if unit == "characters" or count < _CERTAIN * len(rows):
+        return []
+    return [Guess("preprocess.offset_unit", unit, f"segments begin and end at words in {count} of {len(rows)} rows")]
+
+
+def _fits(text: str, segments: Any, unit: str) -> bool:
+    try:
+        return isinstance(segments, list) and not read_segments(text, segments, unit)[1]
+    except (ValueError, AttributeError):
+        return False
 
 
 # -- tables ----------------------------------------------------------------------------------------------------------
@@ -285,7 +304,13 @@ def _ranked_targets(columns: Sequence[_Column], text: _Column) -> list[_Column]:
     )
     if texts:  # labels that the text does not predict are those of channels, regions, ...
         unnamed = [column for column in unnamed if _gain(column, text) > _CLOSE_GAIN]
-    return _by_gain(unnamed, text) or texts or _by_gain(others, text) or rest
+    return (
+        _by_gain(unnamed, text)
+        or texts
+        or _by_gain(others, text)
+        or rest
+        or [column for column in usable if column.role in _TARGETS]
+    )
 
 
 def _by_gain(columns: list[_Column], text: _Column) -> list[_Column]:
@@ -339,6 +364,9 @@ def _task_guesses(column: _Column, kind: str, reason: str, texts: Sequence[str])
     guesses = [Guess("task.kind", "classification" if several else kind, reason)]
     if several:
         guesses.append(Guess("task.label_separator", column.separator, "a value may have several labels"))
+    elif kind == "classification" and (spellings := find_spellings(column.counts, [])):
+        reason = f"spellings of the label {spellings[0].label!r}: {', '.join(map(repr, spellings[0].rows))}"
+        guesses.append(Guess("preprocess.label_spellings", "merge", reason, is_offer=True))
     references = [str(value) for value in column.values]
     return [*guesses, *_language(texts, kind), *_answer_limit(references, kind)]
 
