@@ -161,7 +161,7 @@ def scores(name: str, folder: Path, given: argparse.Namespace) -> tuple[str, dic
     shots = [{"name": "zero_shot"}, {"name": "few_shot", "shots": few, "selection": "similar"}]
     prompts = [ModelVariant.of({"name": p["name"], "model": "gemini-3.1-flash-lite", "prompt": p}) for p in shots]
     trial = {"name": "t", "epoch_count": given.epochs, "adapter_size": 8}
-    tune.run(*splits[:2], trial, "bench", str(folder / "job"), str(folder / "events"), **sections)
+    tune.run(splits[0], splits[1], trial, "bench", str(folder / "job"), str(folder / "events"), **sections)
     last = TuningRecord.read(folder / "job").variants[-1]
     tuned = last.model_copy(update={"name": "tuned", "role": "candidate", "prompt": tuned_prompt(task)})
     evaluator = StepContext(sections).evaluator

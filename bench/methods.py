@@ -152,20 +152,20 @@ def scores_of(kind: Kind, method: str, splits: Sequence[Sequence[Example]], fold
     settings = [f"{name}={json.dumps(value)}" for name, value in overrides.items()]
     parameters = Config.load(None, settings).parameters()
     sections = {name: own for name, own in parameters.items() if isinstance(own, dict) and name != "preference"}
-    name, files = f"{method}-{folder.parent.name}", [str(folder / part) for part in ("job", "events")]
+    name, job, events = f"{method}-{folder.parent.name}", str(folder / "job"), str(folder / "events")
     half = {"adapter_size": 8, "name": method, "method": method}
     if method == "supervised":
-        tune.run(train, validation, {**half, "epoch_count": EPOCHS}, name, *files, **sections)
+        tune.run(train, validation, {**half, "epoch_count": EPOCHS}, name, job, events, **sections)
     elif method == "reinforcement":
         own = {"supervised_epochs": EPOCHS // 2, "epoch_count": EPOCHS // 8, "samples_per_prompt": 4, "batch_size": 8}
         trial = {**half, **own, "learning_rate_multiplier": 0.5, "rewards": kind.rewards}
-        tune.run(train, validation, trial, name, *files, **sections)
+        tune.run(train, validation, trial, name, job, events, **sections)
     else:
         first, start = {**half, "method": "supervised", "epoch_count": EPOCHS // 2}, str(folder / "start")
-        tune.run_start(train, validation, first, name, start, files[1], **sections)
+        tune.run_start(train, validation, first, name, start, events, **sections)
         trial = {**half, "epoch_count": EPOCHS // 4, "learning_rate_multiplier": 0.1}
-        tune.run(train, validation, trial, name, *files, "", start, **sections)
-    return _tested(StepContext(sections), TuningRecord.read(files[0]).variants, kind.metric, splits)
+        tune.run(train, validation, trial, name, job, events, "", start, **sections)
+    return _tested(StepContext(sections), TuningRecord.read(job).variants, kind.metric, splits)
 
 
 def _tested(

@@ -79,7 +79,7 @@ def run(folder: Path, submissions: int, processes: int, kills: int, seed: int) -
             names = [schedule.name for schedule in schedules.listed(client, config)]
             if names and not first:
                 first = names[0]
-                schedules.change(client, config, "pause")
+                schedules.change(client, config, "pause", "tuning")
             counts.update([len(names)] if first else [])
             if killed < kills and running:
                 running.pop(rng.randrange(len(running))).kill()
