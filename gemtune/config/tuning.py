@@ -260,7 +260,7 @@ class Tune(Section):
     deadline_h: float = Field(24, gt=0)
     """Longest time of a job, after which it is cancelled (hours)."""
     last_checkpoint_only: bool = False
-    """Save only the final checkpoint."""
+    """Save only the last checkpoint of each job."""
     early_stopping: Annotated[Literal["marked", "all", "off"], BeforeValidator(unquoted_off)] = "marked"
     """Trials that may be cancelled when their loss is behind at a rung: those with early_stop: true, all, or none."""
     first_rung_epochs: float = Field(0.4, gt=0)

@@ -60,7 +60,10 @@ def run(
         like_best = like_the_best(trial, state.best, [*records, *state.jobs])
         path = Path(f"{paths['job']}.{trial.name}")
         own_rows = reweighted if like_best.reweighted else train
-        data = partial(TuningData.of, context.client, context.task, context.evaluate, own_rows, rows)
+        data = partial(
+            TuningData.of, context.client, context.task, context.evaluate, own_rows, rows,
+            last_only=context.tune.last_checkpoint_only,
+        )  # fmt: skip
         Tuner(context.client, context.tune, trial.base, name, data, path, Path(paths["events"])).run(like_best)
         state.add_job(with_larger, TuningRecord.read(path), trial)
         path.unlink()

@@ -42,7 +42,10 @@ def run(
     rows = reweighted if configured.reweighted and reweighted else train
     context = StepContext(sections)
     train_rows, validation_rows = (read_before_gate(path) for path in (rows, validation))
-    data = partial(TuningData.of, context.client, context.task, context.evaluate, train_rows, validation_rows)
+    data = partial(
+        TuningData.of, context.client, context.task, context.evaluate, train_rows, validation_rows,
+        last_only=context.tune.last_checkpoint_only,
+    )  # fmt: skip
     tuner = Tuner(context.client, context.tune, context.evaluate.base_model, name, data, Path(job), Path(events))
     return tuner.run(configured)
 

@@ -40,8 +40,8 @@ def _filled_in(reward: Reward) -> Reward:
     return reward.model_copy(update={"expression": expression, "extract": reward.extract or STRIPPED})
 
 
-def job_fields(trial: Trial, task: Task, evaluate: Evaluate, rows: int) -> JsonObject:
-    """What a reinforcement job has in addition to others, under the SDK's names."""
+def job_fields(trial: Trial, task: Task, evaluate: Evaluate, rows: int, last_only: bool) -> JsonObject:
+    """What a reinforcement job has in addition to others, under the SDK's names; `last_only`: with one checkpoint."""
     per_epoch = -(-rows // trial.batch_size)
     interval = max(per_epoch, -(-per_epoch * trial.epoch_count // 10))  # one checkpoint an epoch, ten at most
     return {
@@ -50,7 +50,7 @@ def job_fields(trial: Trial, task: Task, evaluate: Evaluate, rows: int) -> JsonO
         "batch_size": trial.batch_size,
         "max_output_tokens": evaluate.max_output_tokens,
         "evaluate_interval": interval,
-        "checkpoint_interval": interval,
+        "checkpoint_interval": per_epoch * trial.epoch_count if last_only else interval,
         "thinking_level": "HIGH" if evaluate.thinking_budget else "MINIMAL",
     }
 

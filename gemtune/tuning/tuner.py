@@ -57,13 +57,15 @@ class TuningData:
     @classmethod
     def of(
         cls, client: Client, task: Task, evaluate: Evaluate,
-        train: Sequence[Example], validation: Sequence[Example], trial: Trial,
+        train: Sequence[Example], validation: Sequence[Example], trial: Trial, last_only: bool = False,
     ) -> TuningData:  # fmt: skip
-        """The rows of a trial's job; labels come from the training rows unless the task names them."""
+        """The rows of a trial's job, which saves only its last checkpoint with `last_only`; labels come from the
+        training rows unless the task names them.
+        """
         task = prompts.resolve(task, train)
         own, held_out = ([row for _, row in tuning_rows(task, split, trial.method)] for split in (train, validation))
         reinforced = trial.method == "reinforcement"
-        fields = rewards.job_fields(trial, task, evaluate, len(train)) if reinforced else {}
+        fields = rewards.job_fields(trial, task, evaluate, len(train), last_only) if reinforced else {}
         offered = client.catalogue.evaluates_in_job(trial, evaluate.base_model, client.location)
         base = trial_base_model(trial, evaluate.base_model)
         in_job = evaluate.in_job and validation and offered
@@ -108,7 +110,7 @@ class Tuner:
         checkpoints, tokens = sum(len(job.variants) for job in self.jobs), sum(job.billed_tokens for job in self.jobs)
         diagnosis = self.jobs[-1].diagnosis
         kind = diagnosis.kind.replace("_", " ") if diagnosis else "unknown"
-        log.info("done: %s", f"{checkpoints} checkpoints, {kind}, {tokens} tokens billed")
+        log.info("done: %s", f"{checkpoints} checkpoint{'s' * (checkpoints != 1)}, {kind}, {tokens} tokens billed")
         return metrics
 
     def _tune(self, trial: Trial) -> dict[str, float]:

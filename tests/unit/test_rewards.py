@@ -99,6 +99,15 @@ def test_wire_form_is_the_sdks() -> None:
         assert config.model_dump(exclude_none=True, mode="json").items() >= wire.items()
 
 
+@pytest.mark.parametrize(("epochs", "last_only", "saved"), [(3, False, 5), (3, True, 15), (40, False, 20)])
+def test_job_fields_save_a_checkpoint_each_epoch_ten_at_most_or_the_last(
+    epochs: int, last_only: bool, saved: int
+) -> None:
+    trial = Trial(method="reinforcement", epoch_count=epochs, batch_size=8)
+    fields = rewards.job_fields(trial, TASK, EVALUATE, 37, last_only)
+    assert fields["checkpoint_interval"] == saved
+
+
 def test_rewards_name_what_is_wrong() -> None:
     with pytest.raises(UserError, match="no reference 'town'"):
         scored(Trial(rewards=[Reward(expression="{{references.town}}")]), TASK, EXAMPLES[0], "x")
