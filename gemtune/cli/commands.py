@@ -298,9 +298,7 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
     trials = "1 trial" if len(plan.trials) == 1 else f"{len(plan.trials)} trials"
     console.print(f"{trials}; {plan.forecast.summary}", soft_wrap=True)
     unit, assumed = ("prompts", "if no answers tie") if method == "preference" else ("rows", "at an accuracy of 0.5")
-    lift = (
-        f"with {plan.rows['test']} test {unit}, a true lift of {plan.detectable_lift:.3f} is detected with 80 % power"
-    )
+    lift = f"with {plan.rows['test']} test {unit}, a true lift of {plan.detectable_lift:.3f} is detected with 80% power"
     console.print(f"{lift}, {assumed}", soft_wrap=True)
     methods = Table("method", "model", "data", "a job, USD", "evidence", title="tuning methods", title_justify="left")
     for row in plan.methods:

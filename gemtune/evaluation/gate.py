@@ -529,7 +529,7 @@ def _power_note(comparison: Comparison, rows: int, gate: Gate) -> str:
     if needed <= rows:
         return ""
     return (
-        f"with {rows} test rows, a true lift of {smallest:.3f} is detected with 80 % power; confirming a lift of "
+        f"with {rows} test rows, a true lift of {smallest:.3f} is detected with 80% power; confirming a lift of "
         f"{paired.delta:.3f} over {comparison.versus} takes about {needed} rows"
     )
 
