@@ -11,6 +11,7 @@ from components.base import component
 def estimate_quality(
     rows: Input[Dataset],
     drift: Input[Artifact],
+    evaluate: dict,
     monitor: dict,
     vertex: dict,
     name: str,
@@ -23,4 +24,5 @@ def estimate_quality(
     quality.path += ".json"
     annotations.path += ".csv"
 
-    step.run(rows.path, drift.path, quality.path, annotations.path, name, monitor=monitor, vertex=vertex)
+    paths = (rows.path, drift.path, quality.path, annotations.path)
+    step.run(*paths, name, evaluate=evaluate, monitor=monitor, vertex=vertex)

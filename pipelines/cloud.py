@@ -94,16 +94,20 @@ def require_cloud_data(config: Config, pipeline: Pipeline = "tuning") -> None:
 
 def files(config: Config, pipeline: Pipeline) -> dict[str, str]:
     """The files that the steps of a pipeline read, by the settings that name them; "" for none."""
+    ratings = {"evaluate.judge.ratings": config.evaluate.judge.ratings}
     logs = {"monitor.logs": config.monitor.logs} if pipeline == "monitoring" else {}
     if pipeline == "monitoring" and config.monitor.on_retrain != "submit":
-        return logs
-    return logs | {
-        "data": config.data,
-        "task.labels_file": config.task.labels_file,
-        "preprocess.corrections": config.preprocess.corrections,
-        "preprocess.test_data": config.preprocess.test_data,
-        "evaluate.judge.ratings": config.evaluate.judge.ratings,
-    }
+        return logs | (ratings if config.monitor.judge_rows else {})
+    return (
+        logs
+        | {
+            "data": config.data,
+            "task.labels_file": config.task.labels_file,
+            "preprocess.corrections": config.preprocess.corrections,
+            "preprocess.test_data": config.preprocess.test_data,
+        }
+        | ratings
+    )
 
 
 def labels(config: Config, pipeline: Pipeline) -> dict[str, str]:

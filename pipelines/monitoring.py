@@ -28,7 +28,7 @@ DESCRIPTION = (
     "sample; rows for people to label; a report."
 )
 
-_SECTIONS = ("gate", "monitor", "notify", "reporting", "vertex")
+_SECTIONS = ("evaluate", "gate", "monitor", "notify", "reporting", "vertex")
 
 
 def monitoring_pipeline(config: Config) -> BaseComponent:
@@ -40,6 +40,7 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
         name: str = config.name,
         now: str = "",
         new_baseline: bool = False,
+        evaluate: dict = default["evaluate"],
         gate: dict = default["gate"],
         monitor: dict = default["monitor"],
         notify: dict = default["notify"],
@@ -52,6 +53,7 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
             name: Name of the run whose champion is monitored.
             now: Time in ISO 8601 up to which windows are examined; empty: the current time.
             new_baseline: Whether the state of the newest window is accepted: the windows after it are a new baseline.
+            evaluate: How models are prompted and scored; here the judge.
             gate: What a candidate must show before it is deployed.
             monitor: Monitoring of the champion by its production logs, and when there is reason to retrain.
             notify: Notification of the end of a run.
@@ -61,7 +63,8 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
 
         def step(component: Any, **arguments: Any) -> Any:
             values = {"name": name, "now": now, "new_baseline": new_baseline}
-            values |= {"gate": gate, "monitor": monitor, "notify": notify, "reporting": reporting, "vertex": vertex}
+            values |= {"evaluate": evaluate, "gate": gate, "monitor": monitor, "notify": notify}
+            values |= {"reporting": reporting, "vertex": vertex}
             own = {key: value for key, value in values.items() if key in component.component_spec.inputs}
             task = component(**own, **arguments).set_caching_options(False)
             return with_secrets(robust(task, config), config)

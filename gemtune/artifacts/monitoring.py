@@ -68,7 +68,9 @@ class WindowRecord(Part):
     confidence: dict[str, Moments]
     """Mapped confidences; empty where the log has none."""
     proxy: Moments | None = None
-    """The confidences of all labels together, where `confidence` no longer has them."""
+    """The confidences of all labels together, where `confidence` no longer has them; the ratings with `judged`."""
+    judged: dict[str, float] = {}
+    """The judge's rating (0 to 1) of each row drawn for the estimate, by id; {}: confidence is the proxy."""
     checks: list[Check] = []
     verdict: MonitoringVerdict = "settling"
 
@@ -160,6 +162,10 @@ class QualityReport(Artifact):
     """The rows that were labelled since this champion was decided on, whichever champion served them."""
     to_label: int
     """Rows in the annotation file."""
+    proxy: Moments | None = None
+    """The judge's ratings of answers of the newest window, where they are the proxy."""
+    judged: dict[str, float] = {}
+    """Those of the rows drawn for the estimate, by id."""
 
 
 class Reason(Part):

@@ -32,6 +32,10 @@ class Monitor(Section):
     """Drop of the score below that on test rows from which labels give an alarm."""
     labels_a_window: int = Field(100, ge=0)
     """Rows of a window to label: half to estimate quality, half to learn from; 0: none."""
+    judge_rows: int = Field(0, ge=0)
+    """Distinct texts of a window whose answers the judge rates (paid), if evaluate.judge.ratings validate it: they are
+    the proxy of labelled quality instead of confidence; 0: none.
+    """
     min_new_rows: int = Field(0, ge=0)
     """Newly labelled rows that are a reason to retrain; 0: 5 % of the training rows, at least 50."""
     retire_days: int = Field(60, ge=0)

@@ -266,8 +266,7 @@ def validate_judge(task: Task, settings: Evaluate, vertex: Vertex, pairs: str | 
     With `pairs`, a ratings file of compared pairs, it compares those instead; see `judge.validate_on_pairs`. Raises
     `UserError` where no judge or no ratings are configured.
     """
-    if not (settings.judge.model and (settings.judge.ratings or pairs)):
-        raise UserError("no judge to validate", remedy="set evaluate.judge.model and evaluate.judge.ratings")
+    _require_judge(settings, bool(pairs))
 
     async def validate(send: GenerateAll) -> JudgeValidation:
         if pairs:
@@ -276,6 +275,32 @@ def validate_judge(task: Task, settings: Evaluate, vertex: Vertex, pairs: str | 
 
     with sending(settings, vertex, online=True) as send:  # a person waits
         return asyncio.run(validate(send))
+
+
+def rate_answers(
+    task: Task, settings: Evaluate, vertex: Vertex, answers: Sequence[tuple[Example, str]]
+) -> tuple[list[float], TokenUsage]:
+    """The configured judge's ratings of these answers, from 0 to 1 (0: without a rating), [] where it is not validated;
+    and the tokens of both. Raises `UserError` where no judge or no ratings are configured.
+    """
+    _require_judge(settings)
+    judge, (low, high) = settings.judge, settings.judge.scale
+
+    async def judged(send: GenerateAll) -> tuple[list[float], TokenUsage]:
+        validation = await llm_judge.validate_on_ratings(settings, task, load_human_ratings(judge), send)
+        if not validation.validated:
+            return [], validation.tokens
+        ratings, tokens = await llm_judge.rate(judge, task, answers, send)
+        scores = [low if rating.score is None else rating.score for rating in ratings]
+        return [(score - low) / (high - low) for score in scores], validation.tokens + tokens
+
+    with sending(settings, vertex) as send:
+        return asyncio.run(judged(send))
+
+
+def _require_judge(settings: Evaluate, has_pairs: bool = False) -> None:
+    if not (settings.judge.model and (settings.judge.ratings or has_pairs)):
+        raise UserError("no judge to validate", remedy="set evaluate.judge.model and evaluate.judge.ratings")
 
 
 def _hint(report: VariantReport, rows: int) -> None:

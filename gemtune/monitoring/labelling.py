@@ -48,17 +48,24 @@ class Annotation:
 
 
 def choose(
-    window: datetime, texts: Sequence[ServedRow], order: Sequence[str], left_out: Collection[str], count: int
+    window: datetime,
+    texts: Sequence[ServedRow],
+    order: Sequence[str],
+    left_out: Collection[str],
+    count: int,
+    ratings: Sequence[float] = (),
 ) -> list[Annotation]:
     """`count` rows of a window: half drawn by confidence, half to learn from, those first in `order` first.
 
-    `order` are row ids, `left_out` those that are labelled or like a labelled row: they are not to learn from. The draw
-    depends on the window and the texts alone, so that a rerun draws the same rows.
+    `order` are row ids, `left_out` those that are labelled or like a labelled row: they are not to learn from. With a
+    judge's `ratings` of the first texts (their order is random) rows are drawn from those, by rating. The draw depends
+    on the window, the texts and the ratings alone, so that a rerun draws the same rows.
     """
     if not texts or not count:
         return []
-    sure = [0.5 if item.confidence is None else item.confidence for item in texts]
-    pi = quality.drawing_probabilities(sure, (count + 1) // 2)
+    logged = [0.5 if item.confidence is None else item.confidence for item in texts]
+    sure = [*ratings, *logged[len(ratings) :]]
+    pi = quality.drawing_probabilities(sure[: len(ratings) or None], (count + 1) // 2)
     rng = np.random.default_rng([int(window.timestamp()), len(texts)])
     drawn = quality.draw(pi, rng)
     by_id = {item.row.id: i for i, item in enumerate(texts)}

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The quality of the answers in production, from labels of a sample and a proxy on every row.
 
-The estimate of a window is prediction-powered (Angelopoulos et al. 2023, arXiv 2301.09633): the mean proxy of all rows,
-times a weight fitted on earlier windows, plus the mean residual of the labelled rows, each counting 1 / pi of its
-drawing. Its variance is the sandwich form, with two further correct and two wrong rows (Agresti and Coull 1998): few
-labels, all correct, prove little. Over time: an asymptotic confidence sequence of the running mean, valid at every
-window (Waudby-Smith et al. 2024, arXiv 2103.06476, one-sided), and the newest four windows by empirical likelihood
-(Owen 1988): weighted scores are skewed, and at a level of some 1 in 2,000 a bound by Student's t is wrong five times
-too seldom, which hides drops. Confidence alone never proves quality: it is blind to new classes.
+The estimate of a window is prediction-powered (Angelopoulos et al. 2023, arXiv 2301.09633): the mean proxy of all rows
+(their confidence, or a validated judge's ratings of a sample), times a weight fitted on earlier windows, plus the mean
+residual of the labelled rows, each counting 1 / pi of its drawing. Its variance is the sandwich form, with two further
+correct and two wrong rows (Agresti and Coull 1998): few labels, all correct, prove little. Over time: an asymptotic
+confidence sequence of the running mean, valid at every window (Waudby-Smith et al. 2024, arXiv 2103.06476, one-sided),
+and the newest four windows by empirical likelihood (Owen 1988): weighted scores are skewed, and at a level of some 1 in
+2,000 a bound by Student's t is wrong five times too seldom, which hides drops. Confidence alone never proves quality:
+it is blind to new classes.
 """
 
 from __future__ import annotations
@@ -154,8 +155,11 @@ def assess(
     for record in records:
         own = [row for row in labelled if record.start <= row.window < record.end]
         sure = centred({"": record.proxy} if record.proxy else record.confidence, {"": 0.0})
-        # the mean of a part of the texts is no proxy for all: some logged no confidence, or had another prompt
-        whole = sure.rows == sum(part.rows for part in record.similarity.values())
+        if record.judged:
+            whole = all(row.id in record.judged for row in own if row.pi is not None)  # not: a label that came later
+            own = [row.model_copy(update={"confidence": record.judged.get(row.id, row.confidence)}) for row in own]
+        else:  # the mean of a part of the texts is no proxy for all: some logged no confidence, or had another prompt
+            whole = sure.rows == sum(part.rows for part in record.similarity.values())
         if window := estimate(own, sure, proxy_weight(earlier) if whole else 0.0, record.end):
             labelled_windows.append(window)
         earlier += own

@@ -56,7 +56,7 @@ def run(
         monitor,
     )
     decided.write(decision)
-    kept = _kept(history, decided, checks, monitor)
+    kept = _kept(history, measured, decided, checks, monitor)
     if new_baseline and kept.windows:
         kept = kept.model_copy(update={"since": kept.windows[-1].end, "windows": []})
     records.write_history(context.client, name, kept)
@@ -75,10 +75,15 @@ def _topic_rows(history: MonitoringHistory, measured: QualityReport) -> list[str
 
 
 def _kept(
-    history: MonitoringHistory, decided: MonitoringDecision, checks: list[Check], monitor: Monitor
+    history: MonitoringHistory,
+    measured: QualityReport,
+    decided: MonitoringDecision,
+    checks: list[Check],
+    monitor: Monitor,
 ) -> MonitoringHistory:
     """The history with the verdict on its newest window. All windows are kept: the running mean counts each."""
     if not history.windows:
         return history
-    newest = history.windows[-1].model_copy(update={"checks": checks, "verdict": decided.verdict})
+    judged = {"proxy": measured.proxy, "judged": measured.judged} if measured.proxy else {}
+    newest = history.windows[-1].model_copy(update={"checks": checks, "verdict": decided.verdict, **judged})
     return history.model_copy(update={"windows": compacted(monitor, [*history.windows[:-1], newest])})

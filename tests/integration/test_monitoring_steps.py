@@ -7,7 +7,9 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,12 @@ from gemtune.artifacts.records import (
 )
 from gemtune.cli.commands import app
 from gemtune.config import Evaluate, ModelVariant, Task
-from gemtune.contents import text_of
+from gemtune.contents import ModelOutput, text_of
 from gemtune.data import csv_safe
 from gemtune.data.example import read_examples
+from gemtune.evaluation import evaluator
 from gemtune.inference import prompts
+from gemtune.inference.generate import GenerateRequest
 from gemtune.inference.vertex_generation import generation_settings
 from gemtune.monitoring import labelling, records
 from gemtune.monitoring.reference import training_reference
@@ -519,6 +523,48 @@ def test_labels_that_arrive_for_the_previous_champion_are_new_rows(
     promote_another(2)
     label()  # again: no news
     assert service.monitor().reasons == []
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_estimate_quality_takes_a_validated_judge_as_the_proxy(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agrees: bool
+) -> None:
+    """A judge that agrees with people rates a part of the texts; labels are drawn from those, and correct it."""
+    ratings, sent = tmp_path / "ratings.csv", list[GenerateRequest]()
+    ratings.write_text(
+        "id,text,reference,answer,rating\n" + "".join(f"{i},t,a,{i % 5},{i % 5 + 1}\n" for i in range(60))
+    )
+
+    @contextmanager
+    def sending(*_: Any, **__: Any) -> Iterator[Any]:
+        async def send(requests: Sequence[GenerateRequest]) -> list[ModelOutput]:
+            sent.extend(requests)
+            answers = [json.loads(text_of(request.contents[-1]["parts"]))["answer"] for request in requests]
+            rated = [int(answer) + 1 if answer.isdigit() and agrees else 3 for answer in answers]
+            return [ModelOutput(text=json.dumps({"score": score}), input_tokens=100) for score in rated]
+
+        yield send
+
+    monkeypatch.setattr(evaluator, "sending", sending)
+    judge = f"evaluate.judge={{model: gemini-2.5-flash, ratings: '{ratings}'}}"
+    service = Service(client, tmp_path, f"judged-{agrees}")
+    for _ in range(2):
+        service.serve(rows=100)
+        service.monitor(judge, "monitor.judge_rows=50", "monitor.labels_a_window=40")
+    report = QualityReport.read(service.path("quality"))
+    (check,) = [check for check in report.checks if check.name == "judge"]
+    count = 50 if agrees else 0
+    assert (check.rows, check.alarm) == (count, False)
+    assert f"{60 + count} requests for $0.00" in check.summary
+    assert len(sent) == 2 * (60 + count)
+    service.label(lambda row: row["answer"])
+    drawn = [row for _, row in csv_safe.read(service.path("sheet"), labelling.COLUMNS) if row["pi"]]
+    kept = records.read_history(client, service.name, records.read(client, service.name)).windows[-1]
+    assert (set(kept.judged) == {row["id"] for row in drawn}) is agrees
+    assert set(kept.judged.values()) == ({0.5} if agrees else set())
+    service.monitor("monitor.labels_a_window=40")
+    (estimate,) = QualityReport.read(service.path("quality")).estimates
+    assert (estimate.labels, estimate.score.value) == (20, 1.0)
 
 
 def test_annotations_add_keeps_labels_and_appends_rows_once(client: Client, tmp_path: Path) -> None:

@@ -225,6 +225,27 @@ def test_estimate_of_rows_that_are_all_correct_is_not_certain():
     assert quality.estimate(rows[:9], WindowMean(200, 1.0, 0.0), 0.0, bench.START) is None
 
 
+def test_assess_takes_ratings_as_the_proxy_unless_a_label_has_none():
+    rng, week, kept, labelled = np.random.default_rng(9), timedelta(days=7), [], []
+    for number in range(3):
+        start, ratings = bench.START + number * week, rng.random(400)
+        correct = (rng.random(400) < ratings).astype(float)
+        ids = [f"{number}-{i}" for i in range(60)]
+        moments = windows.moments([""] * 400, ratings.tolist())
+        record = WindowRecord(start=start, end=start + week, rows=2000, texts=2000, confidence={},
+                              similarity=windows.moments(["a"] * 2000, [0.5] * 2000),
+                              proxy=moments[""], judged=dict(zip(ids, ratings.tolist(), strict=False)))  # fmt: skip
+        kept.append(record)
+        rows = zip(ids, correct, strict=False)
+        labelled += [LabelledRow(id=i, window=start, pi=0.1, confidence=0.0, correct=value) for i, value in rows]
+    judged = quality.assess(kept, labelled, 0.3, Monitor())[0][-1]
+    plain = quality.assess([r.model_copy(update={"judged": {"0-0": 1.0}}) for r in kept], labelled, 0.3, Monitor())[0][
+        -1
+    ]
+    assert judged.variance < 0.85 * plain.variance
+    assert plain.score.value == pytest.approx(np.mean([row.correct for row in labelled[-60:]]))
+
+
 def equal_rows(correct: int, labels: int) -> quality.LabelledWindow:
     rows = [
         LabelledRow(id=str(i), window=bench.START, pi=0.1, confidence=0.5, correct=i < correct) for i in range(labels)
