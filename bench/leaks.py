@@ -25,8 +25,9 @@ from bench.public_data import ANY_SET, data_folder
 from gemtune import dedup
 from gemtune.data.cleaning import alphanumeric_key
 from gemtune.data.example import RejectedRow
-from gemtune.data.leakage import exact_matches, near_matches
+from gemtune.data.leakage import exact_matches, first_matches
 from gemtune.data.readers import read_rows
+from gemtune.dedup.overlaps import overlaps
 from gemtune.dedup.substrings import shared_passages
 
 ORDER = ("train", "dev", "valid", "val", "test")
@@ -80,7 +81,10 @@ def between(sets: dict[str, dict[str, list[str]]], expected: dict[tuple[str, str
         for later, earlier in pairs(list(found)):
             texts, others = found[later], found[earlier]
             exact, ruled = len(exact_matches(texts, others)), by_published_rule(texts, others)
-            close, passages = len(near_matches(texts, others, THRESHOLD)), len(shared_passages(texts, others, PASSAGE))
+            close, passages = (
+                len(first_matches(overlaps(texts, others, THRESHOLD))),
+                len(shared_passages(texts, others, PASSAGE)),
+            )
             if exact or ruled or close or passages:
                 cells = " | ".join(f"{n} ({n / len(texts):.1%})" for n in (exact, ruled, close, passages))
                 print(f"| {name} | {later} | {earlier} | {len(texts)} | {cells} |")

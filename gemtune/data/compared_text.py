@@ -15,6 +15,9 @@ import re
 from base64 import b32encode
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gemtune.config import Task, fingerprint
 from gemtune.data.cleaning import alphanumeric_key, text_key
 from gemtune.data.example import Example
@@ -24,6 +27,7 @@ MIN_LEFT_CHARS = 8  # a shorter remainder is compared together with the passages
 _NUMBER = re.compile(r"\d[A-Za-z\d]*(?:[-_./:,#][A-Za-z\d]+)*")
 _CODE = re.compile(rf"https?://\S+|{_NUMBER.pattern}")
 _CODE_LETTERS = re.compile(r"(?:\A|[\W_])[A-Za-z]{1,6}[-_#/.]\Z")  # E-12 is a code, 12 and A4 are short numbers
+Pairs = NDArray[np.int64]
 _SHORT_CODE, _SPELLED_CODE_CHARS, _SPELLED_CHARS = 3, 8, 16
 
 
@@ -36,13 +40,14 @@ class Remainders:
     def __init__(self) -> None:
         self._by_id: dict[str, Remainder] = {}
         self._compared: dict[str, str] = {}
+        self._near: list[tuple[float, list[str], list[str], Pairs]] = []
 
     def of(self, examples: Sequence[Example]) -> list[Remainder]:
         """One per example."""
         if any(example.id not in self._by_id for example in examples):
             ids = (example.id for example in examples)
             self._by_id = dict(zip(ids, without_common_passages(examples), strict=True))
-            self._compared = {}
+            self._compared, self._near = {}, []
         return [self._by_id[example.id] for example in examples]
 
     def texts(self, examples: Sequence[Example]) -> list[str]:
@@ -56,6 +61,34 @@ class Remainders:
         if any(example.id not in self._compared for example in examples):
             self._compared = dict(zip((example.id for example in examples), compared_forms(left), strict=True))
         return [self._compared[example.id] for example in examples]
+
+    def near_pairs(self, examples: Sequence[Example], references: Sequence[Example], threshold: float) -> Pairs:
+        """Near-duplicates (index of an example, index of a reference), in order; shape (n, 2).
+
+        Examples that were searched before, or some of them, in either role, are not searched again.
+        """
+        from gemtune.dedup.overlaps import overlaps
+
+        texts = self.compared([*examples, *references])
+        own, others = ([example.id for example in rows] for rows in (examples, references))
+        for used, first, second, pairs in self._near:
+            for earlier, columns in (((first, second), [0, 1]), ((second, first), [1, 0])):
+                left, right = _places(earlier[0], own), _places(earlier[1], others)
+                if used == threshold and left is not None and right is not None:
+                    pairs = np.column_stack([left[pairs[:, columns[0]]], right[pairs[:, columns[1]]]])
+                    pairs = pairs[(pairs >= 0).all(axis=1)]
+                    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+        pairs = overlaps(texts[: len(own)], texts[len(own) :], threshold)
+        self._near.append((threshold, own, others, pairs))
+        return pairs
+
+
+def _places(earlier: Sequence[str], ids: Sequence[str]) -> NDArray[np.int64] | None:
+    """Where each earlier id is among these, -1 where it is not; None where others are, or an id is there twice."""
+    place = {name: number for number, name in enumerate(ids)}
+    if len(place) < len(ids) or len(set(earlier)) < len(earlier) or not place.keys() <= set(earlier):
+        return None
+    return np.array([place.get(name, -1) for name in earlier], np.int64)
 
 
 def compared_forms(remainders: Iterable[Remainder]) -> list[str]:

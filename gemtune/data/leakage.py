@@ -22,7 +22,6 @@ from gemtune.data.cleaning import alphanumeric_key
 from gemtune.data.compared_text import Remainders, derived_values
 from gemtune.data.example import Example
 from gemtune.dedup.embedding import Embedder, embed, neighbours
-from gemtune.dedup.overlaps import overlaps
 from gemtune.dedup.substrings import shared_passages
 
 T = TypeVar("T")
@@ -32,16 +31,16 @@ _MAX_SAMPLES = 5
 _HELD_OUT_FIRST = ("test", "validation", "train")
 
 
-def near_matches(
-    texts: Sequence[str], references: Sequence[str], threshold: float, values: Sequence[str] | None = None
+def first_matches(
+    pairs: NDArray[np.int64], values: tuple[Sequence[str], Sequence[str]] | None = None
 ) -> dict[int, int]:
-    """Index of each text within the threshold of a reference, with the index of the first such reference.
+    """Index of each text of the pairs, with the index of the first reference that it is paired with.
 
-    With `values`, of the texts and then of the references, only a reference of the same value counts.
+    With `values`, of the texts and of the references, only a reference of the same value counts.
     """
     matches: dict[int, int] = {}
-    for i, j in overlaps(texts, references, threshold).tolist():
-        if values is None or values[i] == values[len(texts) + j]:
+    for i, j in pairs.tolist():
+        if values is None or values[0][i] == values[1][j]:
             matches.setdefault(i, j)
     return matches
 
@@ -60,11 +59,12 @@ def find_overlaps(
     remainders: Remainders | None = None,
 ) -> dict[int, int]:
     """Index of each example that equals a reference or is its near-duplicate, with the index of that reference."""
-    both = [*examples, *references]
-    texts, values = (remainders or Remainders()).compared(both), [derived_values(row, task or Task()) for row in both]
-    texts, reference_texts = texts[: len(examples)], texts[len(examples) :]
-    near = near_matches(texts, reference_texts, threshold, values)
-    return near | {i: j for i, j in exact_matches(texts, reference_texts).items() if i not in near}
+    task, remainders = task or Task(), remainders or Remainders()
+    pairs, texts = remainders.near_pairs(examples, references, threshold), remainders.compared([*examples, *references])
+    own, others = ([derived_values(row, task) for row in rows] for rows in (examples, references))
+    near = first_matches(pairs, (own, others))
+    exact = exact_matches(texts[: len(examples)], texts[len(examples) :])
+    return near | {i: j for i, j in exact.items() if i not in near}
 
 
 def leakage_report(
@@ -92,7 +92,11 @@ def leakage_report(
             similar = neighbours(vectors[name], vectors[other], config.semantic_threshold)
             semantic = {sampled[name][i]: sampled[other][j] for i, j in similar.items()}
         first, second = (_Compared(n, splits[n], compared[n], values[n]) for n in (name, other))
-        pair_overlaps.append(_overlap(first, second, semantic, config))
+        pairs = np.empty((0, 2), np.int64)
+        if config.jaccard_threshold:
+            pairs = remainders.near_pairs(first.rows, second.rows, config.jaccard_threshold)
+        near = first_matches(pairs, (first.values, second.values))
+        pair_overlaps.append(_overlap(first, second, near, semantic, config))
     return LeakageReport(
         jaccard_threshold=config.jaccard_threshold,
         passage_chars=config.passage_chars,
@@ -115,15 +119,12 @@ class _Compared:
     values: list[str]
 
 
-def _overlap(of: _Compared, other: _Compared, semantic: dict[int, int], config: Split) -> SplitOverlap:
+def _overlap(
+    of: _Compared, other: _Compared, near: dict[int, int], semantic: dict[int, int], config: Split
+) -> SplitOverlap:
     groups = {example.group for example in other.rows} - {None}
     exact = exact_matches(of.texts, other.texts)
     grouped = [i for i, example in enumerate(of.rows) if example.group in groups]
-    near = (
-        near_matches(of.texts, other.texts, config.jaccard_threshold, [*of.values, *other.values])
-        if config.jaccard_threshold
-        else {}
-    )
     passages = shared_passages(of.texts, other.texts, config.passage_chars) if config.passage_chars else []
     samples = (*_samples("near", of.rows, other.rows, near), *_samples("semantic", of.rows, other.rows, semantic))
     return SplitOverlap(

@@ -50,44 +50,57 @@ def embed(texts: Sequence[str], dimensions: int = 256, seed: int = 7) -> NDArray
             vectors = reduction.fit_transform(tfidf)
             if step > 1:
                 del counts, tfidf, vectors
-                blocks = (heads[begin : begin + _WIDE_BLOCK] for begin in range(0, len(heads), _WIDE_BLOCK))
-                counted = (_ngram_counts(block, vocabulary)[0] for block in blocks)
-                vectors = np.concatenate([reduction.transform(transformer.transform(counts)) for counts in counted])
+                axes = np.ascontiguousarray(reduction.components_.T)  # once: `transform` would copy it for each block
+                vectors = np.concatenate(
+                    [transformer.transform(counts) @ axes for counts in _blocks(heads, vocabulary)]
+                )
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(norms == 0, 1, norms), np.float32)
 
 
-def _ngram_counts(texts: Sequence[str], vocabulary: dict[str, int] | None = None) -> tuple[Any, dict[str, int]]:
-    """The matrix of scikit-learn's `CountVectorizer` (`char_wb`), of a vocabulary or the commonest n-grams; and those.
+def _ngram_counts(texts: Sequence[str]) -> tuple[Any, dict[str, int]]:
+    """The matrix of scikit-learn's `CountVectorizer` (`char_wb`), and its vocabulary: the commonest n-grams.
 
     It takes a fifth of the time, because the n-grams of a word are taken once, however often it occurs.
     """
     from scipy.sparse import csr_array
 
     words, in_texts = _occurrences(text.lower().split() for text in texts)
-    padded = map(" {} ".format, words)
-    ngrams, in_words = _occurrences([w[i : i + n] for n in range(2, 6) for i in range(len(w) - n + 1)] for w in padded)
-    if not (fitted := vocabulary):
-        names, totals = sorted(ngrams), in_words.T @ in_texts.sum(axis=0)
-        chosen = np.sort((-totals[[ngrams[name] for name in names]]).argsort()[:_MAX_FEATURES])
-        vocabulary = {names[i]: column for column, i in enumerate(chosen.tolist())}
+    ngrams, in_words = _occurrences(map(_ngrams, words))
+    names, totals = sorted(ngrams), in_words.T @ in_texts.sum(axis=0)
+    chosen = np.sort((-totals[[ngrams[name] for name in names]]).argsort()[:_MAX_FEATURES])
+    vocabulary = {names[i]: column for column, i in enumerate(chosen.tolist())}
     columns = np.array([vocabulary.get(ngram, -1) for ngram in ngrams], np.int32)
     used = np.flatnonzero(columns >= 0)
     counts = in_texts @ in_words[:, used]
     counts.sort_indices()  # those of a row in the order of first occurrence, by which sums are rounded
     mapped = counts.data, columns[used][counts.indices], counts.indptr
-    counts = csr_array(mapped, shape=(len(texts), len(vocabulary)))
-    if fitted:
-        counts.sort_indices()
-    return counts, vocabulary
+    return csr_array(mapped, shape=(len(texts), len(vocabulary))), vocabulary
 
 
-def _occurrences(rows: Iterable[Sequence[str]]) -> tuple[dict[str, int], Any]:
-    """The different items, numbered by first occurrence, and a sparse matrix of how often each row has each."""
+def _blocks(texts: Sequence[str], vocabulary: dict[str, int]) -> Iterator[Any]:
+    """How often texts hold the n-grams of a vocabulary, some texts at a time."""
+    for begin in range(0, len(texts), _MAX_FITTED):
+        words, in_texts = _occurrences(text.lower().split() for text in texts[begin : begin + _MAX_FITTED])
+        _, in_words = _occurrences(([own for own in _ngrams(word) if own in vocabulary] for word in words), vocabulary)
+        for first in range(0, in_texts.shape[0], _WIDE_BLOCK):
+            counts = in_texts[first : first + _WIDE_BLOCK] @ in_words
+            counts.sort_indices()
+            yield counts
+
+
+def _ngrams(word: str) -> list[str]:
+    padded = f" {word} "
+    return [padded[i : i + n] for n in range(2, 6) for i in range(len(padded) - n + 1)]
+
+
+def _occurrences(rows: Iterable[Sequence[str]], numbers: dict[str, int] | None = None) -> tuple[dict[str, int], Any]:
+    """The number of each item, by first occurrence if not known, and a sparse matrix of how often each row has each."""
     from scipy.sparse import csr_array
 
-    numbers: defaultdict[str, int] = defaultdict()
-    numbers.default_factory = numbers.__len__
+    if numbers is None:
+        numbers = counting = defaultdict[str, int]()
+        counting.default_factory = counting.__len__
     columns, ends = array("i"), [0]
     for row in rows:
         columns.extend(map(numbers.__getitem__, row))
@@ -209,10 +222,13 @@ def neighbours(vectors: NDArray[np.float32], others: NDArray[np.float32], thresh
         return matches
     heads, other_heads = (np.c_[v[:, :_HEAD], np.linalg.norm(v[:, _HEAD:], axis=1)] for v in (vectors, others))
     for begin in range(0, len(vectors), _BLOCK):
-        bounds = (heads[begin : begin + _BLOCK] @ other_heads.T).max(axis=1)
-        rows = begin + np.flatnonzero(bounds >= threshold - 1e-5)
-        cosines = vectors[rows] @ others.T
+        bounds = heads[begin : begin + _BLOCK] @ other_heads.T
+        rows = np.flatnonzero(bounds.max(axis=1) >= threshold - 1e-5)
+        columns = np.flatnonzero(bounds[rows].max(axis=0, initial=0) >= threshold - 1e-5)
+        if not columns.size:
+            continue
+        cosines = vectors[begin + rows] @ others[columns].T
         nearest = cosines.argmax(axis=1)
         for i in np.flatnonzero(cosines[np.arange(len(nearest)), nearest] >= threshold - 1e-6).tolist():
-            matches[int(rows[i])] = int(nearest[i])
+            matches[begin + int(rows[i])] = int(columns[nearest[i]])
     return matches

@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import NamedTuple
@@ -219,6 +220,8 @@ class _Search:
         self._shared = self._most_rows(np.array([*self._rows, 0]))
         large = [rows if size >= TEMPLATE // 2 else 0 for rows, size in zip(self._rows, sizes, strict=True)]
         self._shared_largely = self._most_rows(np.array([*large, 0]))
+        # a path is a part of several possible templates
+        self._columns, self._rows_differ = cache(self._columns_left), cache(self._differs)
 
     def _most_rows(self, rows: Ints) -> Small:
         """For each word the rows of the commonest path over it."""
@@ -237,7 +240,7 @@ class _Search:
         at, last = self._words.at[self.first[path]], self.first[path[-1]]
         return np.concatenate([at, np.arange(self._words.at[last] + 1, self._words.ends[last])])
 
-    def _columns(self, number: int) -> int:
+    def _columns_left(self, number: int) -> int:
         """Its columns, without those that belong to a path that is twice as common."""
         return self._columns_of(self.words_of(self.paths[number]), 2 * self._rows[number])
 
@@ -278,7 +281,7 @@ class _Search:
             covered.update(range(self._words.at[window], self._words.ends[window]))
         return self._columns_of(np.array(sorted(covered), np.int64), rarer_than)
 
-    def _rows_differ(self, number: int) -> bool:
+    def _differs(self, number: int) -> bool:
         """Whether its texts differ in what no longer path that is half as common covers."""
         few, many = set[int](), set[int]()
         for row in self._holders(number).tolist():

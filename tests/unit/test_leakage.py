@@ -12,9 +12,11 @@ import pytest
 from gemtune.artifacts.data import LeakageReport
 from gemtune.config import Split, Task
 from gemtune.data import leakage
+from gemtune.data.compared_text import Remainders
 from gemtune.data.example import Example, example_id
-from gemtune.data.leakage import leakage_report, near_matches
+from gemtune.data.leakage import first_matches, leakage_report
 from gemtune.dedup.embedding import neighbours
+from gemtune.dedup.overlaps import overlaps
 
 VOCABULARY = ["".join(random.Random(n).choices("abcdefghijklmnop", k=6)) for n in range(4000)]
 
@@ -128,8 +130,30 @@ def test_leakage_report_states_sampling_of_large_splits(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("swap", [False, True])
 def test_leakage_near_is_symmetric(swap: bool) -> None:
     few, many = [said(1), said(2), said(3)], [said(n) + " more" for n in (9, 3, 8, 1, 3, 7)]
-    found = near_matches(many, few, 0.7) if swap else near_matches(few, many, 0.7)
+    found = first_matches(overlaps(many, few, 0.7) if swap else overlaps(few, many, 0.7))
     assert found == ({1: 2, 3: 0, 4: 2} if swap else {0: 3, 2: 1})
+
+
+def test_near_pairs_of_rows_that_were_searched_are_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [made(said(n % 40) + " again" * (n // 40)) for n in range(120)]
+    remainders, searches = Remainders(), 0
+
+    def counted(*searched: Any) -> Any:
+        nonlocal searches
+        searches += 1
+        return overlaps(*searched)
+
+    monkeypatch.setattr("gemtune.dedup.overlaps.overlaps", counted)
+    train, test = rows[:70], rows[70:]
+    assert len(remainders.near_pairs(train, test, 0.7)) > 50
+    for few, many in ((test[::-2], train[5:60]), (train[::3], test[9:]), (test, train)):
+        texts = remainders.compared([*few, *many])
+        expected = overlaps(texts[: len(few)], texts[len(few) :], 0.7)
+        assert remainders.near_pairs(few, many, 0.7).tolist() == expected.tolist()
+    assert searches == 1
+    remainders.near_pairs(train, test, 0.8)
+    remainders.near_pairs(train[:50], train[50:], 0.7)
+    assert searches == 3
 
 
 def test_leakage_neighbours_agree_with_brute_force() -> None:
