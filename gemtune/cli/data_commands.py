@@ -61,11 +61,16 @@ def check(file: str, method: str, config: Path | None, overrides: list[str], as_
     free_text = method == "preference" or loaded.task.is_free_text
     conflicts = "keep" if method == "preference" else "" if free_text else loaded.preprocess.conflicts
     profile, stats = RowProfile(loaded.task), _read_stats(loaded)
-    checker, injections = LimitChecker(limits, tuning_method, conflicts), InjectionCounter()
-    requests = _pair_requests if method == "preference" else _row_requests
-    for example, row, answer in requests(file, loaded, rejected, stats):
+    prompt, requests = tuned_prompt(loaded.task), _pair_requests if method == "preference" else _row_requests
+
+    def row_of(example: Example) -> JsonObject:
+        is_pair = method == "preference"
+        return preference_rows(loaded.task, [example])[0][1] if is_pair else training_row(loaded.task, prompt, example)
+
+    checker, injections = LimitChecker(limits, tuning_method, conflicts, row_of), InjectionCounter()
+    for example, answer in requests(file, loaded, rejected, stats):
         profile.add(example)
-        checker.add(example, row, answer)
+        checker.add(example, answer)
         injections.add(example)
     rejected.show_rest()
     if loaded.preprocess.label_spellings == "merge":
@@ -99,15 +104,14 @@ def check(file: str, method: str, config: Path | None, overrides: list[str], as_
         raise typer.Exit(1)
 
 
-Requests = Iterator[tuple[Example, JsonObject, str]]  # the example, its tuning row, its answer
+Requests = Iterator[tuple[Example, str]]  # the example, its answer
 
 
 def _row_requests(file: str, loaded: Config, rejected: _RejectedRows, stats: ReadStats) -> Requests:
-    """Every usable row as a tuning row; the others are shown and counted."""
-    prompt = tuned_prompt(loaded.task)
+    """Every usable row; the others are shown and counted."""
     for row in source_rows.stream(file, loaded.task, loaded.preprocess, stats):
         if isinstance(row, Example):
-            yield row, training_row(loaded.task, prompt, row), row.target
+            yield row, row.target
         else:
             rejected.add(row)
 
@@ -120,8 +124,7 @@ def _pair_requests(file: str, loaded: Config, rejected: _RejectedRows, stats: Re
     by_id = {example.id: example for example in kept.prompts}
     for pair in kept.pairs:
         prompt = replace(by_id[pair.prompt], line=pair.line, pairs=(pair,))
-        ((_, row),) = preference_rows(loaded.task, [prompt])
-        yield prompt, row, f"{pair.chosen}\0{pair.rejected}"
+        yield prompt, f"{pair.chosen}\0{pair.rejected}"
 
 
 def _limits(loaded: Config, method: str) -> tuple[Limits, TuningMethod]:

@@ -190,4 +190,6 @@ def alphanumeric_key(text: str) -> str:
 
 def text_key(text: str) -> str:
     """Key of texts that count as the same: ignores compatibility forms, case and white space."""
+    if text.isascii():
+        return " ".join(text.lower().split())
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -21,12 +21,18 @@ _PHRASES: dict[str, dict[str, list[str]]] = yaml.safe_load(
 )
 _KINDS = {kind: re.compile("|".join(phrases["patterns"]), re.IGNORECASE) for kind, phrases in _PHRASES.items()}
 _HINTS = {kind: [*map(str, phrases["hints"])] for kind, phrases in _PHRASES.items()}
+# a text without any of these has no hint: a search for one sign takes a third of the time of one for a word
+_SIGNS = {next(iter(re.findall(r"[<[#]", hint)), hint) for hints in _HINTS.values() for hint in hints}
+_ASCII_SIGNS = [*filter(str.isascii, _SIGNS)]
 _I_FORMS = str.maketrans({"\u0307": None, "\u0131": "i"})  # equal to an i where letter case does not matter
 
 
 def injection_kinds(text: str) -> list[str]:
     """The kinds of attack that a text reads like: instruction, system prompt, closing tag, role marker."""
-    lower = text.lower() if text.isascii() else text.casefold().translate(_I_FORMS)
+    is_ascii = text.isascii()
+    lower = text.lower() if is_ascii else text.casefold().translate(_I_FORMS)
+    if not any(map(lower.__contains__, _ASCII_SIGNS if is_ascii else _SIGNS)):
+        return []
     return [kind for kind, hints in _HINTS.items() if any(map(lower.__contains__, hints)) and _KINDS[kind].search(text)]
 
 

@@ -73,10 +73,17 @@ def length_stats(values: Iterable[int]) -> LengthStats | None:
 
 def estimate_tokens(text: str) -> int:
     """Estimated tokens."""
-    if text.isascii():
-        return (len(text) + 3) // 4
-    dense = sum(_script_of(letter) in _EAST_ASIAN for letter in text)
-    return dense + (len(text) - dense + 3) // 4
+    return tokens_of(len(text), dense_letters(text))
+
+
+def tokens_of(characters: int, dense: int) -> int:
+    """Estimated tokens of so many characters, of which so many are East Asian."""
+    return dense + (characters - dense + 3) // 4
+
+
+def dense_letters(text: str) -> int:
+    """The number of East Asian characters, each of which is a token."""
+    return 0 if text.isascii() else sum(map(_IS_DENSE.__getitem__, text))
 
 
 def script(text: str) -> str:
@@ -96,3 +103,14 @@ def script(text: str) -> str:
 @cache
 def _script_of(letter: str) -> str:
     return unicodedata.name(letter, "NONE").split(" ")[0].split("-")[0]
+
+
+class _IsDense(dict[str, bool]):
+    """Whether a character is East Asian, of the characters that were looked up."""
+
+    def __missing__(self, letter: str) -> bool:
+        self[letter] = value = _script_of(letter) in _EAST_ASIAN
+        return value
+
+
+_IS_DENSE = _IsDense()

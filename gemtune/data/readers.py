@@ -24,6 +24,8 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import RejectedRow
 from gemtune.data.text_files import (
@@ -47,6 +49,7 @@ _AFTER_OBJECT = re.compile(r"\}\s*,\s*\Z")  # of a list that was cut into lines
 _SCORE = re.compile(r"\s*[0-9]{1,3}\s*")
 _URI_PREFIX = "gs://"
 _ML_USE = ("training", "train", "validation", "test", "unassigned")
+_FLAT, _SPACED_COLONS = {str, int, bool, type(None)}, (" :", "\t:", "\r:", "\n:")
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 Row = tuple[int, JsonObject]
 
@@ -99,6 +102,8 @@ def parse_json(text: str) -> Any:
     """A JSON value, strictly: no duplicate keys, no NaN, no lone surrogates, at most MAX_DEPTH levels; raises
     `ValueError` with the problem.
     """
+    if (row := _flat_row(text)) is not None:
+        return row
     if text.startswith("\ufeff"):
         raise ValueError("it begins with a byte order mark: files were joined here")
     try:
@@ -113,6 +118,22 @@ def parse_json(text: str) -> Any:
         except UnicodeEncodeError:
             raise ValueError("a lone surrogate, which is not valid Unicode") from None
     return value
+
+
+def _flat_row(text: str) -> JsonObject | None:
+    """The object in a text that has nothing but texts, whole numbers, true, false and null, and certainly no key twice;
+    None for all else, which the strict decoder reads in three times the time.
+    """
+    try:
+        row = from_json(text, allow_inf_nan=False)
+    except (ValueError, TypeError):  # a TypeError for a lone surrogate
+        return None
+    if type(row) is not dict or not _FLAT.issuperset(map(type, row.values())):
+        return None
+    keys = text.count(":")  # at least as many as keys
+    if keys != len(row):
+        keys = text.count('":') + sum(map(text.count, _SPACED_COLONS))
+    return row if keys == len(row) else None
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> JsonObject:

@@ -248,7 +248,7 @@ def _texts_of(batch: Iterable[Row | RejectedRow], task: Task, config: Preprocess
 
 
 def _pii_kinds(example: Example, detector: PiiDetector) -> list[str]:
-    return [finding.kind for text in _texts(example) for finding in detector.findings(text)]
+    return [finding.kind for text in filter(None, _texts(example)) for finding in detector.findings(text)]
 
 
 def masked(example: Example, mask: Callable[[str], str]) -> Example:

@@ -8,11 +8,17 @@ it, and a row is measured as it is sent, instruction included. Tokens are estima
 within a tenth of the limit are reported too.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from array import array
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from json.encoder import encode_basestring
+from typing import Any, NamedTuple
 
 from gemtune import contents
 from gemtune.catalogue import Catalogue, Limits, TuningMethod
@@ -20,11 +26,11 @@ from gemtune.config import Config, JsonObject, Split
 from gemtune.data.cleaning import text_key
 from gemtune.data.compared_text import full_text
 from gemtune.data.example import Example
-from gemtune.data.profile import estimate_tokens
+from gemtune.data.profile import dense_letters, tokens_of
 from gemtune.data.split_assignment import SPLITS, split_sizes
 from gemtune.errors import UserError
 
-_MAX_SHOWN = 20
+_MAX_SHOWN, _SHORT = 20, 100
 _SPLITS = (*SPLITS, None)
 _ROW = json.JSONEncoder(ensure_ascii=False)  # created once: it measures every row
 
@@ -33,10 +39,14 @@ class LimitChecker:
     """Counts the rows for a tuning method: problems with its limits, duplicates, usable rows.
 
     `conflicts` is "drop", "majority" or "keep", or "" for free-text answers, where the first row of a text is kept.
+    `render` makes the row that is sent; text and target of an example that is no prompt are in it once, as they are.
     """
 
-    def __init__(self, limits: Limits, method: TuningMethod, conflicts: str) -> None:
-        self.limits, self.method, self._conflicts = limits, method, conflicts
+    def __init__(
+        self, limits: Limits, method: TuningMethod, conflicts: str, render: Callable[[Example], JsonObject]
+    ) -> None:
+        self.limits, self.method, self._conflicts, self._render = limits, method, conflicts, render
+        self._frame: tuple[str | None, _Size] | None = None
         self._keys, self._answers, self._sizes, self._splits = array("Q"), array("Q"), array("Q"), array("b")
         self._problems: list[str] = []
         self._unlisted = 0
@@ -45,17 +55,17 @@ class LimitChecker:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def add(self, example: Example, row: JsonObject, answer: str) -> None:
-        """Count a row: its example, the row as it is sent, and its answer."""
-        line = _ROW.encode(row)
+    def add(self, example: Example, answer: str) -> None:
+        """Count a row: its example, and its answer."""
+        row, size = self._measured(example)
         self._keys.append(_digest(text_key(full_text(example))))
-        self._answers.append(_digest(answer))
-        self._sizes.append(len(line.encode()) + 1)
+        self._answers.append(_digest_of_answer(answer) if len(answer) <= _SHORT else _digest(answer))
+        self._sizes.append(size.octets + 1)
         self._splits.append(_SPLITS.index(example.split))
-        estimate = estimate_tokens(line)
+        estimate = tokens_of(size.characters, size.dense)
         if estimate > 0.9 * self.limits.tokens_per_example:
             self._report(f"line {example.line}: about {estimate} tokens, the limit is {self.limits.tokens_per_example}")
-        if example.contents is None:  # a turn of text and its answer
+        if example.contents is None or row is None:  # a turn of text and its answer
             return
         roles = [contents.ROLES[(turn.get("role") or "user").lower()] for turn in row["contents"]]
         if roles != [("user", "model")[i % 2] for i in range(len(roles))]:
@@ -64,6 +74,17 @@ class LimitChecker:
         has_other_parts = any("text" not in part for turn in row["contents"] for part in turn["parts"])
         if self.method == "preference" and has_other_parts:
             self._report(f"line {example.line}: preference tuning accepts text only, the row has other parts")
+
+    def _measured(self, example: Example) -> tuple[JsonObject | None, _Size]:
+        """The row that is sent, and its size as JSON; a row of a text and its answer is measured without making it."""
+        if example.contents is not None or example.request or example.answer or example.pairs:
+            row = self._render(example)
+            return row, _Size.of(_ROW.encode(row))
+        if self._frame is None or self._frame[0] != example.system:
+            empty = self._render(replace(example, text="", target=""))
+            self._frame = example.system, _Size.of(_ROW.encode(empty))
+        frame, own = self._frame[1], _Size.of(encode_basestring(example.text + example.target)[1:-1])
+        return None, _Size(frame[0] + own[0], frame[1] + own[1], frame[2] + own[2])
 
     def _report(self, problem: str) -> None:
         if len(self._problems) < _MAX_SHOWN:
@@ -77,21 +98,27 @@ class LimitChecker:
         Counts what `duplicates.resolve_exact_duplicates` drops.
         """
         import numpy as np
-        import pandas as pd
 
-        answers = self._answers if self._conflicts else array("Q", bytes(8 * len(self)))
-        rows = pd.DataFrame({"key": np.asarray(self._keys), "answer": np.asarray(answers)})
-        in_conflict = pd.Series(False, rows.index)
-        if self._conflicts not in ("", "keep"):
-            in_conflict = rows.groupby("key")["answer"].transform("nunique") > 1
+        keys, answers = np.asarray(self._keys), np.asarray(self._answers)
+        if not keys.size:
+            return np.empty(0, np.bool_), Counter()
+        answers = answers if self._conflicts else np.zeros_like(keys)
+        order = np.lexsort((answers, keys))  # stable: of equal rows the first stays first
+        keys, answers = keys[order], answers[order]
+        is_first_of_key = np.concatenate(([True], keys[1:] != keys[:-1]))
+        is_first = is_first_of_key | np.concatenate(([True], answers[1:] != answers[:-1]))
+        pair, key_of_pair = np.cumsum(is_first) - 1, np.cumsum(is_first_of_key[is_first]) - 1
+        begins = np.flatnonzero(is_first_of_key[is_first])  # of each key, among pairs of a key and an answer
+        in_conflict = (np.bincount(key_of_pair) > 1)[key_of_pair] & (self._conflicts not in ("", "keep"))
         if self._conflicts == "majority":
-            votes = rows.groupby(["key", "answer"])["answer"].transform("size")
-            is_top = votes == votes.groupby(rows["key"]).transform("max")
-            has_winner = rows[is_top].groupby("key")["answer"].nunique() == 1
-            in_conflict &= ~(is_top & rows["key"].map(has_winner))
-        repeated = rows.duplicated() & ~in_conflict
-        counts = {"label_conflict": int(in_conflict.sum()), "exact_duplicate": int(repeated.sum())}
-        kept = ~(in_conflict | repeated).to_numpy()
+            votes = np.bincount(pair)
+            is_top = votes == np.maximum.reduceat(votes, begins)[key_of_pair]
+            in_conflict &= ~(is_top & (np.bincount(key_of_pair, is_top) == 1)[key_of_pair])
+        conflicts = in_conflict[pair]
+        repeated = ~is_first & ~conflicts
+        counts = {"label_conflict": int(conflicts.sum()), "exact_duplicate": int(repeated.sum())}
+        kept = np.empty(keys.size, np.bool_)
+        kept[order] = ~(conflicts | repeated)
         return kept, Counter({reason: count for reason, count in counts.items() if count})
 
     def problems(self) -> list[str]:
@@ -122,8 +149,26 @@ class LimitChecker:
         return f"the tuning service accepts {accepted} of about {validation} validation rows; all are scored afterwards"
 
 
+class _Size(NamedTuple):
+    """Bytes in UTF-8, characters, and the East Asian ones among them."""
+
+    octets: int
+    characters: int
+    dense: int
+
+    @classmethod
+    def of(cls, text: str) -> _Size:
+        """The size of a text."""
+        return (
+            cls(len(text), len(text), 0) if text.isascii() else cls(len(text.encode()), len(text), dense_letters(text))
+        )
+
+
 def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+_digest_of_answer = lru_cache(2**12)(_digest)  # labels repeat
 
 
 def model_problems(config: Config, method: TuningMethod) -> list[str]:

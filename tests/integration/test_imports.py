@@ -76,8 +76,8 @@ STEPS = {
     "tune": "asyncio pydantic",
 }
 # typer prints help with rich and, below the first level, reads options with pydantic. kfp cannot be imported without
-# its client, which imports the Kubernetes client and requests. `data check` counts duplicate rows with pandas, and
-# executes the first steps of a run on a small file.
+# its client, which imports the Kubernetes client and requests. `data check` executes the first steps
+# of a run on a small file.
 COMMANDS = {
     "--help": "rich",
     "data --help": "pydantic rich",

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gemtune.config import Preprocess, Task
@@ -359,3 +359,47 @@ def test_read_automl_rows_keep_text_label_and_split(
         for item, (_, _, labels) in zip(made, rows, strict=True):
             assert isinstance(item, Example)
             assert item.target == "\x1f".join(sorted({label.strip() for label in labels}))
+
+
+JSON_PIECES = [
+    *'{}[]:,"\\',
+    "{",
+    "}",
+    '"a"',
+    '"b"',
+    '"',
+    ":",
+    " : ",
+    '": ',
+    "\t:",
+    "1",
+    "-0",
+    "0.5",
+    "1e999",
+    "9" * 30,
+    "NaN",
+]
+JSON_PIECES += [
+    "true",
+    "null",
+    "\ufeff",
+    "\ud800",
+    '"\\ud800"',
+    '"x:y"',
+    '"\\":"',
+    " ",
+    "\n",
+    '{"a":1',
+    ',"a":2',
+    ',"b":"c"}',
+]
+
+
+@given(st.lists(st.sampled_from(JSON_PIECES), max_size=9).map("".join))
+@example('{"a" : 1, "a": ":"}')
+@example('{"a": "x: y", "b": 2}')
+@settings(max_examples=400)
+def test_flat_rows_are_those_of_the_strict_decoder(text: str) -> None:
+    row = readers._flat_row(text)
+    if row is not None:
+        assert repr(row) == repr(readers._DECODER.decode(text))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from gemtune.cli import data
 from gemtune.config import Preprocess, Task
 from gemtune.data.duplicates import resolve_exact_duplicates
 from gemtune.data.example import Example, example_id
+from gemtune.data.profile import estimate_tokens
 from gemtune.data.service_limits import LimitChecker
 from gemtune.inference.prompts import training_row, tuned_prompt
 
@@ -134,8 +136,29 @@ def test_service_limits_agree_with_the_preprocess_step(
     examples = [Example(example_id(text, answer), text, answer, line) for line, (text, answer) in enumerate(rows, 1)]
     kept, dropped = resolve_exact_duplicates(examples, task, config)
     prompt = tuned_prompt(task)
-    checker = LimitChecker(LIMITS, "supervised", conflicts if kind == "classification" else "")
-    for e in examples:
-        checker.add(e, training_row(task, prompt, e), e.target)
+    conflict_rule = conflicts if kind == "classification" else ""
+    checker = LimitChecker(LIMITS, "supervised", conflict_rule, partial(training_row, task, prompt))
+    for example in examples:
+        checker.add(example, example.target)
     mask, reasons = checker.count_duplicates()
     assert (mask.sum(), reasons) == (len(kept), Counter(row.reason for row in dropped))
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.text(), st.text(), st.sampled_from([None, 'Be "brief".', "簡潔に"])), min_size=1, max_size=20
+    )
+)
+@settings(max_examples=60)
+def test_service_limits_measure_a_row_as_it_is_sent(rows: list[tuple[str, str, str | None]]) -> None:
+    task = Task(kind="generation", instruction="Réponds \n en “deux” mots")
+    render = partial(training_row, task, tuned_prompt(task))
+    checker = LimitChecker(LIMITS.model_copy(update={"tokens_per_example": 0}), "supervised", "", render)
+    for line, (text, target, system) in enumerate(rows, 1):
+        checker.add(Example(str(line), text, target, line, system), target)
+    sent = [
+        json.dumps(render(Example("", text, target, 0, system)), ensure_ascii=False) for text, target, system in rows
+    ]
+    assert list(checker._sizes) == [len(line.encode()) + 1 for line in sent]
+    estimates = [f"line {n}: about {estimate_tokens(line)} tokens, the limit is 0" for n, line in enumerate(sent, 1)]
+    assert checker.problems()[:20] == estimates[:20]
