@@ -120,7 +120,7 @@ lock: ## write requirements-hashed.lock: the versions of requirements.lock with 
 	build/lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools==7.6.2
 	grep -m 1 '^# ' requirements-hashed.lock > build/lock/header
 	cp requirements-hashed.lock build/lock/hashed
-	build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --extra dlp \
+	build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	  --build-deps-for wheel --build-deps-for editable --constraint requirements.lock --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file build/lock/hashed pyproject.toml
 	cat build/lock/header build/lock/hashed > requirements-hashed.lock

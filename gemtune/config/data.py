@@ -172,7 +172,7 @@ class Preprocess(Section):
     pii: Annotated[Literal["off", "report", "mask", "drop"], BeforeValidator(unquoted_off)] = "report"
     """Rows with e-mail, phone, card, IBAN, keys: count them, mask the findings, or drop the rows."""
     pii_detector: Literal["rules", "dlp"] = "rules"
-    """Built-in rules (free, local), or Sensitive Data Protection (paid, extra dlp)."""
+    """Built-in rules (free, local), or Sensitive Data Protection (paid)."""
     pii_types: list[str] = Field(
         default_factory=lambda: [
             "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD_NUMBER", "IBAN_CODE", "PERSON_NAME", "STREET_ADDRESS",

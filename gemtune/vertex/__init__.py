@@ -111,10 +111,12 @@ class Client:
         from google.api_core.exceptions import from_http_response
         from google.auth.transport.requests import AuthorizedSession
 
-        scopes = ["https://www.googleapis.com/auth/cloud-platform"]
-        credentials = self.token() or require_credentials(lambda: google.auth.default(scopes=scopes)[0])
+        def create(_: str) -> Any:
+            scopes = ["https://www.googleapis.com/auth/cloud-platform"]
+            return AuthorizedSession(self.token() or google.auth.default(scopes=scopes)[0])
+
         url = f"{self._base_url or f'https://{host}'}/{path}"
-        response = AuthorizedSession(credentials).request(method, url, json=body, timeout=60)
+        response = self._cached("rest", "", create).request(method, url, json=body, timeout=60)
         if not response.ok:
             raise from_http_response(response)
         content: JsonObject = response.json()

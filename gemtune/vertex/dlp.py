@@ -2,27 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Personal data detection by Google's Sensitive Data Protection (DLP).
 
-Source: google-cloud-dlp (content.inspect; texts are sent as rows of a table, many per request). Guarantees: every text
-is searched completely, whatever its length and number of findings; a truncated response is requested again in smaller
+Source: REST method v2 content.inspect; texts are sent as rows of a table, many per request. Guarantees: every text is
+searched completely, whatever its length and number of findings; a truncated response is requested again in smaller
 batches, and a text with more findings than the service returns counts as one finding.
 """
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
 
+from gemtune.config import JsonObject
 from gemtune.errors import UserError
 from gemtune.pii import Finding, replace_findings
-from gemtune.vertex.calls import (
-    PermanentError,
-    TransientError,
-    batched,
-    require_credentials,
-    retried,
-    translate_errors,
-)
+from gemtune.vertex import Client, anonymous_client
+from gemtune.vertex.calls import PermanentError, TransientError, batched, retried, translate_errors
 
 REQUEST_BYTES, REQUEST_ROWS = 400_000, 1_000  # the service accepts 0.5 MB and 50,000 values per request
 PIECE, OVERLAP = 80_000, 200  # characters; a finding is never longer than the overlap
@@ -41,7 +34,7 @@ class DlpDetector:
     def __init__(self, parent: str, types: Sequence[str], likelihood: str) -> None:
         self._parent, self._types, self._likelihood = _parent(parent), tuple(types), likelihood
         self._findings: dict[str, list[Finding]] = {}
-        self._client: Any = None
+        self._client = anonymous_client()
 
     def prefetch(self, texts: Iterable[str]) -> None:
         """Search texts, many per request, and cache their findings until the next call."""
@@ -68,43 +61,33 @@ class DlpDetector:
 
     def _findings_of(self, batch: list[_Piece]) -> list[tuple[_Piece, Finding]]:
         result = self._inspect([piece.content for piece in batch])
-        if not result.findings_truncated:
-            return [_finding_of(batch, finding) for finding in result.findings]
+        if not result.get("findingsTruncated"):
+            return [_finding_of(batch, finding) for finding in result.get("findings", ())]
         if len(batch) == 1:
             return [(batch[0], Finding("personal_data", 0, len(batch[0].content)))]
         half = len(batch) // 2
         return [*self._findings_of(batch[:half]), *self._findings_of(batch[half:])]
 
-    def _inspect(self, texts: list[str]) -> Any:
-        if self._client is None:
-            self._client = require_credentials(_new_client)
-        from google.cloud import dlp_v2
-
-        request = {
-            "parent": self._parent,
-            "inspect_config": {
-                "info_types": [{"name": name} for name in self._types],
-                "min_likelihood": self._likelihood,
-            },
-            "item": {
-                "table": {
-                    "headers": [{"name": "text"}],
-                    "rows": [{"values": [{"string_value": text}]} for text in texts],
-                }
-            },
+    def _inspect(self, texts: list[str]) -> JsonObject:
+        rows = [{"values": [{"stringValue": text}]} for text in texts]
+        types = [{"name": name} for name in self._types]
+        body = {
+            "inspectConfig": {"infoTypes": types, "minLikelihood": self._likelihood},
+            "item": {"table": {"headers": [{"name": "text"}], "rows": rows}},
         }
-        inspect_request = dlp_v2.InspectContentRequest(request)
         try:
-            return self._send(inspect_request)
+            result: JsonObject = _send(self._client, f"v2/{self._parent}/content:inspect", body).get("result", {})
         except PermanentError as error:
             remedy = "enable the API dlp.googleapis.com, give the role DLP User, check preprocess.pii_types"
             raise UserError(f"Sensitive Data Protection refused: {error.message}", remedy=remedy) from None
         except TransientError as error:
             raise UserError(f"Sensitive Data Protection is unavailable: {error}", remedy="retry later") from None
+        return result
 
-    @retried
-    def _send(self, request: Any) -> Any:
-        return translate_errors(lambda: self._client.inspect_content(request=request, timeout=60).result)
+
+@retried
+def _send(client: Client, path: str, body: JsonObject) -> JsonObject:
+    return translate_errors(lambda: client.rest("POST", "dlp.googleapis.com", path, body))
 
 
 def _parent(parent: str) -> str:
@@ -113,26 +96,6 @@ def _parent(parent: str) -> str:
         remedy = "set preprocess.pii_parent to projects/PROJECT/locations/global, or GOOGLE_CLOUD_PROJECT"
         raise UserError("no project for Sensitive Data Protection", remedy=remedy)
     return parent or f"projects/{project}/locations/global"
-
-
-def _new_client() -> Any:
-    try:
-        from google.cloud import dlp_v2
-    except ImportError:
-        raise UserError(
-            "preprocess.pii_detector=dlp needs google-cloud-dlp", remedy="pip install 'gemtune[dlp]'"
-        ) from None
-    from google.api_core.client_options import ClientOptions
-    from google.oauth2.credentials import Credentials
-
-    emulator = os.environ.get("GOOGLE_VERTEX_BASE_URL", "").rstrip("/")  # an emulator accepts any token
-    if (urlsplit(emulator).hostname or "").endswith(".googleapis.com"):
-        emulator = ""
-    return dlp_v2.DlpServiceClient(
-        credentials=Credentials("local") if emulator else None,  # type: ignore[no-untyped-call,unused-ignore]
-        transport="rest",
-        client_options=ClientOptions(api_endpoint=emulator) if emulator else None,
-    )
 
 
 def _pieces(texts: Sequence[str]) -> Iterator[_Piece]:
@@ -147,11 +110,12 @@ def _bytes(piece: _Piece) -> int:
     return len(piece.content.encode())
 
 
-def _finding_of(batch: list[_Piece], finding: Any) -> tuple[_Piece, Finding]:
-    (location, *_) = finding.location.content_locations
-    piece = batch[int(location.record_location.table_location.row_index)]
-    span = finding.location.codepoint_range
-    return piece, Finding(str(finding.info_type.name), int(span.start), int(span.end))
+def _finding_of(batch: list[_Piece], finding: JsonObject) -> tuple[_Piece, Finding]:
+    place = finding["location"]
+    (location, *_) = place["contentLocations"]
+    piece = batch[int(location["recordLocation"]["tableLocation"].get("rowIndex", 0))]  # zeros are left out
+    span = place["codepointRange"]
+    return piece, Finding(str(finding["infoType"]["name"]), int(span.get("start", 0)), int(span["end"]))
 
 
 def _merged(findings: list[Finding]) -> list[Finding]:
