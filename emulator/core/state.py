@@ -115,11 +115,6 @@ class State:
             time.sleep(0.05)
         self._lock.truncate(0)
         self._database = Database(directory / "state.sqlite", _SCHEMA)
-        if not self._database.rows("SELECT 1 FROM labels LIMIT 1"):  # a state from before labels had an index
-            self._database.execute(
-                "INSERT OR IGNORE INTO labels SELECT r.seq, r.kind, l.key, l.value "
-                "FROM resources AS r, json_each(r.body, '$.labels') AS l WHERE l.type = 'text'"
-            )
         self._writes: Counter[str] = Counter()
         self.transaction = self._database.transaction
 

@@ -20,6 +20,7 @@ from typing import Any
 from emulator.catalogue import BaseModelEntry
 from emulator.core.google_rest import ApiError, Fields, Json, bad_field
 from emulator.engines.base import Cancelled, PreferenceRow, Row, TrainingRow
+from emulator.services.datasets import contents
 from emulator.services.evaluation import Evaluation, computed_metric
 from emulator.services.inference import Inference, read_request, response_text
 from emulator.services.storage import Storage, split_uri
@@ -130,7 +131,7 @@ class EvaluationSample:
             turns, reference = turns[:-1], turns[-1].text
         else:
             reference = row.chosen if isinstance(row, PreferenceRow) else ""
-        body: Json = {"contents": [{"role": turn.role, "parts": [{"text": turn.text}]} for turn in turns]}
+        body: Json = {"contents": contents(turns)}
         if row.system:
             body["systemInstruction"] = {"parts": [{"text": row.system}]}
         return cls(body, "\n".join(turn.text for turn in turns), reference)

@@ -215,74 +215,55 @@ def distribution(values: Sequence[int]) -> Json:
     }
 
 
+def contents(turns: Iterable[Turn]) -> list[Json]:
+    """Turns as Contents."""
+    return [{"role": turn.role, "parts": [{"text": turn.text}]} for turn in turns]
+
+
 def data_stats(method: str, data: Dataset[Any], steps: int) -> Json:
-    """The `tuningDataStats` of a job."""
-    if method == "supervised":
-        return {"supervisedTuningDataStats": _supervised_stats(data, steps)}
-    if method == "preference":
-        return {"preferenceOptimizationDataStats": _preference_stats(data, steps)}
-    return {"reinforcementTuningDataStats": _reinforcement_stats(data, steps)}
-
-
-def _reinforcement_stats(data: Dataset[ReinforcementRow], steps: int) -> Json:
-    examples = [
-        {
-            "contents": [{"role": turn.role, "parts": [{"text": turn.text}]} for turn in row.turns],
-            "references": dict(row.references),
+    """The `tuningDataStats` of a job; billable tokens are those of the dataset, for one epoch."""
+    lines, examples = [str(line) for line, _ in data.dropped[:1000]], data.rows[:3]
+    inputs, outputs = ([size[side] for size in data.tokens] for side in (0, 1))
+    characters = str(sum(len(turn.text) for row in data.rows for turn in row.turns))
+    stats: Json = {
+        "tuningDatasetExampleCount": str(len(data.rows)),
+        "tuningStepCount": str(steps),
+        "userInputTokenDistribution": distribution(inputs),
+        "droppedExampleReasons": [reason for _, reason in data.dropped[:1000]],
+    }
+    if method == "reinforcement":
+        shown = [{"contents": contents(row.turns), "references": dict(row.references)} for row in examples]
+        stats |= {
+            "totalTuningCharacterCount": characters,
+            "reinforcementTuningUserDatasetExamples": {"userDatasetExamples": shown},
+            "droppedExampleIndices": lines,
         }
-        for row in data.rows[:3]
-    ]
-    return {
-        "tuningDatasetExampleCount": str(len(data.rows)),
-        "totalTuningCharacterCount": str(sum(len(turn.text) for row in data.rows for turn in row.turns)),
-        "tuningStepCount": str(steps),
-        "userInputTokenDistribution": distribution([a for a, _ in data.tokens]),
-        "reinforcementTuningUserDatasetExamples": {"userDatasetExamples": examples},
-        "droppedExampleIndices": [str(line) for line, _ in data.dropped[:1000]],
-        "droppedExampleReasons": [reason for _, reason in data.dropped[:1000]],
-    }
-
-
-def _supervised_stats(data: Dataset[TrainingRow], steps: int) -> Json:
-    """`supervisedTuningDataStats`; billable tokens are those of the dataset, for one epoch."""
-    billable = sum(a + b for a, b in data.tokens)
-    return {
-        "tuningDatasetExampleCount": str(len(data.rows)),
-        "totalBillableTokenCount": str(billable),
-        "totalTuningCharacterCount": str(sum(len(turn.text) for row in data.rows for turn in row.turns)),
-        "tuningStepCount": str(steps),
-        "userInputTokenDistribution": distribution([a for a, _ in data.tokens]),
-        "userOutputTokenDistribution": distribution([b for _, b in data.tokens]),
-        "userMessagePerExampleDistribution": distribution([len(row.turns) for row in data.rows]),
-        "userDatasetExamples": [
-            {"role": turn.role, "parts": [{"text": turn.text}]} for row in data.rows[:3] for turn in row.turns
-        ],
-        "totalTruncatedExampleCount": str(len(data.dropped)),
-        "truncatedExampleIndices": [str(line) for line, _ in data.dropped[:1000]],
-        "droppedExampleReasons": [reason for _, reason in data.dropped[:1000]],
-    }
-
-
-def _preference_stats(data: Dataset[PreferenceRow], steps: int) -> Json:
-    """`preferenceOptimizationDataStats`; billable are twice the prompt and both completions."""
-    billable = sum(2 * a + b for a, b in data.tokens)
-    return {
-        "tuningDatasetExampleCount": str(len(data.rows)),
-        "totalBillableTokenCount": str(billable),
-        "tuningStepCount": str(steps),
-        "scoresDistribution": distribution([0, 1] * len(data.rows)),
-        "userInputTokenDistribution": distribution([a for a, _ in data.tokens]),
-        "userOutputTokenDistribution": distribution([b for _, b in data.tokens]),
-        "userDatasetExamples": [
-            {
-                "contents": [{"role": turn.role, "parts": [{"text": turn.text}]} for turn in row.turns],
-                "completions": [
-                    {"score": score, "completion": {"role": "model", "parts": [{"text": text}]}}
-                    for score, text in ((1, row.chosen), (0, row.rejected))
-                ],
+        return {"reinforcementTuningDataStats": stats}
+    stats["userOutputTokenDistribution"] = distribution(outputs)
+    if method == "preference":  # billed are twice the prompt and both completions
+        return {
+            "preferenceOptimizationDataStats": stats
+            | {
+                "totalBillableTokenCount": str(2 * sum(inputs) + sum(outputs)),
+                "scoresDistribution": distribution([0, 1] * len(data.rows)),
+                "userDatasetExamples": [_preference_example(row) for row in examples],
+                "droppedExampleIndices": lines,
             }
-            for row in data.rows[:3]
-        ],
-        "droppedExampleIndices": [str(line) for line, _ in data.dropped[:1000]],
-        "droppedExampleReasons": [reason for _, reason in data.dropped[:1000]],
+        }
+    return {
+        "supervisedTuningDataStats": stats
+        | {
+            "totalBillableTokenCount": str(sum(inputs) + sum(outputs)),
+            "totalTuningCharacterCount": characters,
+            "userMessagePerExampleDistribution": distribution([len(row.turns) for row in data.rows]),
+            "userDatasetExamples": contents(turn for row in examples for turn in row.turns),
+            "totalTruncatedExampleCount": str(len(data.dropped)),
+            "truncatedExampleIndices": lines,
+        }
     }
+
+
+def _preference_example(row: PreferenceRow) -> Json:
+    scored = ((1, Turn("model", row.chosen)), (0, Turn("model", row.rejected)))
+    completions = [{"score": score, "completion": contents([turn])[0]} for score, turn in scored]
+    return {"contents": contents(row.turns), "completions": completions}

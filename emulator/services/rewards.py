@@ -20,6 +20,7 @@ import regex
 
 from emulator.core.google_rest import ApiError, Fields, Json, bad_field
 from emulator.engines.base import ReinforcementRow
+from emulator.services.datasets import contents
 from emulator.services.evaluation import Evaluation
 from emulator.services.reward_process import run_snippet
 
@@ -174,7 +175,7 @@ def _clipped(value: float) -> float | str:
 
 def _example(row: ReinforcementRow) -> Json:
     example: Json = {
-        "contents": [{"role": turn.role, "parts": [{"text": turn.text}]} for turn in row.turns],
+        "contents": contents(row.turns),
         "references": dict(row.references),
     }
     return example | ({"systemInstruction": {"parts": [{"text": row.system}]}} if row.system else {})
