@@ -93,6 +93,15 @@ def findings(spec: Spec, file: Path | None = None) -> list[Finding]:
         raise UserError(problem, file=file, remedy="compile it again: gemtune compile CONFIG") from None
 
 
+def require_accepted(spec: Spec, backend: Backend) -> None:
+    """Raise `UserError` with every place that the backend refuses."""
+    refused = [f for f in findings(spec) if f.rule.severity == "error" and backend in f.rule.backends]
+    if refused:
+        remedies = dict.fromkeys(finding.rule.remedy for finding in refused)
+        problems = "\n".join(f"{finding.detail} ({finding.rule.name})" for finding in refused)
+        raise UserError(f"{backend.capitalize()} refuses the pipeline: {problems}", remedy="; ".join(remedies))
+
+
 def read_compiled(path: Path) -> Spec:
     """The specification in a compiled file, or in the JSON of a pipeline job; `UserError` for any other file."""
     try:
@@ -181,9 +190,14 @@ def image_name(spec: Spec, _: int) -> Iterator[str]:
     """Images without a registry."""
     executors = spec["deploymentSpec"]["executors"].values()
     for image in sorted({executor["container"]["image"] for executor in executors if "container" in executor}):
-        registry, slash, _rest = image.partition("/")
-        if not slash or not (set(".:") & set(registry) or registry == "localhost"):
+        if not has_registry(image):
             yield f"image {image!r} names no registry"
+
+
+def has_registry(image: str) -> bool:
+    """Whether the name of an image begins with the host of a registry."""
+    registry, slash, _rest = image.partition("/")
+    return bool(slash) and bool(set(".:") & set(registry) or registry == "localhost")
 
 
 def zero_iterations(spec: Spec, _: int) -> Iterator[str]:

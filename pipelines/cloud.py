@@ -8,16 +8,25 @@ bucket's owner in Cloud Resource Manager and stalls for about a minute where tha
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.vertex import Client, storage
+from pipelines.backend_rules import require_accepted
 from pipelines.compilation import Pipeline, compiled, placed
 
 NAME, METHOD, PIPELINE = "gemtune", "gemtune-method", "gemtune-pipeline"  # labels of the runs of a configuration
 WAIT_S = 60.0
+_ROWS = r"gs://[^/]+/.+|bq://([^./]+\.)?[^./]+\.[^./]+"
+_KEY = "projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY"
+_FORMS = {  # capitals stand for any name
+    "vertex.encryption_key": _KEY,
+    "backend.encryption_key": _KEY,
+    "backend.network": "projects/NUMBER/global/networks/NAME",
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,9 @@ def pipeline_job(client: Client, config: Config, source: Source, now: str = "") 
         arguments = monitoring.arguments if source.pipeline == "monitoring" else tuning.arguments
         runtime["parameter_values"] = arguments(config)
     else:
-        json_format.ParseDict(compiled(config, source.image, source.cache, source.pipeline), job._pb.pipeline_spec)
+        spec = compiled(config, source.image, source.cache, source.pipeline)
+        require_accepted(spec, "vertex")
+        json_format.ParseDict(spec, job._pb.pipeline_spec)
     if now:
         runtime["parameter_values"] = {**runtime.get("parameter_values", {}), "now": now}
     job.runtime_config = runtime
@@ -85,11 +96,20 @@ def pipeline_job(client: Client, config: Config, source: Source, now: str = "") 
 
 
 def require_cloud_data(config: Config, pipeline: Pipeline = "tuning") -> None:
-    """Raise `UserError` for the first file that a container of this pipeline could not read."""
+    """Raise `UserError` for the first file that a container of this pipeline could not read, or misspelt place."""
     for setting, uri in files(config, pipeline).items():
-        if (uri or setting in ("data", "monitor.logs")) and not uri.startswith(("gs://", "bq://")):
-            remedy = "a run in the cloud reads gs:// or bq://: upload the file, and set its URI"
+        if (uri or setting in ("data", "monitor.logs")) and not re.fullmatch(_ROWS, uri):
+            remedy = "a run in the cloud reads gs://BUCKET/OBJECT or bq://PROJECT.DATASET.TABLE: upload a file of yours"
             raise UserError(f"{setting} is {uri!r}", remedy=remedy)
+    if (root := config.backend.root) and not re.fullmatch(r"(gs|s3|minio)://[^/]+(/.*)?", root):
+        raise UserError(f"backend.root is {root!r}", remedy="write a folder: gs://BUCKET/FOLDER")
+    for setting, form in _FORMS.items():
+        section, _, name = setting.partition(".")
+        value = getattr(getattr(config, section), name)
+        if value and not re.fullmatch(re.sub("[A-Z]+", "[^/]+", form), value):
+            raise UserError(f"{setting} is {value!r}", remedy=f"write {form}")
+    if config.backend.reserved_ip_ranges and not config.backend.network:
+        raise UserError("backend.reserved_ip_ranges are set without backend.network", remedy="set the network, too")
 
 
 def files(config: Config, pipeline: Pipeline) -> dict[str, str]:

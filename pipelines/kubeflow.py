@@ -22,6 +22,7 @@ from typing import Any
 
 from gemtune.config import Config
 from gemtune.errors import UserError
+from pipelines.backend_rules import read_compiled, require_accepted
 from pipelines.cloud import Source, require_cloud_data, title
 from pipelines.compilation import compile_pipeline, placed
 from pipelines.schedules import read_cron
@@ -109,14 +110,10 @@ def _package(config: Config, source: Source) -> Iterator[dict[str, Any]]:
     require_cloud_data(config, source.pipeline)
     if source.template or not source.image:
         raise UserError("no image", remedy="give --image; published templates are for Vertex AI")
-    tunes = source.pipeline == "tuning" or config.monitor.on_retrain == "submit"
-    if tunes and config.preprocess.runner != "local":
-        raise UserError("Dataflow's operator needs Vertex AI", remedy="set preprocess.runner: local")
-    if tunes and config.notify.email:
-        raise UserError("e-mail is sent by an operator of Vertex AI", remedy="clear notify.email; set notify.webhook")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         compile_pipeline(placed(config), path, source.image, source.cache, source.pipeline)
+        require_accepted(read_compiled(path), "kubeflow")
         backend = config.backend
         run_as = {"pipeline_root": backend.root or None, "service_account": backend.service_account or None}
         yield {"pipeline_package_path": str(path), **run_as}

@@ -287,7 +287,10 @@ def _to_run(
 ) -> tuple[Config, Source]:
     """The checked configuration and its pipeline; where it runs on this machine, local files are uploaded first."""
     from gemtune.monitoring.logs import require_source
+    from pipelines.backend_rules import has_registry
 
+    if source.image and not has_registry(source.image):
+        typer.echo(f"warning: the image {source.image!r} names no registry: it is looked up on Docker Hub", err=True)
     settings = load(config, overrides, data, needs_data=source.pipeline == "tuning")
     if source.pipeline == "monitoring":
         require_source(settings.monitor.logs)

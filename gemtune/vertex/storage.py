@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable
@@ -71,7 +72,7 @@ def _blob(client: Client, uri: str) -> Any:
     name, _, key = uri.removeprefix("gs://").partition("/")
     if not uri.startswith("gs://") or not name or not key:
         raise PermanentError(400, f"{uri!r} is not a Cloud Storage object: write gs://BUCKET/OBJECT")
-    return client.storage().bucket(name).blob(key)
+    return _named(client, name).blob(key)
 
 
 def _for_user(verb: str, uri: str, call: Callable[[], T]) -> T:
@@ -135,7 +136,7 @@ def read_if_changed(client: Client, key: str, generation: int, timeout_s: float)
 
     Raises `TransientError`, `PermanentError` (404: it is gone) or `UserError`, as `read_record`.
     """
-    blob = client.storage().bucket(client.bucket).blob(key)
+    blob = _named(client, client.bucket).blob(key)
 
     def load() -> bytes | None:
         content: bytes = blob.download_as_bytes(if_generation_not_match=generation, timeout=timeout_s, retry=None)
@@ -182,7 +183,7 @@ def _write_marked(client: Client, key: str, content: bytes, generation: int, mar
 
     if translate_errors(write, {412: False}):
         return True
-    stored = translate_errors(lambda: client.storage().bucket(client.bucket).get_blob(key))
+    stored = translate_errors(lambda: _named(client, client.bucket).get_blob(key))
     return stored is not None and (stored.metadata or {}).get("write") == mark
 
 
@@ -215,7 +216,7 @@ def bucket(client: Client, encryption_key: str = "") -> Any:
 
     A new bucket has `encryption_key`, else that of the settings, as its default key.
     """
-    run_bucket = client.storage().bucket(client.bucket)
+    run_bucket = _named(client, client.bucket)
     if client.bucket_exists or translate_errors(run_bucket.exists):
         client.bucket_exists = True
         return run_bucket
@@ -225,3 +226,11 @@ def bucket(client: Client, encryption_key: str = "") -> Any:
     translate_errors(lambda: client.storage().create_bucket(run_bucket, location=client.location), {409: None})
     client.bucket_exists = True
     return run_bucket
+
+
+def _named(client: Client, name: str) -> Any:
+    """A bucket, whether it exists or not. `UserError` for what is no name of one."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", name):
+        remedy = "correct vertex.bucket, or the gs:// URI: lower-case letters, digits, dashes, no folder"
+        raise UserError(f"{name!r} is no name of a bucket", remedy=remedy)
+    return client.storage().bucket(name)

@@ -300,7 +300,9 @@ def test_read_cron_refuses_what_no_service_takes_or_never_fires(text):
     ("verb", "options", "message"),
     [
         ("schedule", ["--cron", "every monday"], "cannot read the cron expression 'every monday'"),
-        ("submit", ["--data", "rows.jsonl"], "reads gs:// or bq://"),
+        ("submit", ["--data", "rows.jsonl"], "reads gs://BUCKET/OBJECT or bq://"),
+        ("submit", ["--data", "gs://"], "data is 'gs://'"),
+        ("schedule", ["--data", "bq://rows"], "data is 'bq://rows'"),
         ("submit", ["--set", "preprocess.corrections=review.csv"], "preprocess.corrections is 'review.csv'"),
         ("schedule", ["--set", "preprocess.test_data=new.csv"], "preprocess.test_data is 'new.csv'"),
         ("submit", ["--set", "evaluate.judge.ratings=r.csv"], "evaluate.judge.ratings is 'r.csv'"),
@@ -309,6 +311,13 @@ def test_read_cron_refuses_what_no_service_takes_or_never_fires(text):
         ("submit", ["--set", "evaluate.base_model=gemini-0"], "unknown base model 'gemini-0'"),
         ("submit", ["--set", "vertex.location=mars-1"], "cannot be tuned in mars-1"),
         ("submit", ["--set", "backend.root=s3://b/runs"], "backend.root is 's3://b/runs'"),
+        ("submit", ["--set", "backend.root=gs:///runs"], "backend.root is 'gs:///runs'"),
+        ("submit", ["--set", "vertex.bucket=Bad_Bucket!"], "'Bad_Bucket!' is no name of a bucket"),
+        ("schedule", ["--set", "vertex.bucket=bucket/folder"], "'bucket/folder' is no name of a bucket"),
+        ("submit", ["--set", "backend.network=default"], "write projects/NUMBER/global/networks/NAME"),
+        ("schedule", ["--set", "backend.encryption_key=runs"], "write projects/PROJECT/locations/REGION/keyRings"),
+        ("submit", ["--set", "backend.reserved_ip_ranges=[a]"], "without backend.network"),
+        ("schedule", ["--set", f"task.instruction={'x' * 200_000}"], "Vertex refuses the pipeline: configure: its"),
     ],
 )
 def test_submit_and_schedule_send_nothing_that_cannot_run(url, invoke, verb, options, message):
@@ -317,6 +326,11 @@ def test_submit_and_schedule_send_nothing_that_cannot_run(url, invoke, verb, opt
     assert done.exit_code == 1
     assert message in done.output.replace("\n", " ")
     assert get(url, f"{PARENT}/pipelineJobs") == before
+
+
+def test_submit_warns_of_an_image_that_docker_hub_would_have(invoke):
+    assert "'gemtune-python:1' names no registry" in invoke("submit", "--image", "gemtune-python:1").output
+    assert "registry" not in invoke("submit").output
 
 
 def test_secrets_of_a_cluster_are_not_sent_to_vertex(url, invoke):
