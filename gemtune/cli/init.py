@@ -97,8 +97,11 @@ def _base_model(guesses: list[Guess]) -> list[Guess]:
 def _sample(file: str, assumptions: list[str], header: bool = True) -> tuple[list[JsonObject], int]:
     """Rows of the whole file, sampled by seed, and the number of all rows."""
     rules = Preprocess(text_column="", target_column="", header=header)
-    rows, count = source_rows.drawn(file, Task(), rules, assumptions.append)
-    return [row[1] for row in rows if isinstance(row, tuple)], count
+    drawn, count = source_rows.drawn(file, Task(), rules, assumptions.append)
+    rows = [row[1] for row in drawn if isinstance(row, tuple)]
+    if not rows:
+        raise source_rows.no_usable_rows(file, [row for row in drawn if not isinstance(row, tuple)])
+    return rows, count
 
 
 def _name_of(file: str) -> str:

@@ -122,7 +122,7 @@ class Preprocess(Section):
     delimiter: str = Field("", max_length=1)
     """Character between the cells of .csv and .tsv files; empty: recognized."""
     worksheet: str = ""
-    """Worksheet of .xlsx files that is read; empty: the first."""
+    """Worksheet of .xlsx files that is read; empty: the largest."""
     header: bool = True
     """Whether a table has a row that names its columns; without one they are column_1, column_2 and so on."""
     text_column: str = "text"

@@ -7,6 +7,7 @@ that hold the like. Guarantees: a guess is a setting with its reason, and with t
 as well; the same rows give the same guesses.
 """
 
+import json
 import re
 import unicodedata
 from collections import Counter
@@ -230,7 +231,7 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
             raise UserError(f"no column {name!r}", remedy=remedy)
     texts = [by_name[text]] if text else _ranked_texts([column for column in columns if column.name != target])
     if not texts:
-        raise UserError("no column holds texts", remedy="name it: --text COLUMN")
+        raise UserError("no column holds texts", remedy=_text_remedy(columns))
     others = [column for column in columns if column is not texts[0]]
     targets = [by_name[target]] if target else _ranked_targets(others, texts[0])
     if not targets:
@@ -257,6 +258,18 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
         names.append(Guess("task.target_name", _title(chosen), "name of the answer in prompts"))
     task = _task_guesses(chosen, task_kind, reason, texts[0].texts)
     return [*guesses, *task[:1], *names, *task[1:], *_beside(rows, (texts[0].name, chosen.name))]
+
+
+def _text_remedy(columns: Sequence[_Column]) -> str:
+    """What makes a text of rows without a column of texts: nested fields, or turns under other names."""
+    nested = [column.name for column in columns if column.is_object]
+    lists = [column.name for column in columns if column.containers[list]]
+    if nested:
+        fields = "".join(f" + .[{json.dumps(name)}]" for name in nested)
+        return f"bring the fields of {', '.join(map(repr, nested))} to the top: jq -c '.{fields}' FILE > rows.jsonl"
+    if lists:
+        return f"if {lists[0]!r} has turns, write them as messages with role and content"
+    return "name it: --text COLUMN"
 
 
 def _columns(rows: Sequence[JsonObject]) -> list[_Column]:

@@ -320,13 +320,14 @@ def _worksheet_cells(file: SourceFile) -> Iterator[tuple[int, list[str]]]:
         with file.open() as content:
             book = openpyxl.load_workbook(content, read_only=True, data_only=True)
             titles = [worksheet.title for worksheet in book.worksheets]
-            name = file.config.worksheet or titles[0]
+            sizes = [(worksheet.max_row or 0) * (worksheet.max_column or 0) for worksheet in book.worksheets]
+            name = file.config.worksheet or titles[sizes.index(max(sizes))]
             if name not in titles:
                 raise UserError(
                     f"no worksheet {name!r}", file=file.name, remedy=f"preprocess.worksheet: one of {titles}"
                 )
             if len(titles) > 1 and not file.config.worksheet:
-                file.assume(f"the worksheet {name!r} is read, the first of {len(titles)}", "preprocess.worksheet")
+                file.assume(f"the worksheet {name!r} is read, the largest of {len(titles)}", "preprocess.worksheet")
             width = 0
             for number, values in enumerate(book[name].iter_rows(values_only=True), 1):
                 cells = [_cell_text(value) for value in values]

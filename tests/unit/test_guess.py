@@ -190,6 +190,29 @@ def test_guess_refuses_an_unknown_column() -> None:
         guess(rows(text=text, label=label), text="Text")
 
 
+@pytest.mark.parametrize(
+    ("row", "remedy"),
+    [
+        ({"id": "7", "payload": {"body": "a b"}}, "jq -c '. + .[\"payload\"]' FILE > rows.jsonl"),
+        ({"conversations": [{"from": "human", "value": "a"}]}, "write them as messages with role and content"),
+        ({"id": 7}, "--text COLUMN"),
+    ],
+)
+def test_guess_says_how_rows_without_a_text_get_one(row: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(UserError, match="no column holds texts") as raised:
+        guess([row] * 20)
+    assert remedy in str(raised.value)
+
+
+def test_init_says_why_no_row_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.txt"
+    path.write_text("__label__a some text\n" * 9, encoding="utf-8")
+    from gemtune.cli.init import init
+
+    with pytest.raises(UserError, match="no usable row among 9: 9 invalid_json"):
+        init(str(path), None, "own", {}, interactive=False, force=False)
+
+
 def test_guess_takes_what_is_known() -> None:
     listed = rows(text=text, label=label, note=long_text)
     settings = guessed(listed, kind="generation", target="note")

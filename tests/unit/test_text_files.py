@@ -124,10 +124,11 @@ def test_read_rows_of_a_sheet_equals_its_csv(
 def test_read_sheet_reads_cells_as_text_and_notes_the_sheet(tmp_path: Path) -> None:
     path = tmp_path / "a.xlsx"
     book = openpyxl.Workbook()
-    book.active.title = "tickets"
+    book.active.title = "other"
+    book.active.append(["text", "label"])
+    sheet = book.create_sheet("tickets")
     for cells in (["text", "label", "x"], [12, 1.0, None], [], ["b", True, 2.5], ["text", "label", "x"]):
-        book.active.append(cells)
-    book.create_sheet("other").append(["text", "label"])
+        sheet.append(cells)
     book.save(path)
     found, notes = rows_of(path)
     assert found == [
@@ -136,7 +137,7 @@ def test_read_sheet_reads_cells_as_text_and_notes_the_sheet(tmp_path: Path) -> N
         (5, "repeated_header"),
     ]
     assert notes == [
-        f"{path}: the worksheet 'tickets' is read, the first of 2; if that is wrong, set preprocess.worksheet"
+        f"{path}: the worksheet 'tickets' is read, the largest of 2; if that is wrong, set preprocess.worksheet"
     ]
     assert rows_of(path, worksheet="other") == ([], [])
     with pytest.raises(UserError, match=r"no worksheet 'none'.*tickets"):
