@@ -49,7 +49,7 @@ _DEFAULT_ENGINE = "scripted" if _missing() else "student"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(help=__doc__, epilog="Example: --port 8080 --state-dir state")
+@app.command(help=__doc__, epilog="Example: gemtune emulator --port 8080 --state-dir state")
 def command(
     port: Annotated[int, typer.Option(help="Port to listen at; 0 picks a free one.")] = 8085,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

@@ -25,7 +25,7 @@ from gemtune.inference.tfidf_baseline import TFIDF_BASELINE
 DESCRIPTIONS: Mapping[str, str] = {
     TFIDF_BASELINE.name: "TF-IDF with logistic regression",
     "nearest_row": "a copy of the answer of the nearest training row",
-    "leading_sentences": "the leading sentences of the text",
+    "leading_sentences": "a copy of the leading sentences of the text",
     "majority_class": "always the most frequent label",
     "empty_object": "always an empty object",
     "commonest_object": "always the most frequent object",

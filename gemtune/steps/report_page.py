@@ -21,6 +21,7 @@ from gemtune.artifacts.decision import RunSummary, VariantSummary
 from gemtune.config import Config, JsonObject
 from gemtune.data.example import Example
 from gemtune.evaluation.predictions import Prediction, Predictions
+from gemtune.inference.field_values import json_object
 from gemtune.inference.free_baselines import DESCRIPTIONS
 from gemtune.steps import templates
 
@@ -128,11 +129,15 @@ def _group(new: float, old: float) -> str:
 
 
 def _answer(row: Prediction | None) -> Any:
+    """An answer as the page shows it: None without one, 0 for one that is right, with its outcome if it is unusable."""
     if row is None:
         return None
     if row["outcome"] != "ok":
         return [row["outcome"], _short(row["answer"] or "")]
-    return 0 if row["answer"] == row["reference"] else _short(row["answer"] or "")
+    reference, answer = row["reference"], row["answer"]
+    if json_object(reference):
+        answer = row["parsed"]  # keys in the order of the reference
+    return 0 if answer == reference or row["scores"].get("exact_match") == 1 else _short(answer or "")
 
 
 def _short(text: str) -> str:
