@@ -30,7 +30,8 @@ function plot(title, series) {
   const points = Object.values(series).flat().filter(([, y]) => Number.isFinite(y));
   if (!points.length) return null;
   const xs = points.map(([x]) => x), ys = points.map(([, y]) => y);
-  const [right, low, high] = [Math.max(...xs, 1), Math.min(...ys), Math.max(...ys)];
+  const [right, least, high] = [Math.max(...xs, 1), Math.min(...ys), Math.max(...ys)];
+  const low = least > 0 && least < high / 4 ? 0 : least;
   const x = (step) => 46 + 300 * step / right, y = (value) => 150 - 120 * (value - low) / (high - low || 1);
   const draw = ([name, values]) => {
     const kept = values.filter(([, value]) => Number.isFinite(value));
@@ -107,9 +108,9 @@ const parts = {
   jobs: (now) => now.jobs.length ? now.jobs.map(job) : [h("p", { class: "muted none" }, "none yet")],
   models: (now) => [table("Models", ["model", "version", "aliases", "checkpoints (default)", "deployed"], now.models.map((model) => ({ kind: "model",
     cells: [h("bdi", {}, model.title || last(model.name)), model.versionId, model.versionAliases.join(", "),
-      `${(model.checkpoints || []).length} (${model.defaultCheckpointId || "none"})`, `${model.deployedModels.length} times`] })))],
+      `${(model.checkpoints || []).length} (${model.defaultCheckpointId || "none"})`, `${model.deployedModels.length} endpoint${model.deployedModels.length === 1 ? "" : "s"}`] })))],
   endpoints: (now) => [table("Endpoints", ["endpoint", "deployed models and traffic", "name"], now.endpoints.map((endpoint) => ({ kind: "endpoint",
-    cells: [h("bdi", {}, endpoint.title), endpoint.deployed.map((item) => h("div", {}, `${item.share} %: ${last(item.model)}, checkpoint ${item.checkpoint}`)),
+    cells: [h("bdi", {}, endpoint.title), endpoint.deployed.map((item) => h("div", {}, `${item.share}%: ${last(item.model)}, checkpoint ${item.checkpoint}`)),
       h("code", {}, endpoint.name)] })))],
   requests: (now) => [table("Requests", ["time", "method", "path", "status", "ms"], now.requests.map((item) => ({ kind: item.status < 400 ? "" : "error",
     cells: [item.time, item.method, h("code", {}, item.path), String(item.status || "none"), String(item.ms)] })))],
