@@ -19,6 +19,7 @@ import typer
 from gemtune.artifacts.data import BorderlineDuplicate
 from gemtune.catalogue import Catalogue, Limits, TuningMethod
 from gemtune.cli.output import echo
+from gemtune.cli.row_census import RowCensus
 from gemtune.config import Config, JsonObject, Preprocess, Task
 from gemtune.data import dataflow_dedup, pairs, source_rows
 from gemtune.data.cleaning import NO_CLEANING, export_rules, load_cleaner, text_key
@@ -26,7 +27,6 @@ from gemtune.data.csv_safe import read_review_file, write_review_file
 from gemtune.data.dataflow_job import require_dataflow_settings
 from gemtune.data.duplicates import FilterResult, apply_rules, borderline_duplicates
 from gemtune.data.example import Example, RejectedRow, to_row, write_rows
-from gemtune.data.injection_phrases import InjectionCounter
 from gemtune.data.label_issues import find_label_issues, summarize
 from gemtune.data.profile import profile_rows
 from gemtune.data.row_validation import ReadStats
@@ -34,7 +34,7 @@ from gemtune.data.service_limits import LimitChecker, model_problems
 from gemtune.data.sources import output_path
 from gemtune.data.writers import write
 from gemtune.errors import TooFewRowsError, UserError, did_you_mean
-from gemtune.inference.data_fit import Misfit, RowProfile, misfits
+from gemtune.inference.data_fit import Misfit, misfits
 from gemtune.inference.prompts import preference_rows, training_row, tuned_prompt
 
 _MAX_SHOWN, _MAX_SHOWN_ALIKE, _MAX_SHOWN_LABELS = 20, 3, 12
@@ -60,18 +60,20 @@ def check(file: str, method: str, config: Path | None, overrides: list[str], as_
     rejected = _RejectedRows(file, err=as_json)
     free_text = method == "preference" or loaded.task.is_free_text
     conflicts = "keep" if method == "preference" else "" if free_text else loaded.preprocess.conflicts
-    profile, stats = RowProfile(loaded.task), _read_stats(loaded)
-    prompt, requests = tuned_prompt(loaded.task), _pair_requests if method == "preference" else _row_requests
+    prompt, stats = tuned_prompt(loaded.task), _read_stats(loaded)
 
     def row_of(example: Example) -> JsonObject:
         is_pair = method == "preference"
         return preference_rows(loaded.task, [example])[0][1] if is_pair else training_row(loaded.task, prompt, example)
 
-    checker, injections = LimitChecker(limits, tuning_method, conflicts, row_of), InjectionCounter()
-    for example, answer in requests(file, loaded, rejected, stats):
-        profile.add(example)
-        checker.add(example, answer)
-        injections.add(example)
+    checker = LimitChecker(limits, tuning_method, conflicts, row_of)
+    census = RowCensus(loaded.task, loaded.preprocess, stats, checker)
+    if method == "preference":
+        for example, answer in _pairs(file, loaded, rejected, stats):
+            census.add(example, answer)
+    else:
+        census.read(file, rejected.add)
+    profile = census.profile
     rejected.show_rest()
     if loaded.preprocess.label_spellings == "merge":
         profile.merge(stats.label_spellings)
@@ -85,7 +87,7 @@ def check(file: str, method: str, config: Path | None, overrides: list[str], as_
             unfit = [*(misfit for misfit in unfit if not misfit.too_few), Misfit(str(error), stops=False)]
         elif error:
             problems.append(str(error))
-    notes = [*filter(None, (checker.validation_note(loaded.split), injections.note()))]
+    notes = [*filter(None, (checker.validation_note(loaded.split), census.injections.note()))]
     for misfit in unfit:
         if not misfit.stops:
             typer.echo(f"note: {misfit}", err=True)
@@ -104,19 +106,8 @@ def check(file: str, method: str, config: Path | None, overrides: list[str], as_
         raise typer.Exit(1)
 
 
-Requests = Iterator[tuple[Example, str]]  # the example, its answer
-
-
-def _row_requests(file: str, loaded: Config, rejected: _RejectedRows, stats: ReadStats) -> Requests:
-    """Every usable row; the others are shown and counted."""
-    for row in source_rows.stream(file, loaded.task, loaded.preprocess, stats):
-        if isinstance(row, Example):
-            yield row, row.target
-        else:
-            rejected.add(row)
-
-
-def _pair_requests(file: str, loaded: Config, rejected: _RejectedRows, stats: ReadStats) -> Requests:
+def _pairs(file: str, loaded: Config, rejected: _RejectedRows, stats: ReadStats) -> Iterator[tuple[Example, str]]:
+    """Every usable pair as an example, and its answers; the others are shown and counted."""
     source = pairs.read(file, loaded.task, loaded.preprocess, loaded.preference, stats)
     kept = pairs.deduplicate(source, loaded.preprocess)
     for dropped in sorted(kept.dropped, key=lambda row: row.line):

@@ -5,6 +5,8 @@
 The patterns, in seven languages, are in `injection_phrases.yaml`.
 """
 
+from __future__ import annotations
+
 import re
 from array import array
 from collections import Counter
@@ -47,6 +49,11 @@ class InjectionCounter:
         if kinds := injection_kinds(full_text(example, with_system=False)):
             self._kinds.update(kinds)
             self._lines.append(example.line)
+
+    def extend(self, part: InjectionCounter) -> None:
+        """Add what was counted of further rows."""
+        self._kinds.update(part._kinds)
+        self._lines.extend(part._lines)
 
     def note(self) -> str:
         """How many rows, of which kinds, at which lines (at most 20); "" when there are none."""

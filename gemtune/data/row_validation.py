@@ -5,6 +5,8 @@
 Guarantees: with `pii: mask`, personal data is masked in every text of an example, in earlier turns too.
 """
 
+from __future__ import annotations
+
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +21,7 @@ from gemtune.data import sources
 from gemtune.data.cleaning import PiiDetector, Rule, clean, is_mojibake, load_pii_detector, rule_changes, rules
 from gemtune.data.example import Example, RejectedRow, example_id
 from gemtune.data.formats import parse_example
-from gemtune.data.group_columns import GroupColumns
+from gemtune.data.group_columns import MAX_ROWS, GroupColumns
 from gemtune.data.labels import find_spellings, label_set, labels_of, spelling_key
 from gemtune.data.readers import Row
 from gemtune.data.segments import unit_notes
@@ -82,6 +84,37 @@ class ReadStats:
         for text in self.group_columns.notes():
             self.note(text)
 
+    def add_to_groups(self, row: JsonObject, text: str, config: Preprocess) -> None:
+        """Look for signs that a valid row belongs together with others, unless the settings name its group."""
+        if self.groups_wanted(config):
+            named = {config.text_column, config.target_column, config.split_column, *config.slice_columns}
+            self.group_columns.add(row, text, named)
+
+    def groups_wanted(self, config: Preprocess) -> bool:
+        """Whether `add_to_groups` counts further rows."""
+        return not config.group_column and self.group_columns.rows < MAX_ROWS
+
+    def emptied(self, config: Preprocess) -> ReadStats:
+        """Statistics with the same corrections and detector that have counted nothing."""
+        detector = None if config.pii == "off" else self.pii_detector(config)
+        return ReadStats(self.corrections, _pii_detector=detector)
+
+    def extend(self, part: ReadStats) -> None:
+        """Add what was counted of further rows, groups aside."""
+        for name in ("matched_corrections", "columns", "cleaned", "pii_findings", "row_notes"):
+            getattr(self, name).update(getattr(part, name))
+        if len(self.labels) < MAX_LABELS:
+            self.labels.update(part.labels)
+        for rule, samples in part.samples.items():
+            self.samples[rule] += samples[: _MAX_SAMPLES - len(self.samples[rule])]
+        self.pii_lines += part.pii_lines
+        self.corrected += part.corrected
+        self.mojibake += part.mojibake
+
+    def __getstate__(self) -> JsonObject:
+        """What another process counted, for `extend`."""
+        return {**self.__dict__, "corrections": {}, "rules": [], "_pii_detector": None}
+
     def pii_detector(self, config: Preprocess) -> PiiDetector:
         """The detector of personal data, created once."""
         if self._pii_detector is None:
@@ -109,20 +142,27 @@ def read(source: str | Path, task: Task, config: Preprocess, stats: ReadStats) -
     Raises `UserError` when no row has the group or split column that the settings name.
     """
     rows = sources.rows(str(source), task, config, stats.note)
-    other_columns = {config.text_column, config.target_column, config.split_column, *config.slice_columns}
     while batch := list(islice(rows, BATCH_ROWS)):
-        if config.pii != "off" and config.pii_detector != "rules":
-            stats.pii_detector(config).prefetch(_texts_of(batch, task, config))
-        stats.columns.update(chain.from_iterable(item[1] for item in batch if isinstance(item, tuple)))
-        for item in batch:
-            if isinstance(item, RejectedRow):
-                yield item
-            else:
-                line, row = item
-                valid = validate_row(line, row, task, config, stats)
-                if not config.group_column and isinstance(valid, Example):
-                    stats.group_columns.add(row, valid.text, other_columns)
-                yield valid
+        for item, valid in zip(batch, validated(batch, task, config, stats), strict=True):
+            if isinstance(valid, Example) and isinstance(item, tuple):
+                stats.add_to_groups(item[1], valid.text, config)
+            yield valid
+    require_columns(source, config, stats)
+
+
+def validated(
+    batch: Sequence[Row | RejectedRow], task: Task, config: Preprocess, stats: ReadStats
+) -> Iterator[Example | RejectedRow]:
+    """The example or the rejected row for each of these raw rows."""
+    if config.pii != "off" and config.pii_detector != "rules":
+        stats.pii_detector(config).prefetch(_texts_of(batch, task, config))
+    stats.columns.update(chain.from_iterable(item[1] for item in batch if isinstance(item, tuple)))
+    for item in batch:
+        yield item if isinstance(item, RejectedRow) else validate_row(*item, task, config, stats)
+
+
+def require_columns(source: str | Path, config: Preprocess, stats: ReadStats) -> None:
+    """Raise `UserError` when no row has the group or split column that the settings name."""
     missing = [name for name in _configured_columns(config) if stats.columns and not stats.columns[name]]
     available = ", ".join(sorted(stats.columns)[:20])
     for name in missing:

@@ -75,6 +75,23 @@ class LimitChecker:
         if self.method == "preference" and has_other_parts:
             self._report(f"line {example.line}: preference tuning accepts text only, the row has other parts")
 
+    def emptied(self) -> LimitChecker:
+        """A checker of the same limits that has counted nothing."""
+        return LimitChecker(self.limits, self.method, self._conflicts, self._render)
+
+    def extend(self, part: LimitChecker) -> None:
+        """Add what was counted of further rows."""
+        for name in ("_keys", "_answers", "_sizes", "_splits"):
+            getattr(self, name).extend(getattr(part, name))
+        for problem in part._problems:
+            self._report(problem)
+        self._unlisted += part._unlisted
+        self._with_files += part._with_files
+
+    def __getstate__(self) -> JsonObject:
+        """What another process counted, for `extend`."""
+        return {**self.__dict__, "_render": None, "limits": None}
+
     def _measured(self, example: Example) -> tuple[JsonObject | None, _Size]:
         """The row that is sent, and its size as JSON; a row of a text and its answer is measured without making it."""
         if example.contents is not None or example.request or example.answer or example.pairs:

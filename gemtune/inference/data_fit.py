@@ -104,6 +104,19 @@ class RowProfile:
         lines = sorted(self.lines.items(), key=lambda entry: -entry[1])
         self.lines = {merge_spellings(reference, self.task, spellings): line for reference, line in lines}
 
+    def extend(self, part: RowProfile) -> None:
+        """Add what was counted of further rows, fewer than MAX_LABELS."""
+        self.rows.update(part.rows)
+        self.tokens.extend(part.tokens)
+        self.longest = max(self.longest, part.longest, key=lambda longest: longest[0])
+        self.invalid += part.invalid
+        self.first_invalid += part.first_invalid[: _MAX_SHOWN - len(self.first_invalid)]
+        for reference, line in part.lines.items():
+            if not self.is_free_text:
+                self.lines.setdefault(reference, line)
+        for split, counts in part.references.items():
+            self.references[split].update({name: rows for name, rows in counts.items() if name in self.lines})
+
     def add(self, example: Example) -> None:
         """Count a row."""
         reference, line = example.target, example.line
