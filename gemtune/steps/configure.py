@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
-from gemtune.config import Evaluate, Plan, Preference, Vertex
+from gemtune.config import Config
+from gemtune.cost.preflight import problems
 from gemtune.data.sources import with_labels
 from gemtune.errors import UserError
 from gemtune.steps.context import Section, StepContext
-from gemtune.vertex import connect
+from gemtune.vertex import connect, storage
 
 log = logging.getLogger("gemtune")
 
@@ -28,30 +29,43 @@ class Sections(NamedTuple):
     vertex: dict[str, Any]
 
 
-def run(form: Section, runner: str, starts_supervised: bool, **sections: Section) -> Sections:
+def run(form: Section, runner: str, starts_supervised: bool, name: str, data: str, **sections: Section) -> Sections:
     """The sections with `base_model`, `max_cost`, `bucket` of the form, project, region and the labels of their file.
 
-    Raises `UserError` for a value that needs steps other than those that the pipeline was compiled with, and for a key
-    that cannot sign.
+    Raises `UserError` for a value that needs steps other than those that the pipeline was compiled with, for a key
+    that cannot sign, and for everything else that would stop the run after money was spent.
     """
     context = StepContext(sections)
     context.signing_key  # noqa: B018 (checked before money is spent)
-    preference = context.section("preference")
-    epochs = Preference.of(preference).supervised_epochs if preference else 0
-    if context.preprocess.runner != runner:
-        raise _not_compiled("preprocess.runner", context.preprocess.runner)
-    if preference and starts_supervised != (epochs > 0):
+    config = Config.of({"name": name, "data": data, **_merged(form, sections)})
+    epochs = config.preference.supervised_epochs if config.method == "preference" else 0
+    if config.preprocess.runner != runner:
+        raise _not_compiled("preprocess.runner", config.preprocess.runner)
+    if starts_supervised != (epochs > 0):
         raise _not_compiled("preference.supervised_epochs", epochs)
-    own = {name: {name: value} if value != "" else {} for name, value in form.items()}  # an empty one replaces nothing
-    evaluate = Evaluate.of(context.section("evaluate") | own["base_model"])
-    plan = Plan.of(context.section("plan") | own["max_cost"])
-    client = connect(Vertex.of(context.section("vertex") | own["bucket"]))
+    client = connect(config.vertex)
+    storage.require_bucket_name(client.bucket)
+    if listed := problems(config, client.location):
+        raise UserError("\n".join(map(str, listed)))
     places = {"project": client.project, "location": client.location, "bucket": client.bucket}
     log.info(
-        "done: %s, at most %.2f USD, %s in %s", evaluate.base_model, plan.max_cost, client.project, client.location
+        "done: %s, at most %.2f USD, %s in %s",
+        config.evaluate.base_model,
+        config.plan.max_cost,
+        client.project,
+        client.location,
     )
-    written = (with_labels(context.task), evaluate, plan, client.settings.model_copy(update=places))
+    written = (with_labels(config.task), config.evaluate, config.plan, config.vertex.model_copy(update=places))
     return Sections(*(section.model_dump(exclude_none=True) for section in written))
+
+
+def _merged(form: Section, sections: dict[str, Section]) -> dict[str, Any]:
+    """The sections that are wired, over which the form goes, and the method: pairs have a section of their own."""
+    merged: dict[str, Any] = {name: dict(section) for name, section in sections.items() if section}
+    for section, name in (("evaluate", "base_model"), ("plan", "max_cost"), ("vertex", "bucket")):
+        if (value := (form or {})[name]) != "":  # an empty one replaces nothing
+            merged[section] = {**merged.get(section, {}), name: value}
+    return {"method": "preference" if "preference" in merged else "supervised", **merged}
 
 
 def _not_compiled(setting: str, value: object) -> UserError:

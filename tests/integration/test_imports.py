@@ -52,7 +52,7 @@ STEPS = {
     "analyze_drift": "asyncio numpy pydantic",
     "augment": "asyncio numpy pydantic",
     "check_budget": "asyncio numpy pydantic",
-    "configure": "asyncio pydantic",
+    "configure": "asyncio numpy pydantic",
     "context": "asyncio pydantic",
     "decide_retraining": "asyncio numpy pydantic",
     "deploy": "asyncio numpy pydantic",

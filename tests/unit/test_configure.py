@@ -21,10 +21,10 @@ FORM = {"base_model": "gemini-3.5-flash", "max_cost": 7, "bucket": "mine"}
 
 def run(*overrides: str, form: dict[str, Any] = FORM, runner: str = "local", start: bool = False) -> Sections:
     values = Config.load(None, list(overrides)).parameters()
-    names = ("task", "evaluate", "plan", "vertex", "preprocess")
-    sections = {name: values[name] for name in names}
-    sections["preference"] = values["preference"] if values["method"] == "preference" else {}
-    return configure.run(form, runner, start, **sections)
+    method, name = values.pop("method"), values.pop("name")
+    sections = {name: section for name, section in values.items() if isinstance(section, dict)}
+    sections["preference"] = sections["preference"] if method == "preference" else {}
+    return configure.run(form, runner, start, name, "gs://b/rows.jsonl", **sections)
 
 
 @pytest.fixture(autouse=True)
@@ -97,13 +97,35 @@ def test_configure_refuses_what_needs_other_steps(overrides: list[str], compiled
 
 
 def test_configure_accepts_what_was_compiled() -> None:
-    assert run("method=preference", start=True).plan["max_cost"] == 7
-    assert run("method=preference", "preference.supervised_epochs=0").plan["max_cost"] == 7
+    served = ["method=preference", "vertex.catalogue={models: {gemini-2.5-flash: {retires: null}}}"]
+    form = FORM | {"base_model": "gemini-2.5-flash"}
+    assert run(*served, form=form, start=True).plan["max_cost"] == 7
+    assert run(*served, "preference.supervised_epochs=0", form=form).plan["max_cost"] == 7
 
 
 def test_configure_names_the_setting_of_a_wrong_value() -> None:
+    with pytest.raises(UserError, match="name: String should match"):
+        configure.run(FORM, "local", False, "Our model", "")
     with pytest.raises(UserError, match="max_cost"):
         run(form=FORM | {"max_cost": -1})
+
+
+@pytest.mark.parametrize(
+    ("form", "overrides", "message"),
+    [
+        ({"base_model": "gemini-0"}, [], "unknown base model 'gemini-0'"),
+        ({}, ["vertex.location=mars-1"], "cannot be tuned in mars-1"),
+        ({"bucket": "mine/folder"}, [], "'mine/folder' is no name of a bucket"),
+        ({}, ["gate.metric=beauty"], "unknown metric 'beauty'"),
+        ({}, ["task.instruction=YOUR-TASK"], "is a placeholder"),
+        ({}, ["evaluate.judge.model=gemini-0"], "evaluate.judge.model"),
+    ],
+)
+def test_configure_refuses_what_would_stop_the_run_later(
+    form: dict[str, Any], overrides: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run(*overrides, form=FORM | form)
 
 
 def test_configure_uses_the_project_of_a_step_then_of_its_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
