@@ -69,7 +69,7 @@ def rankings(probabilities: np.ndarray, noisy: np.ndarray) -> dict[str, list[int
         print("cleanlab is not installed: it is left out (make bench installs it)", file=sys.stderr)
         return found
     for rule, ranked in (("low_self_confidence", "self_confidence"), ("confident_learning", "normalized_margin")):
-        issues = find_label_issues(noisy, probabilities, filter_by=rule, return_indices_ranker=ranked, n_jobs=1)
+        issues = find_label_issues(noisy, probabilities, filter_by=rule, return_indices_ranked_by=ranked, n_jobs=1)
         found[f"cleanlab, {rule.replace('_', ' ')} by {ranked.replace('_', ' ')}"] = issues.tolist()
     return found
 

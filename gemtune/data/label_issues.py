@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Likely label issues, ranked by label quality (Kuan and Mueller 2022), and how many labels are wrong.
 
-Every row is scored by a model that was trained without it (cross-validation; logistic regression on `embedding`). A
-row is flagged when another label is more probable than its own; rows whose own label is least probable come first. The
-number of wrong labels is that of random flips (Angluin and Laird 1988; Bootkrajang and Kaban 2012): the model's own
-errors vanish where it is sure, wrong labels do not. So agreement, as a function of the model's margin (the log odds of
-its two most probable labels), is a logistic curve whose upper end is the share of right labels; its posterior is
-computed on a grid. Where both labels are equally probable, not more than half of the predictions are right.
+Every row is scored by a model that was trained without it (cross-validation; logistic regression). A row is flagged
+when another label is more probable than its own; rows whose own label is least probable come first. The number of
+wrong labels is that of random flips (Angluin and Laird 1988; Bootkrajang and Kaban 2012): a row's label is right with
+the probability that the model gives it, raised to a power that makes it calibrated (Guo et al. 2017), or flipped to any
+other label alike. The model's own errors are between probable labels, flips are not. The posterior of the share of
+flips is computed on a grid, the power integrated out.
 
 Guarantees: the same rows give the same list; nothing is changed.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,10 +33,10 @@ FOLDS = 5
 _MAX_SHOWN = 20
 MAX_AUDITED, MAX_AUDITED_CHARS = 20_000, 4_000_000  # the search takes 40 bytes a character
 _FLIP_SHARES = np.array([*(step / 200 for step in range(20)), *(step / 100 for step in range(10, 46))])
-_PRIOR_SHARE = 0.1  # mean of an exponential prior; benchmarks have 3.3 % (Northcutt, Athalye and Mueller 2021)
-# means and standard deviations of the curve's level at margin 0 and of its log slope: chosen with bench/label_errors.py
-_CURVE, _CURVE_DEVIATION = np.array([-0.3, 0.4]), np.array([0.3, 1.0])
-_DIMENSIONS, _INVERSE_REGULARIZATION = 256, 3.0  # chosen with bench/label_errors.py
+_PRIOR_SHARE = 0.15  # mean of a weak, exponential prior; benchmarks have 0.033 (Northcutt, Athalye and Mueller 2021)
+_SHARPNESS = np.linspace(-4, 3, 29)  # logarithms of the power of the probabilities
+_LEVELS = (-0.5, 0.0)  # log odds of the best label where two are equally probable
+_INVERSE_REGULARIZATION = 3.0  # chosen with bench/label_errors.py
 
 
 def find_label_issues(
@@ -117,55 +117,53 @@ def label_quality(probabilities: np.ndarray, labels: np.ndarray) -> LabelQuality
 def wrong_labels(probabilities: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
     """The number of wrong labels: its mean, and a bound that it is below with a probability of 95 %.
 
-    They are far apart where the model separates the labels too weakly to tell; the mean is then near the prior one.
+    They are far apart where the model separates the labels too weakly to tell.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
+    from scipy.special import logsumexp
 
-    size, others = len(labels), probabilities.shape[1] - 1
-    agrees = probabilities.argmax(axis=1) == labels
-    first, second = np.log(np.maximum(np.sort(probabilities, axis=1)[:, :-3:-1], 1e-12)).T
-    curve, losses = _CURVE, []
-    with threadpool_limits(1):
-        for share in _FLIP_SHARES:
-            loss, curve = _fitted(agrees, first - second, share, share / others, curve)
-            losses.append(loss + share / _PRIOR_SHARE)
-    weights = np.exp(min(losses) - np.array(losses)) * np.gradient(_FLIP_SHARES)
+    size, others, shares = len(labels), probabilities.shape[1] - 1, _FLIP_SHARES[:, None]
+    losses = []
+    for prior, right in _calibrated(probabilities, labels):
+        given = (1 - shares) * right + shares / others * (1 - right)
+        losses.append(prior + _FLIP_SHARES / _PRIOR_SHARE - np.log(np.maximum(given, 1e-12)).sum(axis=1))
+    weights = np.exp(logsumexp(-np.array(losses), axis=0) + np.min(losses)) * np.gradient(_FLIP_SHARES)
     weights /= weights.sum()
     bound = _FLIP_SHARES[min(int(np.searchsorted(np.cumsum(weights), 0.95)), len(_FLIP_SHARES) - 1)]
     mean = float(weights @ _FLIP_SHARES)
     return round(mean * size), round(max(mean, bound) * size)
 
 
-def _fitted(
-    agrees: np.ndarray, margins: np.ndarray, flipped: float, by_chance: float, start: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """The least negative log posterior at a share of flipped labels, and the logistic curve (level, log slope)."""
-    from scipy.optimize import minimize
-    from scipy.special import expit
+def _calibrated(probabilities: np.ndarray, labels: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
+    """Probabilities of each row's label, were none flipped, by many calibrations; each with its negative log prior."""
+    from scipy.special import expit, log_softmax
 
-    def loss(curve: np.ndarray) -> tuple[float, np.ndarray]:
-        slope = np.exp(curve[1])
-        right = expit(curve[0] + slope * margins)  # share of right predictions, were no label flipped
-        agree = np.clip((1 - flipped) * right + by_chance * (1 - right), 1e-12, 1 - 1e-12)
-        per_unit = np.where(agrees, 1 / agree, -1 / (1 - agree)) * (1 - flipped - by_chance) * right * (1 - right)
-        away = (curve - _CURVE) / _CURVE_DEVIATION
-        gradient = away / _CURVE_DEVIATION - np.array([per_unit.sum(), slope * (per_unit * margins).sum()])
-        return float(away @ away / 2 - np.log(np.where(agrees, agree, 1 - agree)).sum()), gradient
-
-    result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(-6, 6), (-4, 4)])
-    return float(result.fun), np.asarray(result.x)
+    rows, others = np.arange(len(labels)), probabilities.shape[1] - 1
+    logs = np.log(np.maximum(probabilities, 1e-12))
+    second, first = np.partition(logs, -2, axis=1)[:, -2:].T
+    agrees = probabilities.argmax(axis=1) == labels
+    for sharpness in _SHARPNESS:
+        yield sharpness**2 / 8, np.exp(log_softmax(np.exp(sharpness) * logs, axis=1)[rows, labels])
+        for level in _LEVELS if others > 1 else ():
+            best = expit(level + np.exp(sharpness) * (first - second))
+            yield sharpness**2 / 8, np.where(agrees, best, (1 - best) / others)
 
 
 def cross_validated_probabilities(texts: Sequence[str], labels: np.ndarray, seed: int) -> np.ndarray:
-    """Probability of every label for every row, from a model trained without that row."""
+    """Probability of every label for every row, from a model trained without that row.
+
+    Of two labels the model reads the n-grams themselves, which is better and as fast as their embedding.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
-    from gemtune.dedup.embedding import embed
+    from gemtune.dedup.embedding import embed, ngram_tfidf
 
-    vectors = embed(texts, dimensions=_DIMENSIONS, seed=seed)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    model = LogisticRegression(C=_INVERSE_REGULARIZATION, max_iter=200)
+    model = LogisticRegression(C=_INVERSE_REGULARIZATION, max_iter=200, random_state=seed)
+    if len(np.unique(labels)) == 2:
+        model, vectors = model.set_params(solver="liblinear", dual=True), ngram_tfidf(texts)
+    else:
+        vectors = embed(texts, seed=seed)
     with threadpool_limits(1):  # the matrices are too small for several threads
         return np.asarray(cross_val_predict(model, vectors, labels, cv=folds, method="predict_proba"))

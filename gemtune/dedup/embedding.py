@@ -26,6 +26,15 @@ _MAX_TEXT_CHARS = 2000  # characters of a text that are embedded
 Embedder = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
+def ngram_tfidf(texts: Sequence[str]) -> Any:
+    """The TF-IDF of the texts' character n-grams, sparse, shape (texts, at most `_MAX_FEATURES`)."""
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    return TfidfTransformer(sublinear_tf=True).fit_transform(
+        _ngram_counts([text[:_MAX_TEXT_CHARS] for text in texts])[0]
+    )
+
+
 def embed(texts: Sequence[str], dimensions: int = 256, seed: int = 7) -> NDArray[np.float32]:
     """One unit vector per text, shape (texts, at most `dimensions`); a text without any n-gram is the zero vector.
 

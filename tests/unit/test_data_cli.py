@@ -180,11 +180,25 @@ def test_wrong_labels_is_near_the_planted_number(labels: int, sureness: float, s
     assert planted <= most + 0.01 * rows
 
 
+@pytest.mark.parametrize("labels", [2, 5, 40])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.1, 0.2])
+def test_wrong_labels_of_an_overconfident_model_is_near_the_planted_number(labels: int, share: float) -> None:
+    """The model errs between labels that it considers probable; its probabilities are the true ones to the power 2."""
+    rng, rows = np.random.default_rng(7), 2000
+    true = rng.dirichlet([0.08] * labels, rows)
+    truth = np.array([rng.choice(labels, p=own) for own in true])
+    given = np.where(rng.random(rows) < share, (truth + rng.integers(1, labels, rows)) % labels, truth)
+    expected, most = wrong_labels(true**2 / (true**2).sum(axis=1, keepdims=True), given)
+    planted = int((given != truth).sum())
+    assert abs(expected - planted) <= 0.15 * planted + 0.01 * rows
+    assert planted <= most
+
+
 def test_wrong_labels_of_a_model_that_knows_nothing_is_near_the_prior() -> None:
     rng = np.random.default_rng(7)
     probabilities = rng.dirichlet([5.0] * 4, 2000)
     expected, most = wrong_labels(probabilities, rng.integers(0, 4, 2000))
-    assert expected <= 200 <= most
+    assert expected <= 300 <= most
 
 
 def test_test_data_replaces_the_test_split(tmp_path: Path) -> None:
