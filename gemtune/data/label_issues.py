@@ -124,8 +124,8 @@ def wrong_labels(probabilities: np.ndarray, labels: np.ndarray) -> tuple[int, in
     size, others, shares = len(labels), probabilities.shape[1] - 1, _FLIP_SHARES[:, None]
     losses = []
     for prior, right in _calibrated(probabilities, labels):
-        given = (1 - shares) * right + shares / others * (1 - right)
-        losses.append(prior + _FLIP_SHARES / _PRIOR_SHARE - np.log(np.maximum(given, 1e-12)).sum(axis=1))
+        likelihoods = (1 - shares) * right + shares / others * (1 - right)
+        losses.append(prior + _FLIP_SHARES / _PRIOR_SHARE - np.log(np.maximum(likelihoods, 1e-12)).sum(axis=1))
     weights = np.exp(logsumexp(-np.array(losses), axis=0) + np.min(losses)) * np.gradient(_FLIP_SHARES)
     weights /= weights.sum()
     bound = _FLIP_SHARES[min(int(np.searchsorted(np.cumsum(weights), 0.95)), len(_FLIP_SHARES) - 1)]
