@@ -4,7 +4,7 @@
 
 `python -m examples.generate` writes examples/preference_en/pairs.jsonl and planted.json with the other samples.
 
-The messages are tickets of the English sample, a third of which quotes another, void request. Every message has four
+The messages are tickets of the English sample, a third of which also quote an outdated request. Every message has four
 answers: a courteous one that says what is done, a plain one, a rude one (it says more) and a curt one; each is
 preferred to the next. So imitating preferred answers alone gives courteous, plain and rude ones alike, and only what is
 rejected shows which of them is best. What is done depends on the message: no constant answer is right often, and the
