@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -23,7 +23,7 @@ from gemtune import contents
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import Example, RejectedRow, example_id
 from gemtune.data.labels import label_set, label_text
-from gemtune.data.segments import read_segments, unit_evidence
+from gemtune.data.segments import read_segments, spans_as_segments, unit_evidence
 from gemtune.errors import UserError, did_you_mean
 
 _CHAT_ROLES = {"system": "system", "developer": "system", "user": "user", "model": "model", "assistant": "model"}
@@ -61,7 +61,7 @@ def parse_example(
             return _automl(line, row, task, config, notes)
         if is_prompt(row):
             return _prompt(line, row, task, config, notes)
-        return _columns(line, row, task, config)
+        return _columns(line, row, task, config, notes)
     except _InvalidRow as error:
         return RejectedRow(line, error.reason, error.detail, row)
 
@@ -88,11 +88,15 @@ def parse_request(row: JsonObject) -> Example:
         raise UserError(f"not a request: {error.detail}", remedy="pass contents that end with a user turn") from None
 
 
-def _columns(line: int, row: JsonObject, task: Task, config: Preprocess) -> Example:
+def _columns(line: int, row: JsonObject, task: Task, config: Preprocess, row_notes: Counter[str]) -> Example:
     text = _cell(row, config.text_column, "text")
     if not isinstance(text, str):
         raise _InvalidRow("wrong_type", f"{config.text_column!r} is {text!r:.80}, not a string")
-    target = _target(_cell(row, config.target_column, "target"), config.target_column, task)
+    value = _cell(row, config.target_column, "target")
+    if task.kind == "extraction" and (segments := spans_as_segments(value)) is not None:
+        target = _segmented(text, segments, config, row_notes)
+    else:
+        target = _target(value, config.target_column, task)
     names = (config.text_column, config.target_column)
     if target.strip().casefold() == names[1].casefold() and text.strip().casefold() == names[0].casefold():
         raise _InvalidRow("repeated_header", "the row names the columns: files were joined here")
@@ -241,16 +245,21 @@ def _automl(line: int, row: JsonObject, task: Task, config: Preprocess, row_note
     elif isinstance(sentiment := row.get("sentimentAnnotation"), dict):
         target = _target(_cell(sentiment, "sentiment", "target"), "sentiment", task)
     elif isinstance(segments := row.get("textSegmentAnnotations"), list):
-        try:
-            spans = [_object(segment) for segment in segments]
-            values, note = read_segments(text, spans, config.offset_unit)
-        except ValueError as error:
-            raise _InvalidRow("wrong_type", str(error)) from None
-        row_notes.update([note] if note else unit_evidence(text, spans) if config.offset_unit == "characters" else [])
-        target = json.dumps(values, ensure_ascii=False)
+        target = _segmented(text, segments, config, row_notes)
     else:
         raise _InvalidRow("missing_target", "no classification, sentiment or textSegment annotation")
     return _example(line, row, text, target, config)
+
+
+def _segmented(text: str, segments: Sequence[Any], config: Preprocess, row_notes: Counter[str]) -> str:
+    """The reference of segments: a JSON object with a list of values for each name."""
+    try:
+        spans = [_object(segment) for segment in segments]
+        values, note = read_segments(text, spans, config.offset_unit)
+    except ValueError as error:
+        raise _InvalidRow("wrong_type", str(error)) from None
+    row_notes.update([note] if note else unit_evidence(text, spans) if config.offset_unit == "characters" else [])
+    return json.dumps(values, ensure_ascii=False)
 
 
 def _annotated(annotations: list[Any], task: Task) -> str:

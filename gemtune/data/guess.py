@@ -25,7 +25,7 @@ from gemtune.data.formats import OPENAI_PAIR, is_prompt
 from gemtune.data.group_columns import GroupColumns
 from gemtune.data.labels import are_flags, find_spellings, is_flag, joining_mark, label_text, parse_container
 from gemtune.data.profile import estimate_tokens, script
-from gemtune.data.segments import UNITS, read_segments
+from gemtune.data.segments import UNITS, read_segments, spans_as_segments
 from gemtune.data.source_rows import ONE_COLUMN
 from gemtune.data.times import parse_times
 from gemtune.errors import UserError, did_you_mean
@@ -97,6 +97,12 @@ class _Column:
     @property
     def is_object(self) -> bool:
         return self._holds(self.containers[dict])
+
+    @cached_property
+    def is_spans(self) -> bool:
+        """Whether values are spans of the text with their names."""
+        spans = [spans_as_segments(value) for value in self.values]
+        return any(spans) and self._holds(sum(own is not None for own in spans))
 
     @property
     def is_label(self) -> bool:
@@ -359,6 +365,8 @@ def _is_split(column: _Column) -> bool:
 
 def _kind(column: _Column, text_mean: float | None) -> str:
     """A kind of task, or `several labels`, from the references."""
+    if column.is_spans:
+        return "extraction"
     if column.is_flags or (column.separator and (column.containers[list] or not column.is_label or column.is_joined)):
         return "several labels"
     if column.is_object:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gemtune.config import JsonObject
+from gemtune.data.labels import parse_container
 
 UNITS: dict[str, tuple[str, int]] = {"characters": ("utf-32-le", 4), "utf16": ("utf-16-le", 2), "bytes": ("utf-8", 1)}
 """The encoding in which a unit is so many bytes."""
@@ -22,6 +23,32 @@ MIN_FITTING_ROWS = 5  # of one segment; by chance one in nine rows fits
 _FIRST_WIDE = "\u2e80"  # first of the East Asian scripts: no spaces between words, or particles attached to them
 _UNSPACED = (("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"))  # Thai and Lao, Burmese, Khmer
 Span = tuple[str, int, int]
+
+
+_NAMES = ("label", "labels", "displayName", "tag", "type", "entity", "entity_group", "name", "category", "class")
+_BEGINS, _ENDS = ("start", "begin", "start_offset", "startOffset"), ("end", "stop", "end_offset", "endOffset")
+
+
+def spans_as_segments(value: Any) -> list[JsonObject] | None:
+    """AutoML's segments for spans as spaCy, doccano and Label Studio write them: a list of objects with a name, a begin
+    and an end, or of lists of these; None for anything else.
+    """
+    value = parse_container(value.strip()) if isinstance(value, str) else value
+    segments = [_as_segment(item) for item in value] if isinstance(value, list) else [None]
+    return None if None in segments else [segment for segment in segments if segment]
+
+
+def _as_segment(item: Any) -> JsonObject | None:
+    if isinstance(item, dict):
+        parts = [next((item[key] for key in keys if key in item), None) for keys in (_NAMES, _BEGINS, _ENDS)]
+        parts[0] = parts[0][0] if isinstance(parts[0], list) and len(parts[0]) == 1 else parts[0]
+    elif isinstance(item, list | tuple) and len(item) == 3:
+        parts = sorted(item, key=lambda part: not isinstance(part, str))
+    else:
+        return None
+    name, begin, end = parts
+    is_span = isinstance(name, str) and type(begin) is int and type(end) is int
+    return {"displayName": name, "startOffset": begin, "endOffset": end} if is_span else None
 
 
 def read_segments(text: str, segments: Sequence[JsonObject], unit: str) -> tuple[dict[str, list[str]], str]:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from gemtune.config import Preprocess, Task
 from gemtune.data.example import Example, RejectedRow
+from gemtune.data.formats import parse_example
 from gemtune.data.row_validation import ReadStats, validate_row
-from gemtune.data.segments import UNITS, read_segments
+from gemtune.data.segments import UNITS, read_segments, spans_as_segments
 
 WORDS = st.text("abcäß日本ก็😀é", min_size=1, max_size=6)
 
@@ -108,3 +109,31 @@ def test_read_notes_bytes_where_no_word_can_be_cut(unit: str) -> None:
     stats.note_findings(Task(kind="extraction"), Preprocess())
     assert values == [unit == "characters"] * 20
     assert any("if counted in bytes" in note for note in stats.notes) == (unit == "bytes")
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [
+        [{"start": 4, "end": 8, "label": "city"}],  # spaCy
+        [[4, 8, "city"]],  # doccano
+        [{"start": 4, "end": 8, "text": "Bonn", "labels": ["city"]}],  # Label Studio
+        '[{"begin": 4, "stop": 8, "tag": "city"}]',
+        "[(4, 8, 'city')]",
+    ],
+)
+def test_spans_of_other_tools_are_read_as_segments(spans: Any) -> None:
+    row = {"text": "der Bonner", "label": spans}
+    example = parse_example(1, row, Task(kind="extraction"), Preprocess())
+    assert isinstance(example, Example)
+    assert json.loads(example.target) == {"city": ["Bonn"]}
+
+
+@pytest.mark.parametrize("value", [["a", "b"], [["a", 1]], [{"label": "a"}], [[1, 2, 3]], {"city": "Bonn"}, "Bonn", 7])
+def test_what_has_no_spans_is_no_list_of_segments(value: Any) -> None:
+    assert spans_as_segments(value) is None
+
+
+def test_an_empty_list_of_spans_is_an_object_without_fields() -> None:
+    example = parse_example(1, {"text": "nobody", "label": []}, Task(kind="extraction"), Preprocess())
+    assert isinstance(example, Example)
+    assert example.target == "{}"
