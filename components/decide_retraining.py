@@ -16,6 +16,7 @@ def decide_retraining(
     name: str,
     now: str,
     new_baseline: bool,
+    retraining_job: str,
     retraining_decision: Output[Artifact],
 ) -> str:
     """Decide whether there is a reason to retrain, and keep the windows for the next run."""
@@ -30,6 +31,7 @@ def decide_retraining(
         name,
         now,
         new_baseline,
+        retraining_job,
         monitor=monitor,
         vertex=vertex,
     )

@@ -34,6 +34,7 @@ locals {
   # who may act as which account
   actors = merge(
     { "steps as tuning" = [local.members["steps"], "tuning", "roles/iam.serviceAccountUser"] },
+    { "steps as steps" = [local.members["steps"], "steps", "roles/iam.serviceAccountUser"] },
     { for name, member in local.starters : "${name} as steps" => [member, "steps", "roles/iam.serviceAccountUser"] },
     { for agent in var.has_tuning_agent ? ["tuning agent"] : [] : agent => [
       "serviceAccount:service-${data.google_project.this.number}@gcp-sa-vertex-tune.iam.gserviceaccount.com",

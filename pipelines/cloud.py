@@ -8,6 +8,7 @@ bucket's owner in Cloud Resource Manager and stalls for about a minute where tha
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,6 @@ from pipelines.backend_rules import require_accepted
 from pipelines.compilation import Pipeline, compiled, placed
 
 NAME, METHOD, PIPELINE = "gemtune", "gemtune-method", "gemtune-pipeline"  # labels of the runs of a configuration
-WAIT_S = 60.0
 _ROWS = r"gs://[^/]+/.+|bq://([^./]+\.)?[^./]+\.[^./]+"
 _KEY = "projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY"
 _FORMS = {  # capitals stand for any name
@@ -51,10 +51,11 @@ class Source:
 def pipeline_job(client: Client, config: Config, source: Source, now: str = "") -> Any:
     """The `PipelineJob` of a configuration; the bucket exists. `now` is the parameter of the monitoring pipeline.
 
-    Raises `UserError` for what cannot run.
+    What a monitoring run starts with `monitor.on_retrain: submit` is stored in the bucket, under its content. Raises
+    `UserError` for what cannot run.
     """
     from google.cloud.aiplatform_v1.types import PipelineFailurePolicy, PipelineJob
-    from google.protobuf import json_format
+    from google.protobuf.json_format import MessageToDict, ParseDict
 
     from pipelines import monitoring, tuning
 
@@ -88,9 +89,12 @@ def pipeline_job(client: Client, config: Config, source: Source, now: str = "") 
     else:
         spec = compiled(config, source.image, source.cache, source.pipeline)
         require_accepted(spec, "vertex")
-        json_format.ParseDict(spec, job._pb.pipeline_spec)
-    if now:
-        runtime["parameter_values"] = {**runtime.get("parameter_values", {}), "now": now}
+        ParseDict(spec, job._pb.pipeline_spec)
+    own = {"now": now}
+    if source.pipeline == "monitoring" and source.image and config.monitor.on_retrain == "submit":
+        retraining = MessageToDict(pipeline_job(client, config, replace(source, pipeline="tuning"))._pb)
+        own["retraining_job"] = storage.upload_lines(client, [json.dumps(retraining, sort_keys=True)], "retraining")
+    runtime["parameter_values"] = runtime.get("parameter_values", {}) | {key: own[key] for key in own if own[key]}
     job.runtime_config = runtime
     return job
 

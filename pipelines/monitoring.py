@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
 """The monitoring pipeline: load-logs -> analyze-drift -> estimate-quality -> decide-retraining -> start-retraining ->
-report-monitoring. With `monitor.on_retrain: submit` the tuning pipeline of the configuration is a part of it, and runs
-when there is a reason to retrain. At its end, whether a step failed or not, there is finish-run, or with `notify.email`
-the e-mail. No step is cached: logs, labels and the champion change outside of it.
+report-monitoring. With `monitor.on_retrain: submit` a reason to retrain starts the tuning pipeline of the
+configuration: on Vertex AI as a job of its own (`retraining_job`), elsewhere as a part of this pipeline. At its end,
+whether a step failed or not, there is finish-run, or with `notify.email` the e-mail. No step is cached: logs, labels
+and the champion change outside of it.
 """
 
 from typing import Any
@@ -40,6 +41,7 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
         name: str = config.name,
         now: str = "",
         new_baseline: bool = False,
+        retraining_job: str = "",
         evaluate: dict = default["evaluate"],
         gate: dict = default["gate"],
         monitor: dict = default["monitor"],
@@ -53,6 +55,7 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
             name: Name of the run whose champion is monitored.
             now: Time in ISO 8601 up to which windows are examined; empty: the current time.
             new_baseline: Whether the state of the newest window is accepted: the windows after it are a new baseline.
+            retraining_job: URI of the pipeline job that retrains; empty: the tuning pipeline in this one does.
             evaluate: How models are prompted and scored; here the judge.
             gate: What a candidate must show before it is deployed.
             monitor: Monitoring of the champion by its production logs, and when there is reason to retrain.
@@ -62,7 +65,7 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
         """
 
         def step(component: Any, **arguments: Any) -> Any:
-            values = {"name": name, "now": now, "new_baseline": new_baseline}
+            values = {"name": name, "now": now, "new_baseline": new_baseline, "retraining_job": retraining_job}
             values |= {"evaluate": evaluate, "gate": gate, "monitor": monitor, "notify": notify}
             values |= {"reporting": reporting, "vertex": vertex}
             own = {key: value for key, value in values.items() if key in component.component_spec.inputs}

@@ -15,9 +15,10 @@ from typing import Any
 
 from gemtune.config import Config
 from gemtune.errors import UserError
-from gemtune.vertex import Client
-from gemtune.vertex.calls import retried, translate_errors
-from pipelines.cloud import NAME, WAIT_S, Source, pipeline_job
+from gemtune.vertex import Client, pipeline_jobs
+from gemtune.vertex.calls import translate_errors
+from gemtune.vertex.pipeline_jobs import WAIT_S
+from pipelines.cloud import NAME, Source, pipeline_job
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 POLL_S = 15.0
@@ -26,8 +27,7 @@ POLL_S = 15.0
 def submit(client: Client, config: Config, source: Source) -> str:
     """Start a run; returns its resource name. Raises `UserError` when a setting is missing."""
     job_id = f"{config.name}-{datetime.datetime.now(datetime.UTC):%Y%m%d%H%M%S}-{secrets.token_hex(2)}"
-    request = {"parent": client.parent, "pipeline_job": pipeline_job(client, config, source), "pipeline_job_id": job_id}
-    return str(translate_errors(lambda: _service(client).create_pipeline_job(request, timeout=WAIT_S)).name)
+    return str(pipeline_jobs.create(client, pipeline_job(client, config, source), job_id).name)
 
 
 def newest(client: Client, name: str, count: int) -> list[Any]:
@@ -38,7 +38,7 @@ def newest(client: Client, name: str, count: int) -> list[Any]:
         "order_by": "create_time desc",
         "read_mask": {"paths": ["name", "state", "create_time"]},  # a specification has some 100 kB
     }
-    pages = _service(client).list_pipeline_jobs
+    pages = pipeline_jobs.service(client).list_pipeline_jobs
     return translate_errors(lambda: list(islice(pages(request, timeout=WAIT_S), count)))
 
 
@@ -49,7 +49,9 @@ def get(client: Client, name: str, run: str = "") -> Any:
         if not jobs:
             raise UserError(f"{name} has no runs in {client.location}", remedy="start one: gemtune submit")
         run = jobs[0].name
-    return _get(client, _full_name(client, run))
+    if (job := pipeline_jobs.get(client, _full_name(client, run))) is None:
+        raise _unknown(client, run)
+    return job
 
 
 def _full_name(client: Client, run: str) -> str:
@@ -61,14 +63,6 @@ def _full_name(client: Client, run: str) -> str:
 
 def _unknown(client: Client, run: str) -> UserError:
     return UserError(f"there is no run {run!r} in {client.location}", remedy="see gemtune runs list CONFIG")
-
-
-@retried
-def _get(client: Client, name: str) -> Any:
-    job = translate_errors(lambda: _service(client).get_pipeline_job(name=name, timeout=WAIT_S), {404: None})
-    if job is None:
-        raise _unknown(client, name.rsplit("/", 1)[-1])
-    return job
 
 
 def state(resource: Any) -> str:
@@ -109,7 +103,7 @@ def steps(job: Any) -> Iterator[str]:
 def cancel(client: Client, run: str) -> None:
     """Cancel a run, by id or resource name; its steps then cancel their tuning jobs."""
     name = get(client, "", _full_name(client, run)).name
-    translate_errors(lambda: _service(client).cancel_pipeline_job(name=name, timeout=WAIT_S))
+    translate_errors(lambda: pipeline_jobs.service(client).cancel_pipeline_job(name=name, timeout=WAIT_S))
 
 
 def logs(client: Client, job: Any, step: str = "") -> Iterator[str]:
@@ -141,9 +135,3 @@ def logs(client: Client, job: Any, step: str = "") -> Iterator[str]:
         if not page.get("nextPageToken"):
             return
         request["pageToken"] = page["nextPageToken"]
-
-
-def _service(client: Client) -> Any:
-    from google.cloud.aiplatform_v1 import PipelineServiceClient
-
-    return client.generated(PipelineServiceClient)

@@ -19,7 +19,8 @@ from gemtune.errors import UserError
 from gemtune.state import lease
 from gemtune.vertex import Client
 from gemtune.vertex.calls import translate_errors
-from pipelines.cloud import NAME, WAIT_S, Source, labels, pipeline_job, title
+from gemtune.vertex.pipeline_jobs import WAIT_S
+from pipelines.cloud import NAME, Source, labels, pipeline_job, title
 from pipelines.compilation import Pipeline
 
 SCHEDULED_TIME = "{{$.pipeline_job_schedule_time_utc_placeholder}}"  # what Vertex AI puts there in a run of a schedule

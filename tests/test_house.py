@@ -108,7 +108,8 @@ def test_sections_are_parameters_of_some_pipeline():
     configs = [Config.load(None, options), Config(method="preference")]
     specs = [*map(compiled, configs), compiled(Config(), pipeline="monitoring")]
     forms = [set(spec["root"]["inputDefinitions"]["parameters"]) for spec in specs]
-    assert set.union(*forms) == {*Config.model_fields, "now", "new_baseline", *FORM} - {"method", "backend", "steps"}
+    own = {"now", "new_baseline", "retraining_job", *FORM}
+    assert set.union(*forms) == {*Config.model_fields, *own} - {"method", "backend", "steps"}
 
 
 def test_compile_loads_no_training_framework():

@@ -34,15 +34,17 @@ def smoke_test(
     gate_answers: Mapping[str, str],
     send: GenerateAll,
     max_disagreement: float,
+    train: Sequence[Example] = (),
 ) -> SmokeTest:
-    """Send those of `rows` that have one of the `gate_answers`, which are by row id (`answers_to_repeat`).
+    """Send those of `rows` that have one of the `gate_answers`, which are by row id (`answers_to_repeat`). A prompt may
+    show rows of `train`.
 
     Raises `UserError` where an answer is unusable now, or more than the share `max_disagreement` differ.
     """
     drawn = [row for row in rows if row.id in gate_answers]
     if config.confidence == "verbal":
         config = config.model_copy(update={"confidence": "none"})
-    scores = asyncio.run(VariantScorer(task, task, config, drawn, [], send).score(candidate))
+    scores = asyncio.run(VariantScorer(task, task, config, drawn, train, send).score(candidate))
     unusable = [score for score in scores if score.outcome != "ok"]
     different = sum(score.row.parsed != gate_answers[score.example.id] for score in scores)
     different = different if task.kind in _COMPARABLE else 0

@@ -38,8 +38,10 @@ class MonitoringEvidence:
     retrained: frozenset[str] = field(default_factory=frozenset)
 
 
-def decide(name: str, evidence: MonitoringEvidence, monitor: Monitor) -> MonitoringDecision:
-    """The verdict with its reasons, and the id of the retraining job that they would start."""
+def decide(name: str, evidence: MonitoringEvidence, monitor: Monitor, retraining_job: str = "") -> MonitoringDecision:
+    """The verdict with its reasons, and the id of the retraining job that they would start: the same reasons, rows and
+    `retraining_job` (by its URI) have the same id.
+    """
     alarms: dict[str, Check] = {}
     for check in evidence.checks:
         if check.alarm:
@@ -71,7 +73,7 @@ def decide(name: str, evidence: MonitoringEvidence, monitor: Monitor) -> Monitor
     if evidence.missing_windows:
         summary.append(f"{evidence.missing_windows} more windows until one is compared with a complete baseline")
     ids = sorted({item for reason in reasons for item in reason.ids})
-    job_id = f"{name}-rt-{fingerprint([reason.kind for reason in reasons], ids)}" if reasons else ""
+    job_id = f"{name}-rt-{fingerprint([reason.kind for reason in reasons], ids, retraining_job)}" if reasons else ""
     return MonitoringDecision(
         verdict=verdict, summary=summary or ["no check found a change"], reasons=reasons, job_id=job_id
     )

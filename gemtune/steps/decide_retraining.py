@@ -19,12 +19,20 @@ log = logging.getLogger("gemtune")
 
 
 def run(
-    drift: str, quality: str, decision: str, name: str, now: str = "", new_baseline: bool = False, **sections: Section
+    drift: str,
+    quality: str,
+    decision: str,
+    name: str,
+    now: str = "",
+    new_baseline: bool = False,
+    retraining_job: str = "",
+    **sections: Section,
 ) -> str:
     """Write the decision and keep the windows for the next run; returns the verdict.
 
     `now` is a time in ISO 8601; empty: the current time. With `new_baseline` the windows after the newest are a new
-    baseline. Reads the sections monitor, vertex.
+    baseline. The URI of a `retraining_job`, which its content names, is part of the decision's job id. Reads the
+    sections monitor, vertex.
     A confidence that fell is an alarm only while the newest windows have no labels: they are the better evidence.
     """
     context, drifted, measured = StepContext(sections), DriftReport.read(drift), QualityReport.read(quality)
@@ -54,6 +62,7 @@ def run(
             retrained=frozenset(history.retrained),
         ),
         monitor,
+        retraining_job,
     )
     decided.write(decision)
     kept = _kept(history, measured, decided, checks, monitor)

@@ -26,7 +26,8 @@ from gemtune.artifacts.records import ChampionEntry, DecisionFacts, ManifestDige
 from gemtune.artifacts.tuning import Selection
 from gemtune.config import Evaluate, ModelVariant, Task, Vertex, fingerprint
 from gemtune.data.cleaning import export_rules
-from gemtune.data.example import read_examples, write_examples
+from gemtune.data.example import Example, read_examples, write_examples
+from gemtune.data.sources import stored_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.failed_rows import FAILED
 from gemtune.evaluation.metrics import primary_metric
@@ -70,16 +71,13 @@ def run(
     models.deploy(client, candidate.model, candidate.tuned_model, candidate.checkpoint_id)
     answers, smoke = _answers(predictions, candidate), None
     entry = _entry(context, before.current, chosen, verdict, rows, candidate, answers)
-    expected = SmokeTestAnswers(
-        answers=answers_to_repeat(verdict.task, answers), max_disagreement=context.deploy.smoke_disagreement
-    )
-    if predictions:
+    if expected := _to_repeat(context, verdict, predictions, answers):
         smoke = _smoke_test(context.evaluate, context.vertex, verdict.task, candidate, rows[1], expected)
     if leakage:
         entry = entry.model_copy(update={"leakage_report": LeakageReport.read(leakage)})
     is_manual = context.deploy.approval == "manual"
     if is_manual:
-        champion.propose(client, name, chosen.champion_generation, alias, entry, expected if predictions else None)
+        champion.propose(client, name, chosen.champion_generation, alias, entry, expected)
     else:
         champion.promote(client, name, chosen.champion_generation, alias, entry)
     reconcile(client, name)
@@ -160,6 +158,15 @@ def _test_score(task: Task, answers: Sequence[Prediction]) -> float | None:
     return fmean(scores) if scores else None
 
 
+def _to_repeat(
+    context: StepContext, verdict: DecisionRecord, predictions: str, answers: Sequence[Prediction]
+) -> SmokeTestAnswers | None:
+    """What a smoke test repeats of these answers; None without the file `predictions`."""
+    repeated = answers_to_repeat(verdict.task, answers)
+    allowed = context.deploy.smoke_disagreement
+    return SmokeTestAnswers(answers=repeated, max_disagreement=allowed) if predictions else None
+
+
 def _smoke_test(
     evaluate: Evaluate,
     vertex: Vertex,
@@ -167,18 +174,20 @@ def _smoke_test(
     candidate: ModelVariant,
     test: str | Path,
     expected: SmokeTestAnswers,
+    train: Sequence[Example] = (),
 ) -> SmokeTest:
     generate, retry_policy = vertex_generate(evaluate, vertex)
     send = partial(generate_all, generate=generate, retry_policy=retry_policy)
     rows = list(read_examples(test))
-    return smoke_test(task, evaluate, candidate, rows, expected.answers, send, expected.max_disagreement)
+    return smoke_test(task, evaluate, candidate, rows, expected.answers, send, expected.max_disagreement, train)
 
 
 def promote(name: str, vertex: dict[str, Any]) -> ModelVariant:
     """Take the candidate that waits for approval into service; returns it.
 
-    Its endpoint is tested again just before: it may have waited for weeks. Raises `UserError` when there is none, when
-    its answers to test rows are no longer those at the gate, and when the champion has changed since it was decided.
+    Its endpoint, or the base model with its prompt, is tested again just before: it may have waited for weeks. Raises
+    `UserError` when there is none, when its answers to test rows are no longer those at the gate, and when the champion
+    has changed since it was decided.
     """
     settings = Vertex.of(vertex)
     client = connect(settings)
@@ -191,7 +200,8 @@ def promote(name: str, vertex: dict[str, Any]) -> ModelVariant:
     if waiting.smoke and entry.test:
         with tempfile.TemporaryDirectory() as folder:
             storage.download(client, entry.test.uri, test := Path(folder) / "test.jsonl")
-            _smoke_test(Evaluate.of(entry.generation), settings, entry.task, variant, test, waiting.smoke)
+            shown = stored_examples(client, entry.shown) if entry.shown else []
+            _smoke_test(Evaluate.of(entry.generation), settings, entry.task, variant, test, waiting.smoke, shown)
     champion.promote(client, name, waiting.against, waiting.alias, entry)
     reconcile(client, name)
     log.info("done: %s", f"{variant.name} is deployed as {waiting.alias} at {variant.model}")
@@ -218,8 +228,10 @@ def keep_current(
     serving = record.variant
     used = serving if serving and verdict.verdict != "keep_prompt" else chosen.best_prompt
     if verdict.verdict == "keep_prompt" and not (serving and champion.is_same(serving, used)):
-        entry = _entry(context, record.current, chosen, verdict, rows, used, _answers(predictions, used))
-        champion.propose(client, name, chosen.champion_generation, context.deploy.alias, entry)
+        answers = _answers(predictions, used)
+        entry = _entry(context, record.current, chosen, verdict, rows, used, answers)
+        expected = _to_repeat(context, verdict, predictions, answers) if rows[1] else None
+        champion.propose(client, name, chosen.champion_generation, context.deploy.alias, entry, expected)
     nothing_serves = not serving and verdict.verdict in ("use_tfidf_baseline", "none_usable")
     unused = [*chosen.rejected, *([chosen.selected] if chosen.selected else [])]
     undeployed = _end(context, name, chosen, unused)

@@ -11,7 +11,7 @@ from gemtune.artifacts.monitoring import MonitoringDecision
 from gemtune.errors import UserError
 from gemtune.monitoring import records
 from gemtune.steps.context import Section, StepContext
-from gemtune.vertex import notification
+from gemtune.vertex import notification, pipeline_jobs, storage
 from gemtune.vertex.calls import PermanentError, TransientError
 
 log = logging.getLogger("gemtune")
@@ -19,12 +19,16 @@ CLAIM_DAYS = 3.0  # a run that has not ended tuning by then was killed; windows 
 NOTIFIED = ("watch", "retrain", "cannot_tell")
 
 
-def run(decision: str, uri: str, name: str, includes_tuning: bool, **sections: Section) -> bool:
-    """Log the reasons to retrain as JSON, without texts; returns whether the tuning pipeline is to run.
+def run(
+    decision: str, uri: str, name: str, includes_tuning: bool, retraining_job: str = "", **sections: Section
+) -> bool:
+    """Log the reasons to retrain as JSON, without texts; returns whether the tuning pipeline that is a part of this one
+    is to run.
 
-    It is to run with `monitor.on_retrain: submit`, once for the same reasons, where the compiled pipeline
-    `includes_tuning`: the decision at `uri` claims them until a tuning run has ended (`finish_run`). Verdicts that need
-    a person, with `notify.runs: all` every one, are posted to `notify.webhook`. Reads the sections monitor, notify,
+    With `monitor.on_retrain: submit` tuning starts, once for the same reasons: as a pipeline job of its own, under the
+    decision's job id, where there is a `retraining_job`, else where the compiled pipeline `includes_tuning`. The job,
+    or the decision at `uri`, claims the reasons until a tuning run has ended (`finish_run`). Verdicts that need a
+    person, with `notify.runs: all` every one, are posted to `notify.webhook`. Reads the sections monitor, notify,
     vertex.
     """
     context, decided = StepContext(sections), MonitoringDecision.read(decision)
@@ -38,11 +42,18 @@ def run(decision: str, uri: str, name: str, includes_tuning: bool, **sections: S
     log.warning("%s", json.dumps(entry, sort_keys=True))
     ids = [item for reason in decided.reasons for item in reason.ids]
     submits = includes_tuning and context.monitor.on_retrain == "submit"
-    starts = records.claim_retraining(context.client, name, ids, uri, CLAIM_DAYS if submits else 0)
+    claimant = decided.job_id if retraining_job else uri
+    starts = records.claim_retraining(context.client, name, ids, claimant, CLAIM_DAYS if submits else 0)
     what = "the tuning pipeline runs" if starts else "run it by gemtune submit, or gemtune run"
     what = "another run has started it" if submits and not starts else what
+    if starts and retraining_job:
+        job = pipeline_jobs.create(context.client, storage.read_text(context.client, retraining_job), decided.job_id)
+        state = job.state.name.removeprefix("PIPELINE_STATE_").lower()
+        what = f"the job {decided.job_id} is {state}"
+        if state in ("failed", "cancelled"):  # an id is used once
+            log.warning("%s: run it again by gemtune submit", what)
     log.info("done: %s", f"retraining is due ({', '.join(numbers)}): {what}")
-    return starts
+    return starts and not retraining_job
 
 
 def _notify(context: StepContext, text: str) -> None:

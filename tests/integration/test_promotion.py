@@ -19,7 +19,9 @@ from samples import sections
 from typer.testing import CliRunner
 
 import gemtune.serving
+from gemtune.artifacts.tuning import Selection
 from gemtune.cli.main import app
+from gemtune.config import Task
 from gemtune.data.example import Example, read_examples
 from gemtune.errors import UserError
 from gemtune.inference import prompts
@@ -105,6 +107,28 @@ def test_deploy_records_what_monitoring_and_serving_need(
     assert (served.endpoint, served.generation) == (outcome.variant.model, 1)
     with Predictor(served.recipe, generation=served.generation) as predictor:
         assert predictor(["where is my parcel"])[0].outcome == "ok"
+
+
+def test_promote_tests_a_prompt_with_the_examples_that_it_shows(
+    client: Client, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.TASK", Task.of(sections()["task"]))  # a decision is about the evaluated task
+    run, name = Run(tmp_path, "prompt-smoke", 106, [0.5]), "prompt-smoke"
+    prompt = PROMPT.prompt.model_copy(update={"shots": 2, "constrained_output": True})
+    shown = PROMPT.model_copy(update={"prompt": prompt})
+    Selection.read(run.selection).model_copy(update={"best_prompt": shown}).write(run.selection)
+    run.evaluate_finalists()
+    run.deploy(deploy.keep_current, "keep_prompt")
+    waiting = champion.read(client, name).candidate
+    assert waiting is not None
+    assert waiting.smoke is not None
+    assert len(waiting.smoke.answers) == 20
+    emulator.faults(blocked_rate=1.0)
+    with pytest.raises(UserError, match=r"of 20 test rows 20 answers are unusable \(blocked\)"):
+        deploy.promote(name, sections()["vertex"])
+    emulator.faults()
+    assert champion.read(client, name).candidate == waiting
+    assert deploy.promote(name, sections()["vertex"]) == shown
 
 
 def test_manual_approval_waits_for_promote_which_tests_the_endpoint_again(

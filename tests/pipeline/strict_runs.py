@@ -59,6 +59,12 @@ def read(emulator, name):
         return json.load(response)
 
 
+def names(emulator):
+    """The names of all pipeline jobs."""
+    with urllib.request.urlopen(f"{emulator.url}/v1/projects/{PROJECT}/locations/us-central1/pipelineJobs") as response:
+        return [job["name"] for job in json.load(response)["pipelineJobs"]]
+
+
 def wait(emulator, name, timeout_s=280, look=lambda job: None):
     """The job once it has succeeded or failed; `look` gets it several times a second until then."""
     deadline = time.monotonic() + timeout_s

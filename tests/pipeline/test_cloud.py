@@ -4,6 +4,7 @@ import json
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from typer.testing import CliRunner
 
 from gemtune.artifacts.records import Lease
 from gemtune.cli.main import app
-from gemtune.config import Config
+from gemtune.config import Config, Monitor
 from gemtune.errors import UserError
+from gemtune.monitoring.decision import MonitoringEvidence, decide
 from gemtune.state import lease
+from gemtune.steps import start_retraining
 from gemtune.vertex import connect, project
 from pipelines import cloud, runs, schedules
 from pipelines.emulator_process import emulator
@@ -211,6 +214,38 @@ def test_submit_of_monitoring_examines_up_to_the_current_time(url, invoke):
     job = get(url, f"/v1/{done.output.strip()}")
     assert job["labels"] == {"gemtune": "shop", "gemtune-pipeline": "monitoring"}
     assert not job["runtimeConfig"].get("parameterValues")
+
+
+def test_retraining_for_the_same_reasons_is_one_pipeline_job_of_its_id(url, config, invoke, tmp_path):
+    """From two submissions and a schedule to the tuning job that several monitoring runs start at once."""
+    options = ("--pipeline", "monitoring", "--set", LOGS, "--set", "monitor.on_retrain=submit")
+    names = [invoke("submit", *options).output.strip() for _ in range(2)]
+    scheduled = get(url, f"/v1/{invoke('schedule', *options).output.strip()}")
+    jobs = [*(get(url, f"/v1/{name}") for name in names), scheduled["createPipelineJobRequest"]["pipelineJob"]]
+    (uri,) = {job["runtimeConfig"]["parameterValues"]["retraining_job"] for job in jobs}
+    other = invoke("submit", *options, "--set", "split.seed=11").output.strip()
+    assert get(url, f"/v1/{other}")["runtimeConfig"]["parameterValues"]["retraining_job"] != uri
+    evidence = MonitoringEvidence(
+        now=datetime(2026, 11, 2, tzinfo=UTC), problems=[], missing_windows=0, checks=[], new_rows=["a"] * 60,
+        topic_rows=[], training_rows=90, base_model="b", retires=None, promoted=datetime(2026, 10, 1, tzinfo=UTC),
+    )  # fmt: skip
+    decision = decide("shop", evidence, Monitor(), uri)
+    decision.write(tmp_path / "decision")
+    assert decision.job_id not in {
+        decide("shop", evidence, Monitor()).job_id,
+        decide("shop", evidence, Monitor(), "u").job_id,
+    }
+    sections = {"monitor": {"on_retrain": "submit"}, "notify": {}, "vertex": {"bucket": "demo-project-gemtune"}}
+
+    def starts(number):
+        return start_retraining.run(str(tmp_path / "decision"), f"run-{number}", "shop", True, uri, **sections)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert not any(pool.map(starts, range(4)))  # what is a part of the pipeline does not run
+    started = [job for job in get(url, f"{PARENT}/pipelineJobs")["pipelineJobs"] if "-rt-" in job["name"]]
+    assert [job["name"].rsplit("/", 1)[-1] for job in started] == [decision.job_id]
+    assert started[0]["labels"] == {"gemtune": "shop", "gemtune-method": "supervised"}
+    assert started[0]["pipelineSpec"]["pipelineInfo"]["name"] == "supervised-tuning"
 
 
 def test_schedule_that_is_paused_stays_paused(url, config, invoke):

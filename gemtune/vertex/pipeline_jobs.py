@@ -1,0 +1,36 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pipeline jobs, each started once under its id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gemtune.vertex import Client
+from gemtune.vertex.calls import retried, translate_errors
+
+WAIT_S = 60.0
+
+
+@retried
+def create(client: Client, job: Any, job_id: str) -> Any:
+    """The job of this id: a new one of this `PipelineJob` (or its JSON), or the one that has the id already."""
+    from google.cloud.aiplatform_v1.types import PipelineJob
+
+    requested = PipelineJob.from_json(job) if isinstance(job, str) else job
+    request = {"parent": client.parent, "pipeline_job": requested, "pipeline_job_id": job_id}
+    created = translate_errors(lambda: service(client).create_pipeline_job(request, timeout=WAIT_S), {409: None})
+    return created or get(client, f"{client.parent}/pipelineJobs/{job_id}")
+
+
+@retried
+def get(client: Client, name: str) -> Any:
+    """The job of this resource name with the details of its steps; None where there is none."""
+    return translate_errors(lambda: service(client).get_pipeline_job(name=name, timeout=WAIT_S), {404: None})
+
+
+def service(client: Client) -> Any:
+    """The generated client."""
+    from google.cloud.aiplatform_v1 import PipelineServiceClient
+
+    return client.generated(PipelineServiceClient)
