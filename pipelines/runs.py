@@ -49,8 +49,9 @@ def get(client: Client, name: str, run: str = "") -> Any:
         if not jobs:
             raise UserError(f"{name} has no runs in {client.location}", remedy="start one: gemtune submit")
         run = jobs[0].name
-    if (job := pipeline_jobs.get(client, _full_name(client, run))) is None:
-        raise _unknown(client, run)
+    name = _full_name(client, run)
+    if (job := pipeline_jobs.get(client, name)) is None:
+        raise _unknown(client, name.rsplit("/", 1)[-1])
     return job
 
 
