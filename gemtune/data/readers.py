@@ -193,9 +193,10 @@ def _is_json(text: str) -> bool:
 
 def _value_rows(file: SourceFile, number: int) -> Iterator[Row | RejectedRow]:
     """The items of a file that is one JSON list, or has objects on several lines, begun at line `number`; raises
-    `UserError` where it is broken.
+    `UserError` where it is broken. Items that share one line are numbered.
     """
     text = "".join(_text_lines(file))
+    items = itertools.count(1) if "\n" not in text.strip() else None
     decoder, item_line, counted = json.JSONDecoder(), 1, 0
     is_list = text.lstrip().startswith("[")
     position = text.index("[") + 1 if is_list else 0
@@ -218,7 +219,7 @@ def _value_rows(file: SourceFile, number: int) -> Iterator[Row | RejectedRow]:
                 line=item_line,
                 remedy=remedy,
             ) from None
-        yield _json_row(item_line, item)
+        yield _json_row(next(items) if items else item_line, item)
         position += text[position : position + 1] == ","
 
 

@@ -403,3 +403,12 @@ def test_flat_rows_are_those_of_the_strict_decoder(text: str) -> None:
     row = readers._flat_row(text)
     if row is not None:
         assert repr(row) == repr(readers._DECODER.decode(text))
+
+
+def test_read_json_numbers_the_items_of_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"text": "a", "label": "x"}, 5, {"text": "b", "label": "y"}]')
+    assert [row.line if isinstance(row, RejectedRow) else row[0] for row in readers.read_rows(tmp_path / "a.json")] == [
+        1,
+        2,
+        3,
+    ]

@@ -105,7 +105,7 @@ def test_read_rows_of_a_json_list_equals_its_lines(
     path.write_text(json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8")
     found = list(read_rows(path))
     assert [row for _, row in found] == rows  # type: ignore[misc]
-    assert [line for line, _ in found] == [4 * k + 2 if indent else 1 for k in range(len(rows))]  # type: ignore[misc]
+    assert [line for line, _ in found] == [4 * k + 2 if indent else k + 1 for k in range(len(rows))]  # type: ignore[misc]
 
 
 @given(rows=SHEET_ROWS)
