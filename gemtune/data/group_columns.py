@@ -10,7 +10,7 @@ the owner of the data knows.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from gemtune.config import JsonObject
@@ -19,6 +19,9 @@ MAX_ROWS = 20_000
 MIN_GROUPS, MAX_ROWS_PER_GROUP = 10, 100  # fewer or larger: a category, whose rows are not one customer's
 MIN_SHARE = 0.1  # of the rows that are in a group with another
 _MAX_CHARS, _PREFIX_CHARS, _MAX_COLUMNS = 64, 40, 3
+
+_KINDS = (f"{_PREFIX_CHARS} characters", "line", "identifier")  # of beginnings
+_MAX_LINE_CHARS = 200
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 _GROUP_WORD = re.compile(
@@ -38,15 +41,15 @@ class GroupColumns:
 
     rows: int = 0
     values: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    beginnings: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    beginnings: dict[tuple[str, str], set[int]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, row: JsonObject, text: str, others: Collection[str]) -> None:
         """Count a row; `others` are columns with another meaning."""
         if self.rows >= MAX_ROWS:
             return
         self.rows += 1
-        if len(text) > _PREFIX_CHARS:
-            self.beginnings[text[:_PREFIX_CHARS].casefold()].add(hash(text))
+        for kind, beginning in _beginnings(text):
+            self.beginnings[kind, beginning.casefold()].add(hash(text))
         for name, value in row.items():
             is_scalar = isinstance(value, str | int) and not isinstance(value, bool)
             if is_scalar and name not in others and 0 < len(key := str(value).strip()) <= _MAX_CHARS:
@@ -79,14 +82,25 @@ class GroupColumns:
                     f"{_repeated(sets.values())} values of the column {name!r} differ from another in their last part "
                     f"only (such as {example!r} and a number): {remedy}"
                 )
-        texts = Counter({beginning: len(texts) for beginning, texts in self.beginnings.items()})
-        if not offered and _is_repeated(texts, self.rows):
-            count = sum(size > 1 for size in texts.values())
-            notes.append(
-                f"{_repeated(texts.values())} texts begin with the same {_PREFIX_CHARS} characters as another text, in "
-                f"{count} sets: {remedy}"
-            )
+        for kind in _KINDS if not offered else ():
+            texts = Counter({own: len(texts) for (of, own), texts in self.beginnings.items() if of == kind})
+            if _is_repeated(texts, self.rows):
+                count, sets = _repeated(texts.values()), sum(size > 1 for size in texts.values())
+                notes.append(f"{count} texts begin with the same {kind} as another text, in {sets} sets: {remedy}")
+                break
         return notes
+
+
+def _beginnings(text: str) -> Iterator[tuple[str, str]]:
+    """How a text begins: its first characters, a first line, a first word that is an identifier or an address."""
+    if len(text) > _PREFIX_CHARS:
+        yield _KINDS[0], text[:_PREFIX_CHARS]
+    line, _, rest = text.strip()[:_MAX_LINE_CHARS].partition("\n")
+    if rest and any(map(str.isdigit, line)):
+        yield _KINDS[1], line.strip()
+    first = line.split(maxsplit=1)[:1]
+    if first and _IDENTIFIER.fullmatch(word := first[0].strip("[](){}<>#:,;.|")) and not _TIME.match(word):
+        yield _KINDS[2], word
 
 
 def _repeated(sizes: Iterable[int]) -> int:

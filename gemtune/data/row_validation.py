@@ -88,7 +88,8 @@ class ReadStats:
         """Look for signs that a valid row belongs together with others, unless the settings name its group."""
         if self.groups_wanted(config):
             named = {config.text_column, config.target_column, config.split_column, *config.slice_columns}
-            self.group_columns.add(row, text, named)
+            raw = row.get(config.text_column)  # with its lines
+            self.group_columns.add(row, raw if isinstance(raw, str) else text, named)
 
     def groups_wanted(self, config: Preprocess) -> bool:
         """Whether `add_to_groups` counts further rows."""

@@ -101,6 +101,21 @@ def test_group_columns_notes_texts_that_begin_alike() -> None:
     assert notes("n", lambda n, _: None, text=footer) == []
 
 
+@pytest.mark.parametrize(
+    ("beginning", "kind"),
+    [("[CASE-{}] ", "identifier"), ("#AB{}: ", "identifier"), ("ann{}@example.com wrote: ", "identifier"),
+     ("Re: invoice {}\n", "line"), ("注文番号 {}\n", "line"), ("Von: kunde{}@mail.de\n", "line")],
+)  # fmt: skip
+def test_group_columns_notes_texts_of_one_case(beginning: str, kind: str) -> None:
+    (note,) = notes("n", lambda n, _: None, text=lambda n, _: beginning.format(n // 3) + f"it is late {n}")
+    assert f"300 texts begin with the same {kind} as another text, in 100 sets" in note
+
+
+@pytest.mark.parametrize("beginning", ["2026-01-{:02} ", "Hello\n", "{} items: ", "Order "])
+def test_group_columns_notes_no_common_beginning(beginning: str) -> None:
+    assert notes("n", lambda n, _: None, text=lambda n, _: beginning.format(n // 12) + f"it is late {n}") == []
+
+
 def test_group_columns_counts_the_first_rows_only() -> None:
     found = GroupColumns()
     for n in range(MAX_ROWS + 100):
