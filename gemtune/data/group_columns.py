@@ -85,8 +85,8 @@ class GroupColumns:
         for kind in _KINDS if not offered else ():
             texts = Counter({own: len(texts) for (of, own), texts in self.beginnings.items() if of == kind})
             if _is_repeated(texts, self.rows):
-                count, sets = _repeated(texts.values()), sum(size > 1 for size in texts.values())
-                notes.append(f"{count} texts begin with the same {kind} as another text, in {sets} sets: {remedy}")
+                count, several = _repeated(texts.values()), sum(size > 1 for size in texts.values())
+                notes.append(f"{count} texts begin with the same {kind} as another text, in {several} sets: {remedy}")
                 break
         return notes
 
