@@ -4,6 +4,7 @@
 
 import re
 import shlex
+import unicodedata
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,8 @@ def _name_of(file: str) -> str:
     path = Path(file.split("://")[-1])
     stem = path.name.split(".")[0]
     for text in (stem, path.absolute().parent.name) if stem.casefold() in _GENERIC else (stem,):
-        name = re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-0123456789")[:40].strip("-")
+        letters = re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFKD", text.casefold()))  # é as e
+        name = re.sub(r"[^a-z0-9]+", "-", letters).strip("-0123456789")[:40].strip("-")
         if name and name not in _GENERIC:
             return name
     return "my-task"

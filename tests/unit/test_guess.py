@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from gemtune.cli.init import init
 from gemtune.cli.main import app
 from gemtune.config import Config
 from gemtune.data.guess import guess, has_header
@@ -208,11 +209,21 @@ def test_guess_says_how_rows_without_a_text_get_one(row: dict[str, Any], remedy:
     assert remedy in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("file", "name"), [("étiquettes.tsv", "etiquettes"), ("Grüße (v2).csv", "grusse-v"), ("a・b.csv", "a-b")]
+)
+def test_init_names_a_configuration_after_its_file(
+    file: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(file).write_text("text,label\n" + "".join(f"{sentence()},{label(n)}\n" for n in range(40)), encoding="utf-8")
+    written = init(file, None, "", {"kind": "", "text": "", "target": ""}, interactive=False, force=False)
+    assert written["configuration"] == f"{name}.yaml"
+
+
 def test_init_says_why_no_row_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "rows.txt"
     path.write_text("__label__a some text\n" * 9, encoding="utf-8")
-    from gemtune.cli.init import init
-
     with pytest.raises(UserError, match="no usable row among 9: 9 invalid_json"):
         init(str(path), None, "own", {}, interactive=False, force=False)
 
@@ -258,8 +269,6 @@ def test_init_replaces_no_configuration(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_init_asks_only_what_is_unsure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gemtune.cli.init import init
-
     monkeypatch.chdir(tmp_path)
     listed = rows(90, text=text, intent=label, topic=lambda n: label(n + 1))
     Path("rows.jsonl").write_text("\n".join(map(json.dumps, listed)))
