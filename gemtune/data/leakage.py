@@ -167,6 +167,8 @@ def _vectors(
     splits: dict[str, list[Example]], embedder: Embedder, remainders: Remainders
 ) -> dict[str, NDArray[np.float32]]:
     """Vectors of every split, embedded together because an embedder may be fitted to its input."""
+    if not splits:
+        return {}
     vectors = embedder(remainders.texts([example for rows in splits.values() for example in rows]))
     ends = np.cumsum([len(rows) for rows in splits.values()])
-    return dict(zip(splits, np.split(vectors, ends[:-1]), strict=True)) if splits else {}
+    return dict(zip(splits, np.split(vectors, ends[:-1]), strict=True))

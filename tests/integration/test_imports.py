@@ -86,7 +86,7 @@ COMMANDS = {
     "config schema": "pydantic rich",
     "config reference": "pydantic rich",
     "compile configs/quickstart.yaml --out {out}": "asyncio google.protobuf kfp kubernetes pydantic requests rich",
-    "data check examples/support_en/rows.jsonl": "asyncio numba numpy pandas pyarrow pydantic rich scipy sklearn",
+    "data check examples/support_en/rows.jsonl": "asyncio numba numpy pydantic rich scipy",
 }
 RUN = """
 import os, sys
