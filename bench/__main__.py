@@ -6,7 +6,8 @@
 
 The default run executes the benchmarks of `default_run.yaml` with the counts there and ends after `--minutes`: what has
 not begun by then is listed as not run. `--all` executes every benchmark with its own counts, for hours; those that read
-public data sets need `--data`. `--write` records the figures in `recorded.jsonl` and writes docs/lab/performance.md.
+public data sets need `--data`. `--write` records the figures in `recorded.jsonl`, writes docs/lab/performance.md and
+draws the growth of recorded figures into growth.svg beside it.
 The exit code is 1 when a benchmark breaks a promise of its own.
 """
 
@@ -15,11 +16,12 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -31,6 +33,7 @@ from bench.figures import FILE, Figure, read, write
 HERE = Path(__file__).resolve().parent
 RECORDED, PAGE = HERE / "recorded.jsonl", HERE.parent / "docs" / "lab" / "performance.md"
 NO_BENCHMARK = ("__init__", "__main__", "figures", "public_data")
+_SIZED = re.compile(r"(?P<part>.+), (?P<rows>\d+) rows|(?P<before>.+) of (?P<rows_of>\d+) rows")
 HEADER = (
     "| figure | value | peer | peer's value | times better | recorded | goal |\n"
     "| --- | ---: | --- | ---: | ---: | ---: | --- |"
@@ -42,6 +45,8 @@ INTRODUCTION = """<!-- SPDX-FileCopyrightText: 2026 The gemtune authors -->
 Written by `make bench ARGS=--write` on {date} ({cores} cores, {machine}, Python {python}). *Times better* is the ratio
 to the peer, in the same process or on the same machine; *recorded* is the ratio of the last recorded run, or its value
 where there is no peer. CPU seconds of one machine say little about another: compare ratios.
+
+![CPU seconds of 1,000 to 100,000 rows, beside lines of linear growth](growth.svg)
 """
 
 
@@ -97,6 +102,46 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def reasons(figures: Sequence[Figure]) -> str:
+    """Markdown: where the processor time of figures goes whose goal is not met."""
+    tables = [
+        f"### {figure.name}\n\n| function | share of the CPU seconds |\n| --- | ---: |\n"
+        + "\n".join(f"| `{name}` | {share:.0%} |" for name, share in figure.reason)
+        for figure in figures
+        if figure.reason
+    ]
+    heading = "## Goals that are not met\n\nThe ten functions with most time of their own, by cProfile."
+    return "\n\n".join([heading, *tables]) + "\n" if tables else ""
+
+
+def growth(figures: Iterable[Figure]) -> dict[str, list[tuple[int, float]]]:
+    """CPU seconds by number of rows, of each part that was measured with several."""
+    parts: dict[str, list[tuple[int, float]]] = {}
+    for figure in figures:
+        if figure.unit == "CPU s" and (match := _SIZED.fullmatch(figure.name)):
+            parts.setdefault((match["part"] or match["before"]).strip(), []).append(
+                (int(match["rows"] or match["rows_of"]), figure.value)
+            )
+    return {part: sorted(sizes) for part, sizes in parts.items() if len(sizes) > 1}
+
+
+def draw(parts: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
+    """Draw growth on two logarithmic axes, each part beside a dotted line of linear growth."""
+    import matplotlib
+    from matplotlib.figure import Figure as Drawing
+
+    matplotlib.rcParams["svg.hashsalt"] = "growth"  # the same figures give the same file
+    drawing = Drawing(figsize=(7, 4.5), layout="constrained")
+    axes = drawing.subplots()
+    for part, sizes in parts.items():
+        rows, seconds = zip(*sizes, strict=True)
+        (line,) = axes.plot(rows, seconds, marker="o", label=part)
+        axes.plot(rows, [seconds[-1] * n / rows[-1] for n in rows], linestyle=":", color=line.get_color())
+    axes.set(xscale="log", yscale="log", xlabel="rows", ylabel="CPU seconds, start subtracted")
+    axes.legend()
+    drawing.savefig(path, metadata={"Date": None})
+
+
 def promises(outcomes: Sequence[Outcome]) -> str:
     """Markdown: one line a benchmark, with what it took and whether it kept its promises."""
     lines = ["| benchmark | CPU seconds | promises |", "| --- | ---: | --- |"]
@@ -136,7 +181,9 @@ def main() -> int:
     if given.write:
         write(RECORDED, {figure.name: figure for figure in (*recorded, *figures)}.values())
         machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-        PAGE.write_text(INTRODUCTION.format(date=date.today(), **machine) + "\n" + shown, encoding="utf-8")
+        draw(growth(read(RECORDED)), PAGE.with_name("growth.svg"))
+        page = [INTRODUCTION.format(date=date.today(), **machine), shown, reasons(figures)]
+        PAGE.write_text("\n".join(filter(None, page)), encoding="utf-8")
     return 0 if all(own.kept for own in outcomes) else 1
 
 

@@ -14,7 +14,10 @@ FILE = "BENCH_FIGURES"  # environment variable: the file to which `record` appen
 
 
 class Figure(BaseModel):
-    """A measured value; less is better unless `more_is_better`."""
+    """A measured value; less is better unless `more_is_better`.
+
+    `reason` is why a goal is not reached: functions with their shares of the processor time.
+    """
 
     name: str
     value: float
@@ -23,6 +26,7 @@ class Figure(BaseModel):
     peer_value: float | None = None
     goal: float | None = None
     more_is_better: bool = False
+    reason: list[tuple[str, float]] = []
 
     @property
     def ratio(self) -> float | None:

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What preparing data costs: CPU seconds of each part, for a file of rows made here and for one five times as large.
+"""What preparing data costs: CPU seconds of each part, for files of rows made here.
 
-    python bench/preparation.py [--rows 20000] [--only split] [--folder FOLDER]
+    python bench/preparation.py [--rows 1000 10000 100000] [--only split] [--folder FOLDER]
 
 Each part is a process of its own; `start` is what the same process takes for fifty rows (of `data check`: its help),
 and is subtracted. The last column is 1 where a part grows as the rows do. `--folder` keeps the files, so that results
-of two versions of the code can be compared; each part has a digest of its results.
+of two versions of the code can be compared; each part has a digest of its results. `data check` counts rows in as many
+processes as there are cores, so its rate is measured by the clock too. A part that misses its goal is profiled.
 """
 
 from __future__ import annotations
@@ -16,19 +17,24 @@ import contextlib
 import hashlib
 import json
 import os
+import pstats
 import subprocess
 import sys
 import tempfile
+import time
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+Reason = Callable[[], list[tuple[str, float]]]
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.dedup import corpus  # noqa: E402
 from bench.figures import Figure, record  # noqa: E402
 
-CLASSES, FEW, GROWTH = 200, 50, 5
+CLASSES, FEW, MANY = 200, 50, 100_000
 PREPROCESS = """
 import sys
 from gemtune.config import Config
@@ -45,8 +51,9 @@ c = Config.load(None, ["split.min_rows=1"]).parameters()
 outputs = [f"{sys.argv[2]}.{name}" for name in ("train", "validation", "test", "report")]
 split.run(sys.argv[1], tuple(outputs[:3]), outputs[3], "", "", split=c["split"], task=c["task"])
 """
+# of MANY rows
 GOALS_MB_S = {"data check": 20.0, "preprocess, rows only": 10.0}
-GOALS_S = {"preprocess": 25.0, "split": 20.0}  # of 100,000 rows
+GOALS_S = {"preprocess": 25.0, "split": 20.0}
 GUARDED = ["preprocess.max_removed_share=1", "preprocess.max_cluster=0", "preprocess.conflicts=keep",
            "preprocess.slice_columns=[region]"]  # fmt: skip
 READ_ONLY = [
@@ -75,15 +82,33 @@ def commands(rows: Path, prefix: Path) -> dict[str, list[str]]:
     }
 
 
-def cpu_s(command: list[str], output: Path) -> float:
-    """CPU seconds of a command and its processes, whose output is kept in a file, its log beside it."""
-    log = output.with_suffix(".log")
+def seconds(command: list[str], output: Path, cores: set[int] | None = None) -> tuple[float, float]:
+    """Seconds of the processors and of the clock that a command takes, whose output is kept, its log beside it."""
+    log, begin = output.with_suffix(".log"), time.perf_counter()
     with output.open("wb") as out, log.open("wb") as err:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=err)
+        limit = (lambda: os.sched_setaffinity(0, cores)) if cores else None
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=err, preexec_fn=limit)
         _, status, used = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status) > 1 or "Traceback" in log.read_text(errors="replace"):
         raise SystemExit(log.read_text(errors="replace")[-2000:])  # 1: `data check` found problems
-    return used.ru_utime + used.ru_stime
+    return used.ru_utime + used.ru_stime, time.perf_counter() - begin
+
+
+def profile(command: list[str], folder: Path) -> list[tuple[str, float]]:
+    """The ten functions of a command with most processor time of their own, and their shares of all of it.
+
+    It runs on one core, and so in one process.
+    """
+    script, stats = folder / "profiled.py", folder / "profiled.stats"
+    script.write_text(command[2] if command[1] == "-c" else "from gemtune.cli.main import app\napp()\n", "utf-8")
+    arguments = command[3:]
+    seconds([sys.executable, "-m", "cProfile", "-o", str(stats), str(script), *arguments], folder / "profiled.output",
+            set(sorted(os.sched_getaffinity(0))[:1]))  # fmt: skip
+    own = {where: numbers[2] for where, numbers in vars(pstats.Stats(str(stats)))["stats"].items()}
+    largest = sorted(own, key=lambda where: -own[where])[:10]
+    named = {where: f"{Path(where[0]).stem}.{where[2]}".removeprefix("~.").strip("<>") for where in largest}
+    return [(named[where], own[where] / sum(own.values())) for where in largest]
 
 
 def digest(prefix: Path, part: str) -> str:
@@ -95,23 +120,29 @@ def digest(prefix: Path, part: str) -> str:
     return content.hexdigest()[:8]
 
 
-def report(name: str, part: str, rows: int, cpu_s: float, mb_s: float) -> None:
-    """Record a part: where its goal is a rate by the rate, else by its CPU seconds."""
-    if part in GOALS_MB_S:
-        record(Figure(name=name, value=mb_s, unit="MB/CPU s", goal=GOALS_MB_S[part], more_is_better=True))
-    else:
-        record(Figure(name=name, value=cpu_s, unit="CPU s", goal=GOALS_S[part] if rows == 100_000 else None))
+def report(part: str, rows: int, spent: tuple[float, float], megabytes: float, reason: Reason) -> None:
+    """Record a part: its seconds, and of a file of MANY rows the rates for which there are goals."""
+    name, goal = f"{part}, {rows} rows", GOALS_S.get(part) if rows == MANY else None
+    figures = [Figure(name=name, value=spent[0], unit="CPU s", goal=goal)]
+    if rows == MANY and part in GOALS_MB_S:
+        by_clock, rate = part == "data check", partial(Figure, more_is_better=True)
+        goals = (None, GOALS_MB_S[part]) if by_clock else (GOALS_MB_S[part], None)
+        figures.append(rate(name=f"{name}: rate", value=megabytes / spent[0], unit="MB/CPU s", goal=goals[0]))
+        if by_clock:
+            name = f"{name}: rate by the clock, {len(os.sched_getaffinity(0))} cores"
+            figures.append(rate(name=name, value=megabytes / spent[1], unit="MB/s", goal=goals[1]))
+    for figure in figures:
+        record(figure.model_copy(update={"reason": reason()}) if figure.met is False else figure)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, MANY])
     parser.add_argument("--only", default="", help="parts whose name contains this")
-    parser.add_argument("--few", action="store_true", help="the smaller file only")
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
-    sizes = [FEW, arguments.rows] + [GROWTH * arguments.rows] * (not arguments.few)
+    sizes = [FEW, *arguments.rows]
     with contextlib.ExitStack() as stack:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,21 +153,23 @@ def main() -> None:
         print("| part | start, CPU s | " + " | ".join(f"{size} rows | MB/s | results" for size in sizes[1:])
               + " | growth |\n| --- |" + " --- |" * (3 * len(sizes) - 1))  # fmt: skip
         for command in commands(files[sizes[1]], folder / "first").values():  # compiles the kernels, kept on disk
-            cpu_s(command, folder / "first.output")
+            seconds(command, folder / "first.output")
         for part in [name for name in commands(files[FEW], folder) if arguments.only in name]:
-            spent, cells = {}, []
+            own, growth, cells = (0.0, 0.0), list[float](), list[str]()
             for size, file in files.items():
-                prefix = folder / str(size)
+                prefix, megabytes = folder / str(size), file.stat().st_size / 1e6
                 command = commands(file, prefix)[part]
                 # of few rows `data check` also executes the first steps of a run
                 command = [*command[:-1], "--help"] if (part, size) == ("data check", FEW) else command
-                spent[size] = cpu_s(command, folder / f"{size}.output")
-                if size != FEW:
-                    own = max(0.01, spent[size] - spent[FEW])
-                    report(f"{part}, {size} rows", part, size, own, file.stat().st_size / 1e6 / own)
-                    cells.append(f"{own:.1f} | {file.stat().st_size / 1e6 / own:.1f} | {digest(prefix, part)}")
-            growth = (spent[sizes[-1]] - spent[FEW]) / max(0.01, spent[sizes[1]] - spent[FEW]) / sizes[-1] * sizes[1]
-            print(f"| {part} | {spent[FEW]:.1f} | {' | '.join(cells)} | {growth:.2f} |", flush=True)
+                spent = seconds(command, folder / f"{size}.output")
+                if size == FEW:
+                    own = spent
+                    continue
+                cpu_s, clock_s = (max(0.01, now - then) for now, then in zip(spent, own, strict=True))
+                report(part, size, (cpu_s, clock_s), megabytes, partial(profile, command, folder))
+                growth.append(cpu_s / size)
+                cells.append(f"{cpu_s:.1f} | {megabytes / cpu_s:.1f} | {digest(prefix, part)}")
+            print(f"| {part} | {own[0]:.1f} | {' | '.join(cells)} | {growth[-1] / growth[0]:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

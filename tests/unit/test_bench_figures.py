@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from bench import methods, size
-from bench.__main__ import HERE, NO_BENCHMARK, Outcome, promises, table
+from bench.__main__ import HERE, NO_BENCHMARK, Outcome, draw, growth, promises, reasons, table
 from bench.figures import FILE, Figure, read, record, write
 
 FASTER = Figure(name="near-duplicates", value=2.0, unit="us/row", peer="rensa", peer_value=8.0, goal=3.5)
@@ -40,6 +40,25 @@ def test_table_shows_each_figure_beside_peer_and_recorded_ratio():
     assert second == "| passages | 50 MB/s | suffix array | 20 | 2.5 x |  | at least 60: not met |"
     assert "| wear | 3 | BROKEN |" in promises([Outcome("wear", kept=False, cpu_s=3)])
     assert "| size | 0 | not run: out of time |" in promises([Outcome("size", kept=True, note="not run: out of time")])
+
+
+def test_growth_and_reasons_are_those_of_the_recorded_figures(tmp_path: Path) -> None:
+    sized = [Figure(name=f"split, {rows} rows", value=rows / 5000, unit="CPU s") for rows in (100_000, 1000)]
+    sized += [Figure(name=f"scripted run of {rows} rows", value=rows / 90, unit="CPU s") for rows in (1000, 10_000)]
+    others = [
+        Figure(name="split, 1000 rows: rate", value=3, unit="MB/s"),
+        Figure(name="a, 9 rows", value=1, unit="CPU s"),
+    ]
+    parts = growth([*sized, *others])
+    assert parts["split"] == [(1000, 0.2), (100_000, 20)]
+    assert list(parts) == ["split", "scripted run"]
+    pytest.importorskip("matplotlib")
+    draw(parts, tmp_path / "growth.svg")
+    assert "<svg" in (tmp_path / "growth.svg").read_text()
+    missed = RATE.model_copy(update={"reason": [("readers.parse_json", 0.25)]})
+    assert "### passages\n" in reasons([FASTER, missed])
+    assert "| `readers.parse_json` | 25% |" in reasons([missed])
+    assert reasons([FASTER]) == ""
 
 
 def test_default_run_names_benchmarks():
