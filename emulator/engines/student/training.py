@@ -289,8 +289,9 @@ def micro_batches(rows: Sequence[Any], limit: int = sys.maxsize) -> Iterator[Seq
 
 
 def _tokens(rows: Sequence[Encoded | Pair]) -> int:
-    sides = 1 if isinstance(rows[0], Encoded) else 2
-    return sides * len(rows) * _padded_length(max(map(_length, rows)))
+    """Padded tokens; those of a pair count twice, because its answers, which are predicted, are most of both sides."""
+    weight = 1 if isinstance(rows[0], Encoded) else 4
+    return weight * len(rows) * _padded_length(max(map(_length, rows)))
 
 
 def bf16_is_fast() -> bool:
