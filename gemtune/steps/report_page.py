@@ -136,7 +136,7 @@ def _answer(row: Prediction | None) -> Any:
         return [row["outcome"], _short(row["answer"] or "")]
     reference, answer = row["reference"], row["answer"]
     if json_object(reference):
-        answer = row["parsed"]  # keys in the order of the reference
+        answer = row.get("parsed") or answer  # keys in the order of the reference
     return 0 if answer == reference or row["scores"].get("exact_match") == 1 else _short(answer or "")
 
 

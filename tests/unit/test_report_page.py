@@ -113,6 +113,24 @@ def test_report_groups_rows_by_what_changed(paths: Path) -> None:
     assert "<strong>1</strong> fixed, <strong>1</strong> broken, <strong>1</strong> still wrong" in page
 
 
+def test_report_compares_objects_by_their_fields(paths: Path) -> None:
+    reference = '{"city": "Bonn", "zip": 1}'
+    row = {"dataset": "test", "id": "1", "reference": reference, "outcome": "ok", "slices": {"channel": "web"}}
+    right = {"answer": '{"zip": 1, "city": "Bonn"}', "parsed": reference, "scores": {"exact_match": 1.0}}
+    wrong = {"answer": '{"zip": 2, "city": "Bonn"}', "scores": {"exact_match": 0.0}}
+    wrong |= {"parsed": '{"city": "Bonn", "zip": 2}'}
+    rows = [{**row, "variant": "t@2", **right}, {**row, "variant": "zero_shot", **wrong}]
+    write_predictions(str(paths / "predictions"), rows)
+    page, _, _ = run(paths)
+    document = json.loads(page.split('id="rows">')[1].split("</script>")[0])
+    assert document["rows"][0][5] == [0, '{"city": "Bonn", "zip": 2}']
+
+
+def test_report_is_printed_in_light_colours(paths: Path) -> None:
+    page, _, _ = run(paths)
+    assert page.count("prefers-color-scheme: dark") == page.count("@media screen and (prefers-color-scheme: dark)") == 1
+
+
 def test_report_groups_compared_answers_by_who_wins(paths: Path) -> None:
     decision = DecisionRecord.read(paths / "decision").model_copy(update={"metric": "win_rate"})
     decision.write(paths / "decision")
