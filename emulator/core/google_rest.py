@@ -178,33 +178,29 @@ class Fields:
     def __contains__(self, key: str) -> bool:
         return self.value.get(key) is not None
 
+    def _value(self, key: str, default: Any) -> Any:
+        value = self.value.get(key)
+        if value is None and default is None:
+            raise bad_field((self.name(key), "is required."))
+        return default if value is None else value
+
     def text(self, key: str, default: str | None = None) -> str:
         """A string; required when there is no default."""
-        value = self.value.get(key)
-        if value is None:
-            if default is None:
-                raise bad_field((self.name(key), "is required."))
-            return default
+        value = self._value(key, default)
         if not isinstance(value, str):
             raise bad_field((self.name(key), f"must be a string, not {json.dumps(value)[:80]}."))
         return value
 
     def boolean(self, key: str, default: bool = False) -> bool:
         """A boolean."""
-        value = self.value.get(key)
-        if value is None:
-            return default
+        value = self._value(key, default)
         if not isinstance(value, bool):
             raise bad_field((self.name(key), f"must be a boolean, not {json.dumps(value)[:80]}."))
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
         """A finite number, also when it is written as a string."""
-        value = self.value.get(key)
-        if value is None:
-            if default is None:
-                raise bad_field((self.name(key), "is required."))
-            return default
+        value = self._value(key, default)
         try:
             if isinstance(value, bool) or not isinstance(value, int | float | str):
                 raise ValueError

@@ -231,6 +231,11 @@ class Cancelled(Exception):
 class Engine(Protocol):
     """A model that can be tuned and prompted. All methods may be called from several threads."""
 
+    @property
+    def batch_size(self) -> int:
+        """Rows of an optimizer step."""
+        ...
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text, without chat markup."""
         ...
@@ -240,12 +245,15 @@ class Engine(Protocol):
         ...
 
     def row_tokens(self, row: Row) -> tuple[int, int]:
-        """(input tokens, output tokens) of a row as trained."""
-        ...
+        """(input tokens, output tokens) of a row without chat markup, so that costs can be computed in advance."""
+        inputs, outputs = row_texts(row)
+        return sum(self.count_tokens(inputs)), sum(self.count_tokens(outputs))
 
     def step_count(self, rows: Sequence[Row], spec: TuningSpec) -> int:
         """Optimizer steps a job over these rows would take."""
-        ...
+        if isinstance(rows[0], ReinforcementRow):
+            return reinforcement_steps(len(rows), spec)
+        return spec.epoch_count * -(-len(rows) // self.batch_size)
 
     def tune(self, task: TuningTask) -> TuningResult:
         """Tune an adapter. Raises `Cancelled`, `ValueError`."""

@@ -28,6 +28,7 @@ from emulator.engines.base import (
     Cancelled,
     Candidate,
     Checkpoint,
+    Engine,
     GenerateRequest,
     Generation,
     PreferenceRow,
@@ -37,12 +38,9 @@ from emulator.engines.base import (
     TokenLogprob,
     TrainingRow,
     TuningResult,
-    TuningSpec,
     TuningTask,
     Turn,
     interval_steps,
-    reinforcement_steps,
-    row_texts,
 )
 from emulator.engines.grammar import answer_schema, write_answer
 
@@ -86,7 +84,7 @@ class _Adapter:
     digest: str = ""
 
 
-class RulesEngine:
+class RulesEngine(Engine):
     """An `Engine` over rules."""
 
     def __init__(self, rules: Rules | None = None) -> None:
@@ -100,16 +98,10 @@ class RulesEngine:
         """Each piece with a checksum as its id."""
         return [(zlib.crc32(piece.encode()) % 65536, piece) for piece in _TOKEN.findall(text)]
 
-    def row_tokens(self, row: Row) -> tuple[int, int]:
-        """(input, output) tokens of a row."""
-        inputs, outputs = row_texts(row)
-        return sum(self.count_tokens(inputs)), sum(self.count_tokens(outputs))
-
-    def step_count(self, rows: Sequence[Row], spec: TuningSpec) -> int:
-        """Steps of `batch_size` rows; those of the service for prompts."""
-        if isinstance(rows[0], ReinforcementRow):
-            return reinforcement_steps(len(rows), spec)
-        return math.ceil(len(rows) / self.rules.batch_size) * spec.epoch_count
+    @property
+    def batch_size(self) -> int:
+        """As the rules have it."""
+        return self.rules.batch_size
 
     def tune(self, task: TuningTask) -> TuningResult:
         """Follow the loss curve of the rules; a checkpoint holds the rows and the accuracy reached."""

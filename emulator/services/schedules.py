@@ -11,7 +11,6 @@ import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -29,9 +28,12 @@ from emulator.core.google_rest import (
     read_display_name,
 )
 from emulator.core.state import State
+from emulator.execution.placeholders import fill_names
 from emulator.services.collection import Collection
 from emulator.services.operations import Operations
 from emulator.services.pipeline_jobs import PipelineJobs, check_spec, read_job
+
+_DUE = "pipeline_job_schedule_time_utc_placeholder"
 
 
 def next_firing(cron: str, after: datetime) -> datetime | None:
@@ -162,7 +164,7 @@ class Schedules(Collection):
         compact = re.sub(r"[^0-9]", "", due)[:14]
         base = re.sub(r"[^a-z0-9]+", "-", str(schedule["displayName"]).lower()).strip("-") or "run"
         job_id = f"{base if base[0].isalpha() else 'p-' + base}"[:90] + f"-{compact}-{self._state.new_id('runs')[-6:]}"
-        body = _fill_placeholders(schedule["createPipelineJobRequest"]["pipelineJob"], due)
+        body = fill_names(schedule["createPipelineJobRequest"]["pipelineJob"], {_DUE: due})
         try:
             job = self._jobs.record(schedule["name"].split("/schedules/")[0], job_id, body, schedule["name"])
             outcome = f"OK: {job['name']}"
@@ -303,13 +305,3 @@ def _parse_time(text: str, field: str) -> datetime:
     if not 1970 <= moment.year < 9900:  # cron needs years of room
         raise bad_field((f"schedule.{field}", f"'{text[:60]}' must be from 1970 to 9899."))
     return moment
-
-
-def _fill_placeholders(value: Any, due: str) -> Any:
-    if isinstance(value, dict):
-        return {key: _fill_placeholders(item, due) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_fill_placeholders(item, due) for item in value]
-    if isinstance(value, str):
-        return value.replace("{{$.pipeline_job_schedule_time_utc_placeholder}}", due)
-    return value

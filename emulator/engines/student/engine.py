@@ -22,17 +22,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emulator.engines.base import (
+    Engine,
     FailedPrecondition,
     GenerateRequest,
     Generation,
     PreferenceRow,
     ReinforcementRow,
-    Row,
     TuningResult,
     TuningSpec,
     TuningTask,
-    reinforcement_steps,
-    row_texts,
 )
 from emulator.engines.student.chat import ChatEncoder
 from emulator.engines.student.weights import check_base, fingerprint, locate, stamp
@@ -58,7 +56,7 @@ def _default_threads(base_dir: Path) -> int:
     return 1 if small else os.cpu_count() or 1
 
 
-class Student:
+class Student(Engine):
     """A base model with its tuned adapters; an `emulator.engines.base.Engine`.
 
     `weights` is a directory, or the name of a hub repository as a string; None is the embedded base. `threads` are the
@@ -112,18 +110,10 @@ class Student:
         """Token ids with the text each covers; a character of several tokens is repeated for each."""
         return self.encoder.pieces(text)
 
-    def row_tokens(self, row: Row) -> tuple[int, int]:
-        """(input, output) tokens of a row without chat markup, as `count_tokens` counts them, so that costs can be
-        computed in advance.
-        """
-        inputs, outputs = row_texts(row)
-        return sum(self.count_tokens(inputs)), sum(self.count_tokens(outputs))
-
-    def step_count(self, rows: Sequence[Row], spec: TuningSpec) -> int:
-        """Optimizer steps a job over these rows would take."""
-        if isinstance(rows[0], ReinforcementRow):
-            return reinforcement_steps(len(rows), spec)
-        return spec.epoch_count * -(-len(rows) // self.settings.batch_size)
+    @property
+    def batch_size(self) -> int:
+        """Of the settings of training."""
+        return self.settings.batch_size
 
     # -- tuning ------------------------------------------------------------------------------------------------------
 
