@@ -22,6 +22,7 @@ from emulator.app.server import Emulator, Settings, routes_table
 from emulator.core.faults import FaultPlan
 from gemtune import artifacts
 from gemtune.artifacts.base import Artifact
+from gemtune.artifacts.records import Record
 from gemtune.cli.exit_codes import EXIT_CODES
 from gemtune.cli.help import EXAMPLES, PANELS
 from gemtune.cli.main import app
@@ -46,6 +47,10 @@ DOCUMENTS = """\
 The JSON documents that steps write, and later steps read: artifacts of the pipeline, in `runs/RUN/steps/` after a local
 run. `schema_version` is raised when the meaning of a field changes; a reader refuses another version. Fields without a
 default are always there."""
+
+RECORDS = """\
+What runs keep for each other ([state in the bucket](../explain/runs.md#state-in-the-bucket)): read whole, changed by
+compare-and-set. A record that does not fit is damaged: it is named and never changed. What a later patch adds is kept."""
 
 
 @cache
@@ -153,14 +158,17 @@ def parameter_row(parameter: Any) -> tuple[str, str, str]:
 
 
 def documents_page() -> str:
-    """Every document between steps: the step that writes it, its fields, and the records inside them."""
+    """Every document between steps, with the step that writes it, and every record in the bucket."""
     models = sorted(subclasses(Artifact), key=lambda model: model.__name__)
-    schemas = {model.__name__: model.model_json_schema() for model in models}
+    kinds = sorted(Record.__subclasses__(), key=lambda kind: kind.FOLDER)
+    schemas = {model.__name__: model.model_json_schema() for model in (*models, *kinds)}
     parts = {name: part for schema in schemas.values() for name, part in schema.get("$defs", {}).items()}
     sections = [f"## Documents\n\n{DOCUMENTS}"]
     for model in models:
         written = f"Written by {model.STEP}; version {model.VERSION}."
         sections.append(fields(model.__name__, schemas[model.__name__], written))
+    sections.append(f"## Records in the bucket\n\n{RECORDS}")
+    sections += [fields(kind.__name__, schemas[kind.__name__], f"In `{kind.key('NAME')}`.") for kind in kinds]
     sections.append("## Records in documents")
     sections += [fields(name, part, "") for name, part in sorted(parts.items()) if name not in schemas]
     return HEAD.format(title="Documents between steps", text="\n\n".join(sections))
