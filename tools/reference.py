@@ -50,7 +50,7 @@ default are always there."""
 
 RECORDS = """\
 What runs keep for each other ([state in the bucket](../explain/runs.md#state-in-the-bucket)): read whole, changed by
-compare-and-set. A record that does not fit is damaged: it is named and never changed. What a later patch adds is kept."""
+compare-and-set. A record that does not fit is damaged: named, never changed. What a later patch adds is kept."""
 
 
 @cache
