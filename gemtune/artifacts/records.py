@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from gemtune.artifacts.data import LeakageReport
 from gemtune.artifacts.monitoring import LabelledRow, RetrainingClaim, WindowRecord
 from gemtune.artifacts.production_log import TrainingReference
-from gemtune.config import JsonObject, ModelVariant, Task
+from gemtune.config import Evaluate, JsonObject, ModelVariant, Preprocess, Section, Task, explain
 
 SCHEMA_VERSION = 1
 
@@ -42,6 +42,19 @@ class Record(RecordPart):
     def document(self) -> JsonObject:
         """The record as it is stored: what was set, so that a default that changes later changes no record."""
         return {**self.model_dump(mode="json", exclude_unset=True), "schema_version": SCHEMA_VERSION}
+
+
+def _settings_of(section: type[Section]) -> AfterValidator:
+    """Some settings of a section, as a plain object."""
+
+    def check(values: JsonObject) -> JsonObject:
+        try:
+            section.model_validate(values)
+        except ValidationError as error:
+            raise ValueError(explain(error, section)) from None
+        return values
+
+    return AfterValidator(check)
 
 
 # -- the champion ----------------------------------------------------------------------------------------------------
@@ -84,9 +97,9 @@ class ChampionEntry(RecordPart):
     labels_since: datetime
     """Of labels that arrive later it knows nothing."""
     task: Task
-    generation: JsonObject
-    """The settings of generation that serving repeats (section evaluate)."""
-    cleaning: JsonObject
+    generation: Annotated[JsonObject, _settings_of(Evaluate)]
+    """The settings of generation that serving repeats."""
+    cleaning: Annotated[JsonObject, _settings_of(Preprocess)]
     """The exported cleaning rules."""
     takes_requests: bool = False
     """Whether all training rows were requests of their own."""

@@ -68,6 +68,7 @@ def test_parsed_names_every_damaged_record(folder):
     "damage",
     [
         {"generation": 0}, {"alias": ""}, {"current": {}}, {"history": [{}]}, {"candidate": ENTRY}, {"current": None},
+        {"current": {**ENTRY, "generation": {"samples": 0}}}, {"current": {**ENTRY, "cleaning": {"strip_htm": True}}},
         {"current": {**ENTRY, "since": "yesterday"}}, {"current": {**ENTRY, "task": {"labels": 3}}},
         {"candidate": {"entry": ENTRY, "against": 2, "alias": "champion", "smoke": SMOKE}},
     ],
