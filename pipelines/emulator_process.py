@@ -114,14 +114,15 @@ def emulator(
 ) -> Iterator[RunningEmulator]:
     """Use the emulator that runs on a state directory, or start one; `jobs` tuning jobs train at the same time.
 
-    Without `engine` and `jobs` any running one is used; a new one has the student and trains one job at a time. It
-    executes submitted code only as `executes` names it: pipelines, rewards. Raises `UserError` when it cannot start, or
-    when the running one has another engine or number of jobs, or does not execute these.
+    Without `engine` and `jobs` any running one is used; a new one has the engine that the state had last (at first the
+    student), and trains one job at a time. It executes submitted code only as `executes` names it: pipelines, rewards.
+    Raises `UserError` when it cannot start, or when the running one has another engine or number of jobs, or does not
+    execute these.
     """
     state.mkdir(parents=True, exist_ok=True)
     users, process = _open_users(state), None
     if users is None:
-        users, process = _start(state, port, engine or "student", jobs or 1, executes)
+        users, process = _start(state, port, engine or _last_owner(state).get("engine", "student"), jobs or 1, executes)
     closing = contextlib.ExitStack()
     closing.callback(os.close, users)
     try:
@@ -169,10 +170,19 @@ def _start(
     return users, process
 
 
+def _last_owner(state: Path) -> dict[str, Any]:
+    """What the emulator that owns a state, or owned it last, wrote into its lock; {} where there was none."""
+    try:
+        owner: dict[str, Any] = json.loads((state / "lock").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return owner
+
+
 def _last_port(state: Path) -> int:
     """The port at which this state was served last, if it is free (cached answers are kept by address); 0: any."""
     try:
-        port = urlsplit(json.loads((state / "lock").read_text(encoding="utf-8"))["url"]).port or 0
+        port = urlsplit(_last_owner(state)["url"]).port or 0
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(("127.0.0.1", port))
@@ -214,9 +224,7 @@ def _owner(state: Path) -> dict[str, Any]:
         with (state / "lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        with contextlib.suppress(OSError, ValueError):
-            owner: dict[str, Any] = json.loads((state / "lock").read_text(encoding="utf-8"))
-            return owner
+        return _last_owner(state)
     except OSError:
         pass
     return {}

@@ -103,8 +103,8 @@ def test_emulator_is_shared_and_ends_with_its_last_user(tmp_path):
     while emulator_process._owner(state) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not emulator_process._owner(state)
-    with emulator_process.emulator(state, engine="scripted") as again:
-        assert again.url == url
+    with emulator_process.emulator(state) as again:  # a command that does not name an engine
+        assert (again.url, emulator_process._owner(state)["engine"]) == (url, "scripted")
     deadline = time.monotonic() + 20
     while emulator_process._owner(state) and time.monotonic() < deadline:
         time.sleep(0.05)
