@@ -5,10 +5,13 @@
 The embedder is that of deduplication (`preprocess.embedder`). The built-in one is fitted on the texts that it embeds:
 its vectors would change with each window. Here its n-grams are weighted by the training rows alone and compared without
 the reduction, and an n-gram that no training row has counts in a text's length: another language is similar to nothing.
+A few training rows in another script would be the nearest of all texts in it: where less than a twentieth of the rows
+have a text's script, its similarity counts in proportion.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -17,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemtune.artifacts.monitoring import Topic
+from gemtune.data.profile import script
 from gemtune.dedup.embedding import Embedder
 from gemtune.monitoring.windows import WindowMean
 
@@ -24,6 +28,7 @@ Floats = NDArray[np.float64]
 _BLOCK, _FEATURES, _MAX_TEXT_CHARS = 1024, 2**18, 2000
 CLUSTERS, MIN_CLUSTER, TEXTS, NGRAMS = 10, 3, 3, 5
 _MOST_CLUSTERED = 1000  # rows
+_COMMON, _SCRIPT_CHARS = 0.05, 200  # share of the rows from which a script is common; characters that show it
 _TOPIC, _TOPICS = 0.4, 10  # cosine with the first text of a cluster; groups of labels, each a topic
 
 
@@ -38,6 +43,8 @@ class TrainingRows:
         self._texts, self._embedder = list(texts), embedder
         self._idf: Any = None
         self._vectors = self._embedded(self._texts)
+        scripts = Counter(script(text[:_SCRIPT_CHARS]) for text in texts)
+        self._common = {name: min(1.0, rows / len(texts) / _COMMON) for name, rows in scripts.items()}
         self.labels = np.array(labels if len(labels) else [""] * len(self._texts))
         self.typical = float(np.median(self._scores(self._vectors, np.eye(len(self._texts), dtype=bool))[0]))
 
@@ -70,8 +77,12 @@ class TrainingRows:
         return cosines, rows
 
     def scores(self, texts: Sequence[str]) -> Floats:
-        """Cosine of each text with its nearest training row, at most `typical`."""
-        return np.minimum(self.cosines(texts), self.typical)
+        """Cosine of each text with its nearest training row, at most `typical`, less where its script is rare."""
+        return np.minimum(self.cosines(texts), self.typical) * self._shares(texts)
+
+    def _shares(self, texts: Sequence[str]) -> Floats:
+        """For each text how common its script is among the training rows, at most 1."""
+        return np.array([self._common.get(script(text[:_SCRIPT_CHARS]), 0.0) for text in texts])
 
     def cosines(self, texts: Sequence[str]) -> Floats:
         """Cosine of each text with its nearest training row."""
@@ -97,7 +108,7 @@ class TrainingRows:
         """
         cosines, nearest, tenths = self._apart
         centre = np.array([centres.get(str(label), centres[""]) for label in self.labels[nearest]])
-        scores = np.minimum(cosines, self.typical) - centre
+        scores = np.minimum(cosines, self.typical) * self._shares(self._texts) - centre
         topics = [scores[tenths == tenth] for tenth in np.unique(tenths)]
         return [WindowMean(len(own), float(own.mean()), float(own.var())) for own in topics if len(own) >= MIN_CLUSTER]
 

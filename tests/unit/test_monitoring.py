@@ -145,6 +145,14 @@ def test_scores_of_another_language_are_near_zero():
     assert training.scores(["cancel my parcel today please"])[0] > 0.3
 
 
+def test_scores_of_a_language_that_a_few_training_rows_have_are_low():
+    latin = ["Time is on my side, an instant classic!", "what would you do? such a great movie"]
+    training = TrainingRows([*(f"{text} {i}번" for text in KOREAN for i in range(30)), *latin])
+    assert training.cosines(ENGLISH).max() > 0.1
+    assert training.scores(ENGLISH).max() < 0.4 * training.scores(KOREAN).min()
+    assert TrainingRows([*KOREAN * 3, *latin]).scores(latin).min() > 0.5  # both are common
+
+
 def test_scores_count_words_that_no_training_row_has():
     training = TrainingRows(ENGLISH)
     half_new = training.scores(["cancel my order 재미있어요 훌륭했다 싶지"])[0]
