@@ -182,7 +182,9 @@ def labels(spec: Spec, limit: int) -> Iterator[str]:
     if len(own) > limit:
         yield f"vertex.labels has {len(own)} labels, more than {limit}"
     for key, value in own.items():
-        if not (re.fullmatch("[a-z][a-z0-9_-]{0,62}", key) and re.fullmatch("[a-z0-9_-]{0,63}", str(value))):
+        if not (
+            re.fullmatch(r"[^\W\d_A-Z]([^\WA-Z]|-){0,62}", key) and re.fullmatch(r"([^\WA-Z]|-){0,63}", str(value))
+        ):
             yield f"vertex.labels: {key}={value} is no label"
 
 

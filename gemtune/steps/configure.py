@@ -44,9 +44,9 @@ def run(form: Section, runner: str, starts_supervised: bool, name: str, data: st
     if starts_supervised != (epochs > 0):
         raise _not_compiled("preference.supervised_epochs", epochs)
     client = connect(config.vertex)
-    storage.require_bucket_name(client.bucket)
     if listed := problems(config, client.location):
         raise UserError("\n".join(map(str, listed)))
+    storage.require_bucket_name(client.bucket)
     places = {"project": client.project, "location": client.location, "bucket": client.bucket}
     log.info(
         "done: %s, at most %.2f USD, %s in %s",

@@ -125,6 +125,7 @@ BROKEN = {
     "backend_version": ours,
 }
 SOUND = {
+    "labels": lambda: with_default("vertex", labels={"équipe": "büro-2", "empty": ""}),
     "edge_types": lambda: compiled(Config.load(None, DATAFLOW), IMAGE),
     "run_parameters": lambda: with_default("task", instruction="x" * 1000),
     "zero_iterations": lambda: spec_of(loop_over, numbers=[1]),
