@@ -18,6 +18,7 @@ from gemtune.artifacts.base import open_atomic
 from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.vertex import connect, location, named_project
+from gemtune.vertex.calls import require_credentials
 from pipelines.edges import edges
 from pipelines.kfp_local_events import with_caching_options
 
@@ -51,7 +52,9 @@ def publish(path: Path, repository: str, tags: list[str]) -> str:
     from requests.exceptions import RequestException
 
     try:
-        package, version = RegistryClient(host=repository).upload_pipeline(str(path), tags=tags)
+        package, version = require_credentials(
+            lambda: RegistryClient(host=repository).upload_pipeline(str(path), tags=tags)
+        )
     except RequestException as error:
         remedy = "name a repository of the format kfp: https://REGION-kfp.pkg.dev/PROJECT/REPOSITORY"
         raise UserError(f"cannot publish to {repository}: {error}", remedy=remedy) from None

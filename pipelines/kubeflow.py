@@ -22,6 +22,7 @@ from typing import Any
 
 from gemtune.config import Config
 from gemtune.errors import UserError
+from gemtune.vertex.calls import require_credentials
 from pipelines.backend_rules import read_compiled, require_accepted
 from pipelines.cloud import Source, require_cloud_data, title
 from pipelines.compilation import compile_pipeline, placed
@@ -129,8 +130,9 @@ def _connected(host: str, config: Config) -> Iterator[Any]:
     token = os.environ.get("KFP_EXISTING_TOKEN")
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):  # it prints links
-            warnings.simplefilter("ignore", FutureWarning)
-            yield Client(host=host, existing_token=token, namespace=config.backend.namespace or "kubeflow")
+            warnings.simplefilter("ignore")
+            namespace = config.backend.namespace or "kubeflow"
+            yield require_credentials(lambda: Client(host=host, existing_token=token, namespace=namespace))
     except ApiException as error:
         raise UserError(
             f"Kubeflow refused: {error.status} {error.body or error.reason}", remedy="see the message"

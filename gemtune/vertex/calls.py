@@ -112,13 +112,13 @@ def translated(error: Exception) -> Exception:
 
 
 def require_credentials(call: Callable[[], T]) -> T:
-    """Run a call; missing credentials raise a `UserError` that explains how to sign in."""
-    from google.auth.exceptions import DefaultCredentialsError
-
+    """Run a call; credentials that are missing or expired raise a `UserError` that explains how to sign in."""
     try:
         return call()
-    except DefaultCredentialsError as error:
-        raise _credentials_error(error) from None
+    except Exception as error:
+        if isinstance(failure := translated(error), UserError):
+            raise failure from None
+        raise
 
 
 def _credentials_error(error: Exception) -> UserError:

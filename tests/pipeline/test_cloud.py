@@ -452,7 +452,7 @@ def test_follow_shows_each_change_once_and_the_end(url, config, invoke):
     assert len(set(shown)) == len(shown)
 
 
-def test_template_is_run_with_the_values_of_the_configuration(url, config, tmp_path):
+def test_template_is_run_with_the_values_of_the_configuration(url, config, tmp_path, monkeypatch):
     repository = f"{url}/kfp/demo-project/pipelines"
     options = ["--out", tmp_path, "--image", IMAGE, "--publish", repository, "--tag", "v1", "--tag", "latest"]
     published = gemtune("compile", config, *options)
@@ -477,6 +477,9 @@ def test_template_is_run_with_the_values_of_the_configuration(url, config, tmp_p
     assert unknown.output.startswith("error: 404: ")
     refused = gemtune("compile", config, "--out", tmp_path, "--publish", f"{url}/nowhere")
     assert "cannot publish" in refused.output
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "gone.json"))
+    refused = gemtune("compile", config, "--out", tmp_path, "--publish", "https://us-central1-kfp.pkg.dev/p/r")
+    assert "no usable Google credentials" in refused.output
 
 
 def test_compile_writes_the_places_of_the_environment_in(config, tmp_path, monkeypatch):

@@ -217,6 +217,14 @@ def test_cluster_gets_nothing_that_cannot_run(client, invoke, verb, options, mes
     assert (len(client.list_runs(page_size=100).runs or []), len(recurring_runs(client))) == before
 
 
+def test_submit_without_credentials_for_the_proxy_is_one_message(invoke, monkeypatch, tmp_path):
+    monkeypatch.setenv("KF_PIPELINES_IAP_OAUTH2_CLIENT_ID", "client")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "gone.json"))
+    done = invoke("submit")
+    assert done.exit_code == 1
+    assert "no usable Google credentials" in done.output
+
+
 def test_what_the_cluster_refuses_is_one_message(client, url, monkeypatch):
     monkeypatch.setattr(kubeflow, "_package", kubeflow.contextlib.nullcontext)
     with pytest.raises(UserError, match="Kubeflow refused: 404"), kubeflow._connected(url, Config()) as connected:
