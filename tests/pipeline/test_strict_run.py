@@ -145,7 +145,7 @@ def test_submit_local_runs_the_pipeline_and_writes_its_report(tmp_path):
     verified = CliRunner().invoke(app, ["verify", str(summary.parent)])
     assert verified.exit_code == 0, verified.output
     assert "all " in verified.output
-    next((summary.parent / "steps").rglob("evaluate-finalists*/predictions")).write_text("changed")
+    next((summary.parent / "steps").rglob("evaluate-finalists*/predictions.jsonl")).write_text("changed")
     assert CliRunner().invoke(app, ["verify", str(summary.parent)]).exit_code == 1
 
 
