@@ -79,10 +79,10 @@ class RowCensus:
 
     def _counted_in(self, processes: int, batches: Iterator[Batch], is_test: bool) -> Iterator[tuple[Batch, _Part]]:
         from concurrent.futures import ProcessPoolExecutor
-        from multiprocessing import get_context
+        from multiprocessing.context import ForkContext
 
         begun: deque[tuple[Batch, Future[_Part]]] = deque()
-        with ProcessPoolExecutor(processes, get_context("fork"), _start, (self, is_test)) as pool:
+        with ProcessPoolExecutor(processes, ForkContext(), _start, (self, is_test)) as pool:
             for batch in batches:
                 begun.append((batch, pool.submit(_count, batch, self.stats.groups_wanted(self.config))))
                 if len(begun) > 2 * processes:
