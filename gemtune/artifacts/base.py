@@ -26,7 +26,8 @@ from gemtune.errors import UserError, actionable
 class Part(BaseModel):
     """Base of the records inside an artifact: frozen, no unknown keys, no NaN or infinity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # validators are built when they are first used: a step uses few of the artifacts that it imports
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class Artifact(Part):

@@ -53,8 +53,6 @@ class _Progress(logging.Handler):
 
 def check(file: str, method: str, config: Path | None, overrides: list[str], as_json: bool) -> None:
     """Show what keeps rows from being used, and the problems of all rows together; exit code 1 if there are any."""
-    from gemtune.cli import first_steps  # the steps are slow to import
-
     loaded = Config.load(config, overrides)
     limits, tuning_method = _limits(loaded, method)
     rejected = _RejectedRows(file, err=as_json)
@@ -81,7 +79,9 @@ def check(file: str, method: str, config: Path | None, overrides: list[str], as_
     problems = [*model_problems(loaded, tuning_method), *checker.problems()]
     problems += [str(misfit) for misfit in unfit if misfit.stops]
     rows = len(checker) + len(rejected)
-    if len(checker) and not problems:
+    if len(checker) and not problems and rows <= source_rows.SAMPLE_ROWS:
+        from gemtune.cli import first_steps  # the steps are slow to import
+
         error = first_steps.refusal(loaded.model_copy(update={"data": file, "method": method}), rows)
         if isinstance(error, TooFewRowsError):
             unfit = [*(misfit for misfit in unfit if not misfit.too_few), Misfit(str(error), stops=False)]

@@ -26,7 +26,7 @@ from gemtune.data.service_limits import LimitChecker
 from gemtune.data.source_rows import with_progress
 from gemtune.inference.data_fit import RowProfile
 
-FIRST_BATCHES = 8  # that are counted before other processes are started
+FIRST_BATCHES = 4  # that are counted before other processes are started
 BATCH_CHARS, _CHARS_PER_ROW = 2**18, 64  # of texts that are in memory together, and of all else in a row
 _UNKNOWN_CHARS = 4096  # of a row whose text is not in a column
 _MAX_PROCESSES = 8
