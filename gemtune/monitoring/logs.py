@@ -26,6 +26,7 @@ from gemtune.data.readers import Row, json_row, read_rows
 from gemtune.data.sources import BQ, local_path
 from gemtune.data.times import parse_iso
 from gemtune.errors import UserError
+from gemtune.monitoring.windows import LAG
 
 TIME_COLUMN = "logging_time"
 _REQUEST, _RESPONSE = ("full_request", "request_payload"), ("full_response", "response_payload")
@@ -40,7 +41,8 @@ def load_logs(
     template: PromptTemplate | None = None,
     max_bytes_billed: int = 0,
 ) -> tuple[list[LogRow | UnreadableRow], LogWindow]:
-    """The rows of a window [start, end), by time, and their counts.
+    """The rows of a window [start, end), by time, and their counts. A request that was logged twice counts when it was
+    logged first, also within a day before the window.
 
     `served` are the endpoints (or base models) whose rows count; rows that name another, those of a base model with
     another prompt, and requests that gemtune sent itself are only counted. `template` is the champion's, which is taken
@@ -50,11 +52,15 @@ def load_logs(
     models = {_short(name) for name in served}
     rows: dict[str, LogRow] = {}
     problems: dict[str, UnreadableRow] = {}
-    own = set[str]()
+    own, before = set[str](), set[str]()
     duplicates = foreign = 0
-    for raw in _raw_rows(source, window, max_bytes_billed):
-        row = _parsed(raw, window, template)
+    span = (window[0] - LAG, window[1])
+    for raw in _raw_rows(source, span, max_bytes_billed):
+        row = _parsed(raw, span, template)
         if row is None:
+            continue
+        if row.time and row.time < window[0]:  # of the window before, which may have been logged again in this one
+            before |= {row.id} if isinstance(row, LogRow) else set()
             continue
         endpoint = row.endpoint if isinstance(row, LogRow) else _endpoint(raw)
         is_foreign = bool(models and endpoint and _short(endpoint) not in models)  # and may have a form of its own
@@ -64,11 +70,13 @@ def load_logs(
             own.add(row.id)
         elif isinstance(row, UnreadableRow):
             problems.setdefault(row.id, row)
-        elif row.id in rows:
-            duplicates += 1
         else:
-            rows[row.id] = row
-    problems = {key: problem for key, problem in problems.items() if key not in rows}  # logged again, and then whole
+            duplicates += row.id in rows
+            rows[row.id] = min(row, rows.get(row.id, row), key=lambda item: item.time)
+    again = before & rows.keys()
+    duplicates, rows = duplicates + len(again), {key: row for key, row in rows.items() if key not in again}
+    # logged again, and then whole
+    problems = {key: problem for key, problem in problems.items() if key not in rows and key not in before}
     readable = sorted(rows.values(), key=lambda row: (row.time, row.id))
     counts = LogWindow(
         source=source,
@@ -154,6 +162,7 @@ class _OwnRequest:
     """A row whose request gemtune sent itself, readable or not: no traffic."""
 
     id: str
+    time: datetime
 
 
 def _parsed(
@@ -172,7 +181,7 @@ def _parsed(
         if any(name in fields for name in (*_REQUEST, *_RESPONSE)):
             request = _request(fields)
             if OWN_REQUEST.items() <= (request.get("labels") or {}).items():
-                return _OwnRequest(own_id or fingerprint(fields))
+                return _OwnRequest(own_id or fingerprint(fields), moment)
             values = _logged(fields, request, template)
         else:
             values = {k: v for k, v in fields.items() if k in _OWN}

@@ -137,6 +137,21 @@ def test_load_logs_counts_a_request_once_and_only_within_its_window(tmp_path: Pa
     assert counts.model_copy(update={"duplicates": 0}) == window
 
 
+def test_load_logs_counts_a_request_where_it_was_logged_first(tmp_path: Path) -> None:
+    """Also where that was in the window before, which an earlier run has read; other rows of that are no part of it."""
+    hour = timedelta(hours=1)
+    late = logged(-1, logging_time=(START + hour).isoformat())
+    broken = logged(-2, logging_time=(START + hour).isoformat(), full_response=None)
+    own = logged(-4, full_request={**logged()["full_request"], "labels": OWN_REQUEST})
+    before = [logged(-1), logged(-2), logged(-3, endpoint="other"), own, logged(-5, full_response=None)]
+    twice = [logged(30, logging_time=(START + 40 * hour).isoformat()), logged(30)]
+    for rows in ([*before, late, broken, *twice], [*twice, broken, late, *before][::-1]):
+        (row,), counts = load(tmp_path, rows)
+        assert isinstance(row, LogRow)
+        assert row.time == START + 30 * hour
+        assert (counts.rows, counts.duplicates, counts.foreign, counts.own, counts.unreadable) == (1, 2, 0, 0, {})
+
+
 def test_load_logs_leaves_out_other_endpoints(tmp_path: Path) -> None:
     other = logged(2, endpoint=ENDPOINT.replace("77", "78"))
     base = logged(3, endpoint=None, model="projects/123/locations/us/publishers/google/models/gemini-2.5-flash")
