@@ -39,7 +39,9 @@ def run(
         return False
     numbers = {reason.kind: {"value": reason.value, "threshold": reason.threshold} for reason in decided.reasons}
     entry = {"event": "retraining due", "name": name, "job_id": decided.job_id, "reasons": numbers}
-    log.warning("%s", json.dumps(entry, sort_keys=True))
+    message = f"{name}: retraining is due ({', '.join(numbers)})"
+    # a whole line, without a logger's prefix: Cloud Logging reads its fields
+    print(json.dumps({"severity": "WARNING", "message": message, **entry}), flush=True)
     ids = [item for reason in decided.reasons for item in reason.ids]
     submits = includes_tuning and context.monitor.on_retrain == "submit"
     claimant = decided.job_id if retraining_job else uri

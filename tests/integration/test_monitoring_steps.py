@@ -342,6 +342,18 @@ def test_start_retraining_outlives_a_notification_that_fails(
     assert "/secret" not in caplog.text
 
 
+def test_start_retraining_writes_one_line_of_json(
+    client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start_retraining.run(decided(tmp_path, "fine"), "gs://runs/1", "logged", False, **sections())
+    start_retraining.run(decided(tmp_path, "retrain"), "gs://runs/1", "logged", False, **sections())
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {
+        "severity": "WARNING", "message": "logged: retraining is due (age)", "event": "retraining due",
+        "name": "logged", "job_id": "", "reasons": {"age": {"value": 90, "threshold": 60}},
+    }  # fmt: skip
+
+
 def test_start_retraining_claims_nothing_that_the_compiled_pipeline_cannot_start(
     client: Client, tmp_path: Path
 ) -> None:

@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from gemtune.artifacts.records import Lease
+from gemtune.cli import cloud as cloud_commands
 from gemtune.cli.main import app
 from gemtune.config import Config, Monitor
 from gemtune.errors import UserError
@@ -20,7 +22,7 @@ from gemtune.monitoring.decision import MonitoringEvidence, decide
 from gemtune.state import lease
 from gemtune.steps import start_retraining
 from gemtune.vertex import connect, project
-from pipelines import cloud, runs, schedules
+from pipelines import cloud, runs, schedules, strict_run
 from pipelines.emulator_process import emulator
 
 IMAGE = "us-central1-docker.pkg.dev/demo-project/gemtune/gemtune-python:abc"
@@ -246,6 +248,21 @@ def test_retraining_for_the_same_reasons_is_one_pipeline_job_of_its_id(url, conf
     assert [job["name"].rsplit("/", 1)[-1] for job in started] == [decision.job_id]
     assert started[0]["labels"] == {"gemtune": "shop", "gemtune-method": "supervised"}
     assert started[0]["pipelineSpec"]["pipelineInfo"]["name"] == "supervised-tuning"
+
+
+def test_local_submission_follows_the_retraining_that_it_starts(monkeypatch, tmp_path):
+    """It runs in the emulator, which ends with the command."""
+    jobs = [SimpleNamespace(name=f"p/pipelineJobs/{run}") for run in ("shop-rt-1", "shop-9", "shop-rt-2")]
+    summaries = {"p/pipelineJobs/shop-9": {"verdict": "retrain", "job_id": "shop-rt-1"}}
+    followed, shown = [], []
+    monkeypatch.setattr(runs, "follow", lambda _client, run, *_: followed.append(run) or True)
+    monkeypatch.setattr(runs, "newest", lambda *_: jobs)
+    summary = lambda _client, run, *_: (tmp_path, summaries.get(run, {"verdict": "deploy"}))  # noqa: E731
+    monkeypatch.setattr(strict_run, "collect", summary)
+    place = SimpleNamespace(runs=tmp_path, engine="student")
+    cloud_commands._follow_here(None, jobs[1].name, Config(name="shop"), place, shown.append)
+    assert followed == [jobs[1].name, jobs[0].name]
+    assert [line.splitlines()[0] for line in shown] == ["RETRAIN", "DEPLOY"]
 
 
 def test_schedule_that_is_paused_stays_paused(url, config, invoke):
