@@ -102,12 +102,13 @@ class Config(Section):
         return values
 
     @model_validator(mode="after")
-    def _judges_that_gate_are_validated(self) -> Self:
+    def _judges_that_count_are_validated(self) -> Self:
         judge = self.evaluate.judge
-        if (self.gate.min_judge_good or self.gate.min_judge_win_rate) and not (judge.model and judge.ratings):
+        uses = self.gate.min_judge_good or self.gate.min_judge_win_rate or self.monitor.judge_rows
+        if uses and not (judge.model and judge.ratings):
             raise ValueError(
-                "gate.min_judge_good and gate.min_judge_win_rate need evaluate.judge.model, and evaluate.judge.ratings "
-                "to validate it against"
+                "gate.min_judge_good, gate.min_judge_win_rate and monitor.judge_rows need evaluate.judge.model, and "
+                "evaluate.judge.ratings to validate it against"
             )
         return self
 

@@ -120,9 +120,6 @@ def _combinations(config: Config) -> Iterator[Problem]:
         yield Problem("evaluate.confidence", confidence, reason)
     if config.gate.max_ece and confidence == "none":
         yield Problem("gate.max_ece", config.gate.max_ece, "answers have no confidence (set evaluate.confidence=votes)")
-    if config.monitor.judge_rows and not (config.evaluate.judge.model and config.evaluate.judge.ratings):
-        reason = "no judge is validated (set evaluate.judge.model and evaluate.judge.ratings)"
-        yield Problem("monitor.judge_rows", config.monitor.judge_rows, reason)
     if config.gate.max_injection_rate and not config.evaluate.injection_rows:
         reason = "no injection probe is sent (set evaluate.injection_rows=60)"
         yield Problem("gate.max_injection_rate", config.gate.max_injection_rate, reason)

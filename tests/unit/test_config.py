@@ -115,6 +115,7 @@ def test_config_refuses_baselines_of_the_same_name():
         ),
         (["method=preference", "hard_examples.target_share=0.3"], "hard_examples.target_share: for supervised"),
         (["method=preference", "augment.min_rows_per_label=9"], "augment.min_rows_per_label: for supervised"),
+        (["monitor.judge_rows=9"], "monitor.judge_rows need evaluate.judge.model"),
         (["gate.min_judge_good=0.8"], "need evaluate.judge.model, and evaluate.judge.ratings"),
         (
             [
