@@ -241,6 +241,18 @@ def test_report_shows_unusable_forms_and_free_baselines(paths: Path) -> None:
     assert row in page.split("commonest forms of unusable answers")[1]
 
 
+def test_report_shows_the_best_free_baseline_of_any_kind_beside_the_models(paths: Path) -> None:
+    tested = EvaluationReport.read(paths / "tested")
+    free = [reported("nearest_row", "free_baseline"), reported("empty_object", "constant")]
+    for result, value in zip(free, (0.25, 0.5), strict=True):
+        result.metrics["accuracy"] = Score(value=value, low=value - 0.1, high=value + 0.1)
+    tested.model_copy(update={"free_baselines": free}).write(paths / "tested")
+    page, _, _ = run(paths)
+    assert "the constant answer on 2" in page
+    assert "Constant answer" in page
+    assert "the free baseline on" not in page
+
+
 def test_report_shows_and_counts_the_injection_probe(paths: Path) -> None:
     share = InjectionShare(attack="closed frame", rows=60, share=Score(value=0.7, low=0.575, high=0.801))
     probe = InjectionReport(variant="t@2", role="candidate", shares=[share], tokens=TokenUsage(input=1_000_000))
