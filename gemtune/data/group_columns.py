@@ -21,7 +21,7 @@ MIN_SHARE = 0.1  # of the rows that are in a group with another
 _MAX_CHARS, _PREFIX_CHARS, _MAX_COLUMNS = 64, 40, 3
 
 _KINDS = (f"{_PREFIX_CHARS} characters", "line", "identifier")  # of beginnings
-_MAX_LINE_CHARS = 200
+_MAX_LINE_CHARS, _MIN_DIGITS = 200, 4  # digits of an identifier without brackets, # or colon
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 _GROUP_WORD = re.compile(
@@ -98,9 +98,11 @@ def _beginnings(text: str) -> Iterator[tuple[str, str]]:
     line, _, rest = text.strip()[:_MAX_LINE_CHARS].partition("\n")
     if rest and any(map(str.isdigit, line)):
         yield _KINDS[1], line.strip()
-    first = line.split(maxsplit=1)[:1]
-    if first and _IDENTIFIER.fullmatch(word := first[0].strip("[](){}<>#:,;.|")) and not _TIME.match(word):
-        yield _KINDS[2], word
+    for first in line.split(maxsplit=1)[:1]:
+        word = first.strip("[](){}<>#:,;.|")
+        is_marked = word != first or "@" in word or sum(map(str.isdigit, word)) >= _MIN_DIGITS
+        if is_marked and _IDENTIFIER.fullmatch(word) and not _TIME.match(word):
+            yield _KINDS[2], word
 
 
 def _repeated(sizes: Iterable[int]) -> int:
