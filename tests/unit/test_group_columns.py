@@ -111,7 +111,7 @@ def test_group_columns_notes_texts_of_one_case(beginning: str, kind: str) -> Non
     assert f"300 texts begin with the same {kind} as another text, in 100 sets" in note
 
 
-@pytest.mark.parametrize("beginning", ["2026-01-{:02} ", "Hello\n", "{} items: ", "Order "])
+@pytest.mark.parametrize("beginning", ["2026-01-{:02} ", "Hello\n", "{} items: ", "Order ", "word{} "])
 def test_group_columns_notes_no_common_beginning(beginning: str) -> None:
     assert notes("n", lambda n, _: None, text=lambda n, _: beginning.format(n // 12) + f"it is late {n}") == []
 
