@@ -20,6 +20,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import product
 from typing import Any
 
 from gemtune.config import JsonObject, Prompt, Task
@@ -62,7 +63,9 @@ _VERDICT = re.compile(
 _ASIDE = re.compile(r"(?:[(（][^()（）]*[)）]|[,，]\s*(?:[01]?\.\d+|\d{1,3}\s?%))\W*")
 _GROUND = re.compile(rf"[\s,，、(（–—-]*{any_of(words_of('grounds'))}[\s:：,，、]*[^\s:：,，、.。…]", re.IGNORECASE)
 _RIGHT = pattern_of("nouns", "verdicts")
-_CORRECTION, _DOUBT = pattern_of("corrections"), pattern_of("doubts")
+_CORRECTION, _CORRECTED, _DOUBT = pattern_of("corrections"), pattern_of("corrections", "verdicts"), pattern_of("doubts")
+_CLOSING = pattern_of("closings")
+_CLAUSE = re.compile(r"[,，、;；.。!！?？]\s*(?=\S)")
 _OPENER = re.compile(rf"^\W*{any_of(w for k in _BEFORE for w in words_of(k))}[\s,，、:：!！]*", re.IGNORECASE)
 _ENDING = re.compile(rf"{any_of(words_of('endings'))}\W*$", re.IGNORECASE)
 _YES, _NO = (re.compile(rf"\W*{any_of(words_of(kind))}\W*", re.IGNORECASE) for kind in ("affirmations", "negations"))
@@ -79,7 +82,7 @@ _MARKS = rf"[\n{re.escape(FORMS['separators'])}]"
 _LIST_SEPARATORS = (
     _MARKS,
     rf"{_MARKS}\s*{any_of(words_of('conjunctions'))}|{_MARKS}|{any_of(words_of('conjunctions'))}",
-    rf"{_MARKS}|(?<=[」』”\"'’])\s*(?=[「『“\"'‘])|\s(?={_MARKER})",
+    rf"{_MARKS}|(?<=[」』”\"'’])\s*(?=[「『“\"'‘])|\s(?=#|{_MARKER})",
 )
 """What separates the labels of a row that has several: marks; words too; quotation marks and list markers in a line."""
 
@@ -134,7 +137,7 @@ def _is_text(text: str) -> bool:
 
 def _after_cue(text: str, nouns: str) -> str:
     """The text after the last line that starts with one of the nouns and a colon; the whole text if there is none."""
-    cue = re.compile(rf"^{_MARKUP}(?:\w{{1,20}} )?{nouns}{_MARKUP}(?:[:：]|$)", re.IGNORECASE | re.MULTILINE)
+    cue = re.compile(rf"^{_MARKUP}(?:\w{{1,20}} )?{nouns}{_MARKUP}(?:[:：|]|$)", re.IGNORECASE | re.MULTILINE)
     ends = [match.end() for match in cue.finditer(text)]
     return text[ends[-1] :].lstrip(" *_\n") if ends else text
 
@@ -151,7 +154,9 @@ def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
     candidates = _candidates(task, prompt, answer)
     if candidates and _json_spans(candidates[0])[1]:
         return Parsed(None, CUT_OFF)
-    whole = read(task, candidates[0]) if candidates and task.label_separator else None
+    whole = None
+    if candidates and task.label_separator:
+        whole = read(task, candidates[0]) or read(task, _without_closing(task, candidates[0]))
     values = {whole} if whole else {value for value in map(partial(read, task), candidates) if value is not None}
     if len(values) == 1:
         return Parsed(values.pop())
@@ -187,7 +192,9 @@ def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
 
 
 def _conclusions(task: Task, answer: str) -> Iterator[str]:
-    """What an answer in which nothing was read ends with: behind "therefore", behind the lead-in of its last line."""
+    """What an answer in which nothing was read ends with: behind "therefore", behind the lead-in of its last line or
+    "the correct label is" of its last clause.
+    """
     text = _visible(answer)[-MAX_CHARS:]
     last = text.rpartition("\n")[2]
     if _json_spans(text)[0] or text.count("\n") > MAX_FORMS or len(last) > 2 * LEAD_CHARS:
@@ -197,6 +204,17 @@ def _conclusions(task: Task, answer: str) -> Iterator[str]:
         yield text[ends[-1] :]
     if last != text:
         yield from _after_lead_in(task, last)
+    *before, clause = _CLAUSE.split(last)
+    if before and _CORRECTED.search(clause):
+        yield from _after_lead_in(task, clause)
+
+
+def _without_closing(task: Task, text: str) -> str:
+    """The text without last paragraphs that name no label and doubt nothing: "Let me know if you need more."."""
+    paragraphs = text.split("\n\n")
+    while len(paragraphs) > 1 and not _mentioned(task, paragraphs[-1]) and not _doubts(paragraphs[-1]):
+        paragraphs.pop()
+    return "\n\n".join(paragraphs)
 
 
 def _affirmed(task: Task, text: str) -> str:
@@ -237,7 +255,12 @@ def _first_sentence(task: Task, text: str) -> list[str]:
     is_number = _ITEM.match(text) or first.strip("., ").isdigit()
     if not others or is_number or _mentioned(task, others[0]):
         return []
-    return [first] if not _DOUBT.search(others[0]) or _NO.fullmatch(first) else []
+    return [first] if not _doubts(others[0]) or _NO.fullmatch(first) else []
+
+
+def _doubts(text: str) -> bool:
+    """Whether sentences behind an answer doubt it; an offer of more help does not."""
+    return _DOUBT.search(_CLOSING.sub("", text)) is not None
 
 
 def _one_label(task: Task, text: str) -> str | None:
@@ -340,7 +363,7 @@ def _without_contrast(task: Task, text: str) -> Iterator[str]:
     with_masks = _whole_labels(tuple(task.labels)).sub(masked, text)
     if len(spelled) < 2:
         return
-    kept = taken_back().sub(" ", with_masks)
+    kept = re.sub(r"[(（]\s*$", "", taken_back().sub(" ", with_masks))
     named = {character for character in kept if "\ue000" <= character <= "\uf8ff"}
     if kept != with_masks and len(named) == 1:
         label = named.pop()
@@ -423,10 +446,9 @@ def _label_texts(task: Task, value: Any) -> list[str]:
     if isinstance(value, dict):
         if value and all(chosen in (0, 1) and _one_label(task, label) for label, chosen in value.items()):
             return _label_texts(task, [label for label, chosen in value.items() if chosen])
-        for nouns in _nouns(task)[:2]:
-            named = [inner for key, inner in value.items() if re.search(nouns, key.replace("_", " "), re.IGNORECASE)]
-            if named:
-                break
+        named: list[Any] = []
+        for matches, nouns in product((re.fullmatch, re.search), _nouns(task)[:2]):
+            named = named or [v for key, v in value.items() if matches(nouns, key.replace("_", " "), re.IGNORECASE)]
         return [text for inner in named or value.values() for text in _label_texts(task, inner)]
     if isinstance(value, list):
         texts = [text for inner in value for text in _label_texts(task, inner)]

@@ -284,6 +284,15 @@ BY_LANGUAGE = {
         "es": "Razonamiento: quizás {y}\n{x}",
         "it": "Ragionamento: forse {y}\n{x}", "pt": "Raciocínio: talvez {y}\n{x}",
     },
+    "offer of more help": {
+        "en": "{x}. Let me know if you need anything else!",
+        "ja": "{x}です。ご不明な点がございましたらお知らせください。",
+        "ko": "{x}입니다. 더 궁금한 점이 있으시면 말씀해 주세요.", "zh": "{x}。如果您还有其他问题，请告诉我。",
+        "de": "{x}. Zögern Sie nicht zu fragen, falls Sie mehr brauchen.",
+        "fr": "{x}. N'hésitez pas si vous avez d'autres questions.",
+        "es": "{x}. No dudes en preguntar si necesitas algo más.", "it": "{x}. Non esitare a chiedere se hai domande.",
+        "pt": "{x}. Não hesite em perguntar se precisar de algo.",
+    },
     "ground, then conclusion": {
         "en": "They say so, therefore {x}.", "ja": "そう書いてあります。したがって{x}です。",
         "ko": "그렇게 쓰여 있습니다. 따라서 {x}입니다.",
