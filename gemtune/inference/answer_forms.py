@@ -62,7 +62,7 @@ def is_refusal(answer: str | None) -> bool:
         return False
     apologies = 0
     for sentence in filter(str.strip, re.split(r"[.!?。！？\n]+", text)):
-        content = sum(map(str.isalnum, _REQUEST.sub(" ", sentence)))
+        content = _content(sentence)
         declines = _UNABLE.search(sentence)
         if content > (0.15 * sum(map(str.isalnum, sentence)) if declines else 0):
             return False
@@ -70,6 +70,16 @@ def is_refusal(answer: str | None) -> bool:
             return True
         apologies += bool(_APOLOGY.search(sentence))
     return apologies > 0
+
+
+def _content(sentence: str) -> int:
+    """The letters of a sentence that are not of apology, inability, help and request; Korean words count whole."""
+    rest, count = _REQUEST.sub(lambda match: " " * len(match[0]), sentence), 0
+    for word in re.finditer(r"\S+", sentence):
+        left = sum(map(str.isalnum, rest[word.start() : word.end()]))
+        is_korean = left and re.search("[\uac00-\ud7a3]", word[0])
+        count += sum(map(str.isalnum, word[0])) if is_korean else left
+    return count
 
 
 @cache

@@ -181,7 +181,8 @@ def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
     cued = next((rest for nouns in _nouns(task)[:2] if (rest := _after_cue(text, nouns)) != text), "")
     ends = [cued.split("\n\n")[0], cued.splitlines()[0]] if cued.strip() and not _json_spans(text)[0] else []
     if prompt.chain_of_thought:
-        return ends or lines[-1:]
+        own = [line for line in lines if not line.startswith("```") and not _CLOSING.search(line)]
+        return ends or own[-1:]
     if not task.label_separator and lines and _ITEM.match(lines[0]):
         return [text, *(line for line in lines if _ITEM.match(line)), *ends]
     first_line = [line for line in lines[:1] if not _json_spans(line)[0]]

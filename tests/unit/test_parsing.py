@@ -235,6 +235,15 @@ def test_parse_unwraps_labels(answer, label):
     assert value(INTENT, answer) == label
 
 
+@pytest.mark.parametrize(
+    "answer",
+    ["Thoughts on it.\n```\nrefund\n```", "Thoughts on it.\nSo it is refund.\n\nLet me know if you need more!",
+     "Thoughts on it.\nAnswer: refund\n\nFeel free to ask.", "Not cancel.\n\nThe category is refund."],
+)  # fmt: skip
+def test_parse_reads_the_last_line_of_thoughts(answer):
+    assert value(INTENT, answer, COT) == "refund"
+
+
 def test_parse_keeps_minus_and_point_of_numbers():
     answers = [
         "-1",
