@@ -108,6 +108,12 @@ class SmokeTest(Part):
     latency_s: Latency
     tokens: TokenUsage
 
+    @property
+    def summary(self) -> str:
+        """The test in one line."""
+        latency = f"{self.latency_s.median:.2f} s (median), {self.latency_s.p95:.2f} s (95 %)"
+        return f"smoke test: {self.rows} rows, {self.different} answers differ, {latency}"
+
 
 class DeploymentRecord(Artifact):
     """What is in production after a run, and how texts are cleaned for it."""

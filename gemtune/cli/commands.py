@@ -441,9 +441,10 @@ def promote(config: ConfigFile, overrides: Overrides = None, as_json: Json = Fal
     from gemtune.steps import deploy
 
     settings = load(config, overrides)
-    variant = deploy.promote(settings.name, settings.vertex.model_dump())
-    content = {"name": settings.name, "model": variant.model}
-    echo(content, as_json, f"{settings.name}: {variant.model} is in production")
+    variant, smoke = deploy.promote(settings.name, settings.vertex.model_dump())
+    content = {"name": settings.name, "model": variant.model, "smoke_test": smoke and smoke.model_dump()}
+    lines = [f"{settings.name}: {variant.model} is in production", *([smoke.summary] if smoke else [])]
+    echo(content, as_json, *lines)
 
 
 @app.command()

@@ -83,7 +83,7 @@ def run(
     reconcile(client, name)
     undeployed = _end(context, name, chosen, chosen.rejected)
     outcome = "waits for gemtune promote" if is_manual else f"is deployed as {alias} at {candidate.model}"
-    log.info("done: %s", f"{candidate.name} {outcome}")
+    log.info("done: %s", "; ".join([f"{candidate.name} {outcome}", *([smoke.summary] if smoke else [])]))
     action = "proposed" if is_manual else "deployed"
     return _written(
         deployment,
@@ -182,8 +182,8 @@ def _smoke_test(
     return smoke_test(task, evaluate, candidate, rows, expected.answers, send, expected.max_disagreement, train)
 
 
-def promote(name: str, vertex: dict[str, Any]) -> ModelVariant:
-    """Take the candidate that waits for approval into service; returns it.
+def promote(name: str, vertex: dict[str, Any]) -> tuple[ModelVariant, SmokeTest | None]:
+    """Take the candidate that waits for approval into service; returns it, and its smoke test.
 
     Its endpoint, or the base model with its prompt, is tested again just before: it may have waited for weeks. Raises
     `UserError` when there is none, when its answers to test rows are no longer those at the gate, and when the champion
@@ -195,17 +195,20 @@ def promote(name: str, vertex: dict[str, Any]) -> ModelVariant:
         remedy = "run with deploy.approval: manual; a candidate that passes the gate then waits"
         raise UserError(f"no candidate of {name} waits for approval", remedy=remedy)
     entry, variant = waiting.entry.model_copy(update={"actor": actor(client)}), waiting.entry.variant
+    smoke = None
     if variant.is_tuned:
         models.deploy(client, variant.model, variant.tuned_model, variant.checkpoint_id)
     if waiting.smoke and entry.test:
         with tempfile.TemporaryDirectory() as folder:
             storage.download(client, entry.test.uri, test := Path(folder) / "test.jsonl")
             shown = stored_examples(client, entry.shown) if entry.shown else []
-            _smoke_test(Evaluate.of(entry.generation), settings, entry.task, variant, test, waiting.smoke, shown)
+            smoke = _smoke_test(
+                Evaluate.of(entry.generation), settings, entry.task, variant, test, waiting.smoke, shown
+            )
     champion.promote(client, name, waiting.against, waiting.alias, entry)
     reconcile(client, name)
     log.info("done: %s", f"{variant.name} is deployed as {waiting.alias} at {variant.model}")
-    return variant
+    return variant, smoke
 
 
 def keep_current(

@@ -128,7 +128,10 @@ def test_promote_tests_a_prompt_with_the_examples_that_it_shows(
         deploy.promote(name, sections()["vertex"])
     emulator.faults()
     assert champion.read(client, name).candidate == waiting
-    assert deploy.promote(name, sections()["vertex"]) == shown
+    variant, smoke = deploy.promote(name, sections()["vertex"])
+    assert variant == shown
+    assert smoke is not None
+    assert smoke.rows == 20
 
 
 def test_manual_approval_waits_for_promote_which_tests_the_endpoint_again(
@@ -152,7 +155,9 @@ def test_manual_approval_waits_for_promote_which_tests_the_endpoint_again(
     champion.record_manifest(client, "approved", outcome.variant, "a1")
     champion.record_manifest(client, "approved", PROMPT, "b2")  # of a run that decided on another model
     result = CliRunner().invoke(app, ["promote", str(config)], catch_exceptions=False)
-    assert result.output == f"approved: {outcome.variant.model} is in production\n"
+    first, second = result.output.splitlines()
+    assert first == f"approved: {outcome.variant.model} is in production"
+    assert second.startswith("smoke test: 20 rows, 0 answers differ, ")
     current = champion.read(client, "approved").variant
     assert current is not None
     listed = CliRunner().invoke(app, ["champion", "history", str(config), "--json"], catch_exceptions=False)
