@@ -6,9 +6,9 @@
 SIGTERM) until `--kills` (3) have hit it, resumes the run after each, and lets it finish; `--target step` kills only
 steps. The kills are spread over the time that the undisturbed run took. `--faults 0.2` disturbs with that share of 503,
 429, cut connections and responses lost after the service acted, on all routes; `--kills 0` then kills nothing. The exit
-code is 1 when a verdict, the selected checkpoint or the number of tuning jobs differs from the undisturbed run, when an
-answer was paid for again that no kill had cut off, when a process or a temporary folder is left, or when no request met
-a fault.
+code is 1 when a verdict, the selected checkpoint or the number of tuning jobs differs from the undisturbed run (those
+that a SIGTERM cancelled, as Ctrl-C does, are not counted), when an answer was paid for again that no kill had cut off,
+when a process or a temporary folder is left, or when no request met a fault.
 """
 
 from __future__ import annotations
@@ -58,11 +58,12 @@ def processes(folder: Path) -> dict[int, str]:
 
 
 def outcome(folder: Path) -> tuple[str, str, int]:
-    """Verdict, selected checkpoint, and number of tuning jobs ever created."""
+    """Verdict, selected checkpoint, and number of tuning jobs that were not cancelled."""
     (summary,) = folder.glob("runs/known-*/summary.json")
     document = json.loads(summary.read_text(encoding="utf-8"))
     with sqlite3.connect(folder / "runs" / "emulator" / "state.sqlite") as state:
-        ((jobs,),) = state.execute("SELECT count(*) FROM resources WHERE kind = 'tuningJobs'")
+        bodies = state.execute("SELECT body FROM resources WHERE kind = 'tuningJobs'").fetchall()
+    jobs = sum(json.loads(body)["state"] != "JOB_STATE_CANCELLED" for (body,) in bodies)
     selected = next((row["name"] for row in document["variants"] if row["role"] == "candidate"), "none")
     return document["verdict"], selected, jobs
 
@@ -94,7 +95,7 @@ class Disturbance:
 
     def set_faults(self, folder: Path) -> bool:
         """Set the fault plan of the emulator that a run has started; whether it has one yet."""
-        address = re.findall(r"emulator at\s+(http://[\d.:]+)", (folder / "out.txt").read_text(encoding="utf-8"))
+        address = re.findall(r"^watch: (http://[\d.:]+)", (folder / "out.txt").read_text(encoding="utf-8"), re.M)
         if not address:
             return False
         # of four kinds, each as often; the control plane of the emulator itself stays intact
@@ -130,6 +131,7 @@ def run(folder: Path, disturbance: Disturbance) -> None:
             raise SystemExit(f"a run that nobody killed failed:\n{(folder / 'out.txt').read_text()[-2000:]}")
         if started := sorted(folder.glob("runs/known-*/start.json")):
             arguments = [sys.executable, "-m", "gemtune", "run", "--exit-zero", "--resume", str(started[-1].parent)]
+        left_over(folder)  # what the kill left is still ending: until then the run is not resumed
 
 
 def answers(folder: Path) -> list[dict[str, Any]]:

@@ -155,7 +155,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pairs.json").write_text(json.dumps(golden_runs._pairs()), encoding="utf-8")
     binaries = folder / ".venv" / "bin"
     binaries.mkdir(parents=True)
-    commands = {"gemtune": COMMAND, "python": '#!/bin/bash\nexec {python} "$@"\n'}
+    commands = {"gemtune": COMMAND, "python": f'#!/bin/bash\nPYTHONPATH={ROOT} exec {sys.executable} "$@"\n'}
     for name, text in commands.items():
         (binaries / name).write_text(text.replace("{python}", sys.executable), encoding="utf-8")
         (binaries / name).chmod(0o755)
@@ -170,7 +170,7 @@ def script_of(page: str) -> str:
         if mark == "whole run" and not WHOLE:
             break
         if language in ("sh", "python") and mark in ("", "whole run"):
-            code = content if language == "sh" else f"python - <<'END_OF_BLOCK'\n{content}END_OF_BLOCK\n"
+            code = content if language == "sh" else f".venv/bin/python - <<'END_OF_BLOCK'\n{content}END_OF_BLOCK\n"
             lines += [f": block {len(lines) + 1}", code]
     return "\n".join(lines)
 
