@@ -14,12 +14,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gemtune.config import JsonObject
+from gemtune.inference.answer_forms import LANGUAGES, any_of, words_of
 
 FieldRules = Mapping[str, Sequence[str]]
 _NO_RULES: FieldRules = {}
@@ -155,7 +153,7 @@ def _date(text: str) -> str | None:
     """
     months = _months()
     western = _ERA_YEAR.sub(_western_year, unicodedata.normalize("NFKC", text))
-    plain = _EAST_ASIAN_DATE.sub(r"\1-\2-\3", western).strip()
+    plain = _weekdays().sub(" ", _EAST_ASIAN_DATE.sub(r"\1-\2-\3 ", western)).strip()
     if len(plain) > _MAX_CHARS or not re.search(r"\d", plain):
         return None
     begins_with_year = re.match(r"\d{4}", plain) is not None
@@ -174,15 +172,20 @@ def _date(text: str) -> str | None:
 
 
 @lru_cache(maxsize=1)
+def _weekdays() -> re.Pattern[str]:
+    days = rf"{any_of(words_of('weekdays'))}|\([月火水木金土日월화수목금토일]\)"
+    return re.compile(rf"[(\s]*(?:{days})[),.\s]*", re.IGNORECASE)
+
+
+@lru_cache(maxsize=1)
 def _months() -> Any:
     """dateutil's parser with the names of months in further languages."""
     from dateutil import parser  # type: ignore[import-untyped,unused-ignore]
 
-    forms = yaml.safe_load(Path(__file__).with_name("answer_forms.yaml").read_text(encoding="utf-8"))
-    listed = [words["months"].split(", ") for words in forms.values() if isinstance(words, dict) and "months" in words]
+    listed = [words["months"].split(", ") for words in LANGUAGES if "months" in words]
     names = {
         "MONTHS": [(*own, *more) for own, *more in zip(parser.parserinfo.MONTHS, *listed, strict=True)],
-        "JUMP": [*parser.parserinfo.JUMP, "de", "er"],
+        "JUMP": [*parser.parserinfo.JUMP, "de", "er", "der", "den", "le", "el", "il", "o", "del", "di"],
     }
     return parser.parser(type("Months", (parser.parserinfo,), names)())
 

@@ -163,3 +163,14 @@ def test_predictor_returns_values_as_the_model_wrote_them() -> None:
         Predictor(recipe(task, served, {"base_model": "m"}, {}, []), {"project": "p"})._prediction(score).value
         == answer
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Tuesday, March 5, 2024", "Dienstag, 5. März 2024", "le mardi 5 mars 2024", "el martes, 5 de marzo de 2024",
+     "martedì 5 marzo 2024", "terça-feira, 5 de março de 2024", "2024年3月5日（火）", "2024年3月5日 火曜日",
+     "2024年3月5日星期二", "2024년 3월 5일 화요일", "2024년 3월 5일(화)"],
+)  # fmt: skip
+def test_dates_are_read_with_their_weekday_and_article(text: str) -> None:
+    assert json.loads(canonical_object({"at": text}, {"at": ["date"]})) == {"at": "2024-03-05"}
+    assert json.loads(canonical_object({"at": "Sunday 2024"}, {"at": ["date"]})) == {"at": "Sunday 2024"}
