@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from samples import examples
 
 from gemtune.config import HardExamples, ModelVariant, Prompt
-from gemtune.tuning.hard_examples import max_added_rows, near_hard, record_key, repeated_count, reweight
+from gemtune.tuning.hard_examples import max_added_rows, near_hard, record_name, repeated_count, reweight
 
 ROWS = examples(60, 1)
 
@@ -48,14 +48,14 @@ def test_reweight_is_off_at_share_zero() -> None:
     assert near_hard(ROWS, examples(40, 9), set()) == set()
 
 
-def test_record_key_changes_with_rows_prompt_and_settings_but_not_with_the_ablation() -> None:
+def test_record_name_changes_with_rows_prompt_and_settings_but_not_with_the_ablation() -> None:
     prompt, settings = ModelVariant(name="zero_shot", model="m"), HardExamples(target_share=0.2)
-    key = record_key(ROWS, prompt, settings)
-    assert record_key(reversed(ROWS), prompt, settings.model_copy(update={"ablation": False})) == key
+    key = record_name(ROWS, prompt, settings)
+    assert record_name(reversed(ROWS), prompt, settings.model_copy(update={"ablation": False})) == key
     reworded = prompt.model_copy(update={"prompt": Prompt(instruction="Decide.")})
     others = [
-        record_key(ROWS[1:], prompt, settings),
-        record_key(ROWS, reworded, settings),
-        record_key(ROWS, prompt, HardExamples(target_share=0.25)),
+        record_name(ROWS[1:], prompt, settings),
+        record_name(ROWS, reworded, settings),
+        record_name(ROWS, prompt, HardExamples(target_share=0.25)),
     ]
     assert len({key, *others}) == 4
