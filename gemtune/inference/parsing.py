@@ -158,13 +158,13 @@ def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
     if candidates and task.label_separator:
         whole = read(task, candidates[0]) or read(task, _without_closing(task, candidates[0]))
     values = {whole} if whole else {value for value in map(partial(read, task), candidates) if value is not None}
+    concluded = next((value for part in _conclusions(task, answer) if (value := read(task, part))), None)
+    if concluded and not whole:
+        values.add(concluded)
     if len(values) == 1:
         return Parsed(values.pop())
     if values:
         return Parsed(None, f"names several labels: {', '.join(sorted(values))}")
-    concluded = next((value for part in _conclusions(task, answer) if (value := read(task, part))), None)
-    if concluded:
-        return Parsed(concluded)
     return Parsed(None, REFUSAL if is_refusal(_visible(answer)) else f"not one of the labels: {_shown(answer)}")
 
 
@@ -193,8 +193,8 @@ def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
 
 
 def _conclusions(task: Task, answer: str) -> Iterator[str]:
-    """What an answer in which nothing was read ends with: behind "therefore", behind the lead-in of its last line or
-    "the correct label is" of its last clause.
+    """What an answer ends with: after "therefore", after the lead-in of its last line or "the correct label is" of its
+    last clause.
     """
     text = _visible(answer)[-MAX_CHARS:]
     last = text.rpartition("\n")[2]
