@@ -228,7 +228,7 @@ def test_half_surrogate_pair_is_one_invalid_row_in_every_file(tmp_path):
         ('Draft {"label": "cancel"}. Final answer: {"label": "refund"}', "refund"),
         ('{"reason": "the label is: refund", "label": "unknown"}', None), ('{"refund": 0.9, "cancel": 0.1}', None),
         ("refund, not cancel; the label is other", None), ("<think>refund", None), ("refund. Actually cancel.", None),
-        ("refund\nThey ask twice.\nTherefore the label is cancel.", None), ("refund\nSo the label is refund.", "refund"),
+        ("refund\nTwice.\nTherefore the label is cancel.", None), ("refund\nSo the label is refund.", "refund"),
         ('{"label": "refund"} {"label": "cancel"}', None), ("\\boxed{refund} \\boxed{cancel}", None),
     ],
 )  # fmt: skip
