@@ -6,8 +6,8 @@
 
 The default run executes the benchmarks of `default_run.yaml` with the counts there and ends after `--minutes`: what has
 not begun by then is listed as not run. `--all` executes every benchmark with its own counts, for hours; those that read
-public data sets need `--data`. `--write` records the figures in `recorded.jsonl`, writes docs/lab/performance.md and
-draws the growth of recorded figures into growth.svg beside it.
+public data sets need `--data`. `--write` records the figures in `recorded.jsonl`, draws the growth of recorded figures
+into docs/lab/growth.svg and, except with `--only`, writes docs/lab/performance.md.
 The exit code is 1 when a benchmark breaks a promise of its own.
 """
 
@@ -178,13 +178,16 @@ def main() -> int:
     figures, recorded = [figure for own in outcomes for figure in own.figures], read(RECORDED)
     shown = f"{table(figures, recorded)}\n\n{promises(outcomes)}\n"
     print(f"\n{shown}")
+    exit_code = 0 if all(own.kept for own in outcomes) else 1
     if given.write:
         write(RECORDED, {figure.name: figure for figure in (*recorded, *figures)}.values())
         machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
         draw(growth(read(RECORDED)), PAGE.with_name("growth.svg"))
+        if given.only:
+            return exit_code
         page = [INTRODUCTION.format(date=date.today(), **machine), shown, reasons(figures)]
         PAGE.write_text("\n".join(filter(None, page)), encoding="utf-8")
-    return 0 if all(own.kept for own in outcomes) else 1
+    return exit_code
 
 
 if __name__ == "__main__":
