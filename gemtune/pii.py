@@ -9,7 +9,6 @@ A card number must pass the Luhn check (ISO/IEC 7812-1), an IBAN its remainder m
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -19,7 +18,7 @@ _PATTERNS: dict[str, list[str]] = yaml.safe_load(Path(__file__).with_name("pii_p
 _HARMLESS = bytes(code for code in range(128) if chr(code) not in "-_@0123456789")
 _SECRETS = ("PRIVATE KEY", "eyJ", "AIza", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "sk-", "ya29")
 _SECRET_NAMES = ("passw", "api", "secret", "token")
-_MIN_IBAN_CHARS, _MIN_PHONE_DIGITS, _LABEL_CHARS = 15, 8, 64
+_MIN_IBAN_CHARS, _MIN_PHONE_DIGITS = 15, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +59,8 @@ def prefetch(texts: Iterable[str]) -> None:
 
 def findings(text: str) -> list[Finding]:
     """Findings in order, not overlapping; of overlapping ones, that of the earlier kind in `_KINDS`."""
-    if not (kinds := _kinds_in_label(text) if len(text) <= _LABEL_CHARS else _possible_kinds(text)):
-        return []
     results: list[Finding] = []
-    for kind in kinds:
+    for kind in _possible_kinds(text):
         for match in _KINDS[kind].finditer(text):
             begin, end = match.span()
             if _CHECKS.get(kind, bool)(match.group()) and all(
@@ -84,9 +81,6 @@ def _possible_kinds(text: str) -> list[str]:
     if digits > 1 and len(text) >= _MIN_IBAN_CHARS:
         kinds.append("iban")
     return [*kinds, "card", "phone"] if digits >= _MIN_PHONE_DIGITS else kinds
-
-
-_kinds_in_label = lru_cache(2**12)(_possible_kinds)  # labels repeat
 
 
 def _may_name_secret(text: str) -> bool:

@@ -20,9 +20,9 @@ from pipelines.backend_rules import require_accepted
 from pipelines.compilation import Pipeline, compiled, placed
 
 NAME, METHOD, PIPELINE = "gemtune", "gemtune-method", "gemtune-pipeline"  # labels of the runs of a configuration
-_ROWS = r"gs://[^/]+/.+|bq://([^./]+\.)?[^./]+\.[^./]+"
+_ROWS = r"gs://[^/]+/.+|bq://(([^/:]+:)?[^./:]+\.)?[^./]+\.[^./]+"  # a project of a domain: example.com:project
 _KEY = "projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY"
-_FORMS = {  # capitals stand for any name
+_FORMS = {  # words in capitals stand for any name
     "vertex.encryption_key": _KEY,
     "backend.encryption_key": _KEY,
     "backend.network": "projects/NUMBER/global/networks/NAME",
@@ -110,7 +110,7 @@ def require_cloud_data(config: Config, pipeline: Pipeline = "tuning") -> None:
     for setting, form in _FORMS.items():
         section, _, name = setting.partition(".")
         value = getattr(getattr(config, section), name)
-        if value and not re.fullmatch(re.sub("[A-Z]+", "[^/]+", form), value):
+        if value and not re.fullmatch(re.sub(r"\b[A-Z]+\b", "[^/]+", form), value):
             raise UserError(f"{setting} is {value!r}", remedy=f"write {form}")
     if config.backend.reserved_ip_ranges and not config.backend.network:
         raise UserError("backend.reserved_ip_ranges are set without backend.network", remedy="set the network, too")
@@ -122,16 +122,13 @@ def files(config: Config, pipeline: Pipeline) -> dict[str, str]:
     logs = {"monitor.logs": config.monitor.logs} if pipeline == "monitoring" else {}
     if pipeline == "monitoring" and config.monitor.on_retrain != "submit":
         return logs | (ratings if config.monitor.judge_rows else {})
-    return (
-        logs
-        | {
-            "data": config.data,
-            "task.labels_file": config.task.labels_file,
-            "preprocess.corrections": config.preprocess.corrections,
-            "preprocess.test_data": config.preprocess.test_data,
-        }
-        | ratings
-    )
+    rows = {
+        "data": config.data,
+        "task.labels_file": config.task.labels_file,
+        "preprocess.corrections": config.preprocess.corrections,
+        "preprocess.test_data": config.preprocess.test_data,
+    }
+    return logs | rows | ratings
 
 
 def labels(config: Config, pipeline: Pipeline) -> dict[str, str]:

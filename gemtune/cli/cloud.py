@@ -240,10 +240,10 @@ def _follow_here(client: Client, run: str, settings: Config, place: Place, show:
         raise typer.Exit(1)
     written, summary = strict_run.collect(client, run, settings, place.runs, place.engine)
     show(f"{summary['verdict'].replace('_', ' ').upper()}\nreport   {written / 'report.html'}")
-    started = f"/pipelineJobs/{summary.get('job_id')}"
-    for job in runs.newest(client, settings.name, strict_run.WATCHED):
-        if job.name.endswith(started):  # it ends with the emulator
-            _follow_here(client, job.name, settings, place, show)
+    if job_id := summary.get("job_id"):  # of the retraining, which would end with the emulator
+        for job in runs.newest(client, settings.name, strict_run.WATCHED):
+            if job.name.endswith(f"/pipelineJobs/{job_id}"):
+                _follow_here(client, job.name, settings, place, show)
 
 
 @app.command()

@@ -83,7 +83,7 @@ def tokens_of(characters: int, dense: int) -> int:
 
 def dense_letters(text: str) -> int:
     """The number of East Asian characters, each of which is a token."""
-    return 0 if text.isascii() else sum(map(_IS_DENSE.__getitem__, text))
+    return 0 if text.isascii() else sum(map(_is_dense, text))
 
 
 def script(text: str) -> str:
@@ -105,12 +105,6 @@ def _script_of(letter: str) -> str:
     return unicodedata.name(letter, "NONE").split(" ")[0].split("-")[0]
 
 
-class _IsDense(dict[str, bool]):
-    """Whether a character is East Asian, of the characters that were looked up."""
-
-    def __missing__(self, letter: str) -> bool:
-        self[letter] = value = _script_of(letter) in _EAST_ASIAN
-        return value
-
-
-_IS_DENSE = _IsDense()
+@cache
+def _is_dense(letter: str) -> bool:
+    return _script_of(letter) in _EAST_ASIAN

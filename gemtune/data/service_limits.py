@@ -16,8 +16,8 @@ from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from json.encoder import encode_basestring
+from operator import add
 from typing import Any, NamedTuple
 
 from gemtune import contents
@@ -30,7 +30,7 @@ from gemtune.data.profile import dense_letters, tokens_of
 from gemtune.data.split_assignment import SPLITS, split_sizes
 from gemtune.errors import UserError
 
-_MAX_SHOWN, _SHORT = 20, 100
+_MAX_SHOWN = 20
 _SPLITS = (*SPLITS, None)
 _ROW = json.JSONEncoder(ensure_ascii=False)  # created once: it measures every row
 
@@ -59,7 +59,7 @@ class LimitChecker:
         """Count a row: its example, and its answer."""
         row, size = self._measured(example)
         self._keys.append(_digest(text_key(full_text(example))))
-        self._answers.append(_digest_of_answer(answer) if len(answer) <= _SHORT else _digest(answer))
+        self._answers.append(_digest(answer))
         self._sizes.append(size.octets + 1)
         self._splits.append(_SPLITS.index(example.split))
         estimate = tokens_of(size.characters, size.dense)
@@ -101,7 +101,7 @@ class LimitChecker:
             empty = self._render(replace(example, text="", target=""))
             self._frame = example.system, _Size.of(_ROW.encode(empty))
         frame, own = self._frame[1], _Size.of(encode_basestring(example.text + example.target)[1:-1])
-        return None, _Size(frame[0] + own[0], frame[1] + own[1], frame[2] + own[2])
+        return None, _Size(*map(add, frame, own))
 
     def _report(self, problem: str) -> None:
         if len(self._problems) < _MAX_SHOWN:
@@ -176,16 +176,11 @@ class _Size(NamedTuple):
     @classmethod
     def of(cls, text: str) -> _Size:
         """The size of a text."""
-        return (
-            cls(len(text), len(text), 0) if text.isascii() else cls(len(text.encode()), len(text), dense_letters(text))
-        )
+        return cls(len(text.encode()), len(text), dense_letters(text))
 
 
 def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
-_digest_of_answer = lru_cache(2**12)(_digest)  # labels repeat
 
 
 def model_problems(config: Config, method: TuningMethod) -> list[str]:

@@ -348,6 +348,11 @@ def test_read_cron_refuses_what_no_service_takes_or_never_fires(text):
         schedules.read_cron(text)
 
 
+@pytest.mark.parametrize("data", ["gs://b/rows/*.csv", "bq://d.t", "bq://p.d.t", "bq://example.com:p.d.t"])
+def test_require_cloud_data_accepts_places_of_all_forms(data):
+    cloud.require_cloud_data(Config.of({"name": "a", "data": data, "backend": {"encryption_key": KEY}}))
+
+
 @pytest.mark.parametrize(
     ("verb", "options", "message"),
     [
@@ -367,7 +372,7 @@ def test_read_cron_refuses_what_no_service_takes_or_never_fires(text):
         ("submit", ["--set", "vertex.bucket=Bad_Bucket!"], "'Bad_Bucket!' is no name of a bucket"),
         ("schedule", ["--set", "vertex.bucket=bucket/folder"], "'bucket/folder' is no name of a bucket"),
         ("submit", ["--set", "backend.network=default"], "write projects/NUMBER/global/networks/NAME"),
-        ("schedule", ["--set", "backend.encryption_key=runs"], "write projects/PROJECT/locations/REGION/keyRings"),
+        ("schedule", ["--set", f"backend.encryption_key={KEY.lower()}"], "write projects/PROJECT/locations/REGION"),
         ("submit", ["--set", "backend.reserved_ip_ranges=[a]"], "without backend.network"),
         ("schedule", ["--set", f"task.instruction={'x' * 200_000}"], "Vertex refuses the pipeline: configure: its"),
     ],
