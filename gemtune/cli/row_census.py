@@ -41,8 +41,10 @@ class RowCensus:
     config: Preprocess
     stats: ReadStats
     checker: LimitChecker
-    profile: RowProfile = field(init=False)
     injections: InjectionCounter = field(default_factory=InjectionCounter)
+    rejected: list[RejectedRow] = field(default_factory=list)
+    texts: list[str | None] = field(default_factory=list)
+    """Of a part the text of each row, None for one that is not valid; [] where groups are complete."""
 
     def __post_init__(self) -> None:
         self.profile = RowProfile(self.task)
@@ -64,46 +66,42 @@ class RowCensus:
             require_columns(source, self.config, self.stats)
         self.stats.note_findings(self.task, self.config)
 
-    def _counted(self, batches: Iterator[Batch], is_test: bool) -> Iterator[tuple[Batch, _Part]]:
+    def _counted(self, batches: Iterator[Batch], is_test: bool) -> Iterator[tuple[Batch, RowCensus]]:
         """Each batch with its counts."""
         yield from ((batch, self.part(batch, is_test)) for batch in islice(batches, FIRST_BATCHES))
-        if (batch := next(batches, None)) is None:
-            return
-        batches = chain([batch], batches)
         processes = min(_MAX_PROCESSES, len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1)
         # a process is forked in no time, but not beside threads; a paid detector has its own limits
         if processes == 1 or threading.active_count() > 1 or self.config.pii_detector != "rules":
             yield from ((batch, self.part(batch, is_test)) for batch in batches)
-        else:
-            yield from self._counted_in(processes, batches, is_test)
+        elif batch := next(batches, None):
+            yield from self._counted_in(processes, chain([batch], batches), is_test)
 
-    def _counted_in(self, processes: int, batches: Iterator[Batch], is_test: bool) -> Iterator[tuple[Batch, _Part]]:
+    def _counted_in(self, processes: int, batches: Iterator[Batch], is_test: bool) -> Iterator[tuple[Batch, RowCensus]]:
         from concurrent.futures import ProcessPoolExecutor
         from multiprocessing.context import ForkContext
 
-        begun: deque[tuple[Batch, Future[_Part]]] = deque()
-        with ProcessPoolExecutor(processes, ForkContext(), _start, (self, is_test)) as pool:
+        sent: deque[tuple[Batch, Future[RowCensus]]] = deque()
+        with ProcessPoolExecutor(processes, ForkContext(), _census.append, (self,)) as pool:
             for batch in batches:
-                begun.append((batch, pool.submit(_count, batch, self.stats.groups_wanted(self.config))))
-                if len(begun) > 2 * processes:
-                    yield begun[0][0], begun.popleft()[1].result()
-            yield from ((batch, future.result()) for batch, future in begun)
+                sent.append((batch, pool.submit(_count, batch, is_test, self.stats.groups_wanted(self.config))))
+                if len(sent) > 2 * processes:
+                    yield sent[0][0], sent.popleft()[1].result()
+            yield from ((batch, future.result()) for batch, future in sent)
 
-    def part(self, batch: Batch, is_test: bool, with_texts: bool = True) -> _Part:
+    def part(self, batch: Batch, is_test: bool, with_texts: bool = True) -> RowCensus:
         """The counts of these rows."""
-        stats = self.stats.emptied(self.config)
-        census, rejected, texts = RowCensus(self.task, self.config, stats, self.checker.emptied()), [], []
-        for valid in validated(batch, self.task, self.config, stats):
+        part = RowCensus(self.task, self.config, self.stats.emptied(self.config), self.checker.emptied())
+        for valid in validated(batch, self.task, self.config, part.stats):
             item = of_source(valid, is_test, self.config)
-            if with_texts:
-                texts.append(item.text if isinstance(item, Example) else None)
             if isinstance(item, Example):
-                census.add(item, item.target)
+                part.add(item, item.target)
             else:
-                rejected.append(item)
-        return _Part(stats, census.checker, census.profile, census.injections, rejected, texts)
+                part.rejected.append(item)
+            if with_texts:
+                part.texts.append(item.text if isinstance(item, Example) else None)
+        return part
 
-    def _extend(self, batch: Batch, part: _Part) -> None:
+    def _extend(self, batch: Batch, part: RowCensus) -> None:
         self.stats.extend(part.stats)
         self.checker.extend(part.checker)
         self.profile.extend(part.profile)
@@ -111,18 +109,6 @@ class RowCensus:
         for item, text in zip(batch, part.texts, strict=False):
             if text is not None and isinstance(item, tuple):
                 self.stats.add_to_groups(item[1], text, self.config)
-
-
-@dataclass
-class _Part:
-    """The counts of some rows, those rejected, and, if wanted, the text of each valid one."""
-
-    stats: ReadStats
-    checker: LimitChecker
-    profile: RowProfile
-    injections: InjectionCounter
-    rejected: list[RejectedRow]
-    texts: list[str | None]
 
 
 def _batches(rows: Iterator[Row | RejectedRow], column: str) -> Iterator[Batch]:
@@ -139,13 +125,8 @@ def _batches(rows: Iterator[Row | RejectedRow], column: str) -> Iterator[Batch]:
         yield batch
 
 
-_of_this_process: list[tuple[RowCensus, bool]] = []
+_census: list[RowCensus] = []  # of a process that counts
 
 
-def _start(census: RowCensus, is_test: bool) -> None:
-    _of_this_process.append((census, is_test))
-
-
-def _count(batch: Batch, with_texts: bool) -> _Part:
-    census, is_test = _of_this_process[0]
-    return census.part(batch, is_test, with_texts)
+def _count(batch: Batch, is_test: bool, with_texts: bool) -> RowCensus:
+    return _census[0].part(batch, is_test, with_texts)
