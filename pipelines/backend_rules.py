@@ -94,7 +94,7 @@ def findings(spec: Spec, file: Path | None = None) -> list[Finding]:
 
 
 def require_accepted(spec: Spec, backend: Backend) -> None:
-    """Raise `UserError` with every place that the backend refuses."""
+    """Raise `UserError` with all that the backend refuses in the pipeline."""
     refused = [f for f in findings(spec) if f.rule.severity == "error" and backend in f.rule.backends]
     if refused:
         remedies = dict.fromkeys(finding.rule.remedy for finding in refused)

@@ -171,7 +171,7 @@ def _start(
 
 
 def _last_owner(state: Path) -> dict[str, Any]:
-    """What the emulator that owns a state, or owned it last, wrote into its lock; {} where there was none."""
+    """The lock's content of the emulator that serves a state, or served it last; {} where there was none."""
     try:
         owner: dict[str, Any] = json.loads((state / "lock").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -100,7 +100,7 @@ class RulesEngine(Engine):
 
     @property
     def batch_size(self) -> int:
-        """As the rules have it."""
+        """Rows of an optimizer step, from the rules."""
         return self.rules.batch_size
 
     def tune(self, task: TuningTask) -> TuningResult:

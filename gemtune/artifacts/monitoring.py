@@ -76,7 +76,7 @@ class WindowRecord(Part):
 
 
 class RetrainingClaim(Part):
-    """A retraining for these ids by the decision at a URI; where it is only due, `until` is the time of that.
+    """A retraining for these ids by a decision (its URI, or the id of its job); where it is only due, `until` is past.
 
     Until then no other decision starts it; the ids are handled when a tuning run has ended.
     """

@@ -95,7 +95,7 @@ class ChampionEntry(RecordPart):
     until: datetime | None = None
     """When it was rolled back."""
     labels_since: datetime
-    """Of labels that arrive later it knows nothing."""
+    """Labels that arrived later were not trained on."""
     task: Task
     generation: Annotated[JsonObject, _settings_of(Evaluate)]
     """The settings of generation that serving repeats."""
@@ -108,7 +108,7 @@ class ChampionEntry(RecordPart):
     manifest: ManifestDigests = ManifestDigests()
     actor: str = ""
     continuations: int = 0
-    """How many champions in a row, up to this one, were continued from the one before."""
+    """How many champions in a row, this one included, were each tuned from the one before."""
     gemtune: str = ""
     image: str = ""
     reference: TrainingReference | None = None
@@ -149,7 +149,7 @@ class LoggingSettings(RecordPart):
 
 
 class ChampionRecord(Record):
-    """Which model variant is in production under a name, which were before, newest last, and which one waits."""
+    """Which model variant is in production under a name, which were before (newest last), which waits for approval."""
 
     FOLDER = "champions"
 

@@ -19,7 +19,7 @@ import typer
 from gemtune.artifacts.data import BorderlineDuplicate
 from gemtune.catalogue import Catalogue, Limits, TuningMethod
 from gemtune.cli.output import echo
-from gemtune.cli.row_census import RowCensus
+from gemtune.cli.row_counts import RowCounts
 from gemtune.config import Config, JsonObject, Preprocess, Task
 from gemtune.data import dataflow_dedup, pairs, source_rows
 from gemtune.data.cleaning import NO_CLEANING, export_rules, load_cleaner, text_key
@@ -65,13 +65,13 @@ def check(file: str, method: str, config: Path | None, overrides: list[str], as_
         return preference_rows(loaded.task, [example])[0][1] if is_pair else training_row(loaded.task, prompt, example)
 
     checker = LimitChecker(limits, tuning_method, conflicts, row_of)
-    census = RowCensus(loaded.task, loaded.preprocess, stats, checker)
+    counted = RowCounts(loaded.task, loaded.preprocess, stats, checker)
     if method == "preference":
         for example, answer in _pairs(file, loaded, rejected, stats):
-            census.add(example, answer)
+            counted.add(example, answer)
     else:
-        census.read(file, rejected.add)
-    profile = census.profile
+        counted.read(file, rejected.add)
+    profile = counted.profile
     rejected.show_rest()
     if loaded.preprocess.label_spellings == "merge":
         profile.merge(stats.label_spellings)
@@ -87,7 +87,7 @@ def check(file: str, method: str, config: Path | None, overrides: list[str], as_
             unfit = [*(misfit for misfit in unfit if not misfit.too_few), Misfit(str(error), stops=False)]
         elif error:
             problems.append(str(error))
-    notes = [*filter(None, (checker.validation_note(loaded.split), census.injections.note()))]
+    notes = [*filter(None, (checker.validation_note(loaded.split), counted.injections.note()))]
     for misfit in unfit:
         if not misfit.stops:
             typer.echo(f"note: {misfit}", err=True)

@@ -86,12 +86,12 @@ class ReadStats:
 
     def add_to_groups(self, row: JsonObject, text: str, config: Preprocess) -> None:
         """Look for signs that a valid row belongs together with others, unless the settings name its group."""
-        if self.groups_wanted(config):
+        if self.counts_groups(config):
             named = {config.text_column, config.target_column, config.split_column, *config.slice_columns}
             raw = row.get(config.text_column)  # with its lines
             self.group_columns.add(row, raw if isinstance(raw, str) else text, named)
 
-    def groups_wanted(self, config: Preprocess) -> bool:
+    def counts_groups(self, config: Preprocess) -> bool:
         """Whether `add_to_groups` counts further rows."""
         return not config.group_column and self.group_columns.rows < MAX_ROWS
 

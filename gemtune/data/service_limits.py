@@ -56,7 +56,7 @@ class LimitChecker:
         return len(self._keys)
 
     def add(self, example: Example, answer: str) -> None:
-        """Count a row: its example, and its answer."""
+        """Count a row and its answer."""
         row, size = self._measured(example)
         self._keys.append(_digest(text_key(full_text(example))))
         self._answers.append(_digest(answer))

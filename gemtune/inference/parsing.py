@@ -396,7 +396,7 @@ def _before_verdict(task: Task, text: str) -> Iterator[str]:
 
 
 def _says_again(task: Task, answer: str, rest: str) -> bool:
-    """Whether what follows a "yes" or "no" only says it again: "No, it is not."."""
+    """Whether what follows a "yes" or "no" only repeats it: "No, it is not."."""
     if not (_NO.fullmatch(answer) or _YES.fullmatch(answer)) or _YES.fullmatch(rest) or _NO.fullmatch(rest):
         return False
     is_same = not _mentioned(task, rest) - _mentioned(task, answer)

@@ -113,7 +113,7 @@ def newest_upper(windows: Sequence[LabelledWindow], level: float) -> float:
 
 
 def _likelihood_ratio(weights: Floats, values: Floats, quality: float) -> float:
-    """Twice the logarithm of how much likelier these rows, and the further ones, are than with this mean."""
+    """Minus twice the log empirical likelihood ratio of this mean, with the further rows."""
     from scipy.optimize import brentq
 
     rows = np.concatenate([weights * (values - quality), [1 - quality, -quality]])

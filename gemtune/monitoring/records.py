@@ -98,7 +98,7 @@ def write_history(client: Client, name: str, history: MonitoringHistory) -> None
 
 
 def claim_retraining(client: Client, name: str, ids: Sequence[str], decision: str, days: float) -> bool:
-    """Claim the retraining for these ids for the decision at this URI; whether it is to start.
+    """Whether the retraining for these ids is to start: claims it for a decision (its URI, or the id of its job).
 
     Not where the ids have caused one before, nor within `days` of another decision's claim: after that its run was
     killed. A step that is repeated has the claim that it had. With 0 days the retraining is only noted as due.

@@ -29,7 +29,7 @@ CHECKS = {"prompt_skew": 0.05, "unusable_answers": 0.05, "similarity": 0.4, "qua
 what they find at a quarter (10 of 200 prompts that differ), the others gain by it."""
 SPANS = {"newest": 1, "newest_four": 4}
 SPAN_SHARES = {"newest": 0.75, "newest_four": 0.25, "slow_change": 0.25}
-"""Shares of a check's budget. Four windows show enough at a lower level; the last two are nearly one test."""
+"""Shares of a check's budget: four windows show enough at a lower level; the last two, which alarm together, share."""
 KEPT = 18  # later windows that join the baseline as the past
 SHRINK_ROWS = 5  # rows of the overall mean that a label's mean is shrunk by
 POOLED_ABOVE = 0.5  # p of the Q test; at 0.1 five times as many false alarms (bench/monitoring.py)

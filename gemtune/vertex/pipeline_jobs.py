@@ -14,7 +14,7 @@ WAIT_S = 60.0
 
 @retried
 def create(client: Client, job: Any, job_id: str) -> Any:
-    """The job of this id: a new one of this `PipelineJob` (or its JSON), or the one that has the id already."""
+    """The pipeline job with this id: created from `job` (a `PipelineJob` or its JSON), unless there is one already."""
     from google.cloud.aiplatform_v1.types import PipelineJob
 
     requested = PipelineJob.from_json(job) if isinstance(job, str) else job
@@ -30,7 +30,7 @@ def get(client: Client, name: str) -> Any:
 
 
 def service(client: Client) -> Any:
-    """The generated client."""
+    """The generated client of pipeline jobs."""
     from google.cloud.aiplatform_v1 import PipelineServiceClient
 
     return client.generated(PipelineServiceClient)

@@ -229,13 +229,13 @@ def bucket(client: Client, encryption_key: str = "") -> Any:
 
 
 def _named(client: Client, name: str) -> Any:
-    """A bucket, whether it exists or not. Raises `UserError` for what is no name of one."""
+    """The bucket of this name, whether it exists or not. Raises `UserError` for a name that no bucket can have."""
     require_bucket_name(name)
     return client.storage().bucket(name)
 
 
 def require_bucket_name(name: str) -> None:
-    """Raise `UserError` for what is no name of a bucket."""
+    """Raise `UserError` for a name that no bucket can have."""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", name):
         remedy = "correct vertex.bucket, or the gs:// URI: lower-case letters, digits, dashes, no folder"
         raise UserError(f"{name!r} is no name of a bucket", remedy=remedy)

@@ -112,7 +112,7 @@ class Student(Engine):
 
     @property
     def batch_size(self) -> int:
-        """Of the settings of training."""
+        """Rows of an optimizer step, from the settings."""
         return self.settings.batch_size
 
     # -- tuning ------------------------------------------------------------------------------------------------------

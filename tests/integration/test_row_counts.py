@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gemtune.cli import row_census
+from gemtune.cli import row_counts
 from gemtune.cli.main import app
 
 TEXTS = [
@@ -52,10 +52,10 @@ def test_data_check_reports_the_same_with_one_and_several_processes(
     (tmp_path / "test.jsonl").write_text('{"text": "held out", "label": "a"}\n' * 40 + '{"text": "no label"}\n')
     arguments = ["data", "check", path, "--set", f"preprocess.test_data={tmp_path}/test.jsonl", *words]
     alone = CliRunner().invoke(app, arguments)
-    monkeypatch.setattr(row_census, "FIRST_BATCHES", 2)
-    monkeypatch.setattr(row_census, "BATCH_CHARS", 3000)
+    monkeypatch.setattr(row_counts, "FIRST_BATCHES", 2)
+    monkeypatch.setattr(row_counts, "BATCH_CHARS", 3000)
     monkeypatch.setattr(threading, "active_count", lambda: 1)
-    monkeypatch.setattr(row_census.os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(row_counts.os, "sched_getaffinity", lambda _: {0, 1, 2})
     start = futures.ProcessPoolExecutor
     monkeypatch.setattr(futures, "ProcessPoolExecutor", lambda *given: pools.append(start(*given)) or pools[-1])
     several = CliRunner().invoke(app, arguments)

@@ -34,7 +34,7 @@ Batch = Sequence[Row | RejectedRow]
 
 
 @dataclass
-class RowCensus:
+class RowCounts:
     """Counts of rows: what was read, how the configuration fits, the limits of the service, attacks on prompts."""
 
     task: Task
@@ -66,7 +66,7 @@ class RowCensus:
             require_columns(source, self.config, self.stats)
         self.stats.note_findings(self.task, self.config)
 
-    def _counted(self, batches: Iterator[Batch], is_test: bool) -> Iterator[tuple[Batch, RowCensus]]:
+    def _counted(self, batches: Iterator[Batch], is_test: bool) -> Iterator[tuple[Batch, RowCounts]]:
         """Each batch with its counts."""
         yield from ((batch, self.part(batch, is_test)) for batch in islice(batches, FIRST_BATCHES))
         processes = min(_MAX_PROCESSES, len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1)
@@ -76,21 +76,21 @@ class RowCensus:
         elif batch := next(batches, None):
             yield from self._counted_in(processes, chain([batch], batches), is_test)
 
-    def _counted_in(self, processes: int, batches: Iterator[Batch], is_test: bool) -> Iterator[tuple[Batch, RowCensus]]:
+    def _counted_in(self, processes: int, batches: Iterator[Batch], is_test: bool) -> Iterator[tuple[Batch, RowCounts]]:
         from concurrent.futures import ProcessPoolExecutor
         from multiprocessing.context import ForkContext
 
-        sent: deque[tuple[Batch, Future[RowCensus]]] = deque()
-        with ProcessPoolExecutor(processes, ForkContext(), _census.append, (self,)) as pool:
+        sent: deque[tuple[Batch, Future[RowCounts]]] = deque()
+        with ProcessPoolExecutor(processes, ForkContext(), _own.append, (self,)) as pool:
             for batch in batches:
-                sent.append((batch, pool.submit(_count, batch, is_test, self.stats.groups_wanted(self.config))))
+                sent.append((batch, pool.submit(_count, batch, is_test, self.stats.counts_groups(self.config))))
                 if len(sent) > 2 * processes:
                     yield sent[0][0], sent.popleft()[1].result()
             yield from ((batch, future.result()) for batch, future in sent)
 
-    def part(self, batch: Batch, is_test: bool, with_texts: bool = True) -> RowCensus:
+    def part(self, batch: Batch, is_test: bool, with_texts: bool = True) -> RowCounts:
         """The counts of these rows."""
-        part = RowCensus(self.task, self.config, self.stats.emptied(self.config), self.checker.emptied())
+        part = RowCounts(self.task, self.config, self.stats.emptied(self.config), self.checker.emptied())
         for valid in validated(batch, self.task, self.config, part.stats):
             item = of_source(valid, is_test, self.config)
             if isinstance(item, Example):
@@ -101,7 +101,7 @@ class RowCensus:
                 part.texts.append(item.text if isinstance(item, Example) else None)
         return part
 
-    def _extend(self, batch: Batch, part: RowCensus) -> None:
+    def _extend(self, batch: Batch, part: RowCounts) -> None:
         self.stats.extend(part.stats)
         self.checker.extend(part.checker)
         self.profile.extend(part.profile)
@@ -125,8 +125,8 @@ def _batches(rows: Iterator[Row | RejectedRow], column: str) -> Iterator[Batch]:
         yield batch
 
 
-_census: list[RowCensus] = []  # of a process that counts
+_own: list[RowCounts] = []  # of a process that counts
 
 
-def _count(batch: Batch, is_test: bool, with_texts: bool) -> RowCensus:
-    return _census[0].part(batch, is_test, with_texts)
+def _count(batch: Batch, is_test: bool, with_texts: bool) -> RowCounts:
+    return _own[0].part(batch, is_test, with_texts)
