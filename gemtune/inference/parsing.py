@@ -158,9 +158,8 @@ def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
     if candidates and task.label_separator:
         whole = read(task, candidates[0]) or read(task, _without_closing(task, candidates[0]))
     values = {whole} if whole else {value for value in map(partial(read, task), candidates) if value is not None}
-    concluded = next((value for part in _conclusions(task, answer) if (value := read(task, part))), None)
-    if concluded and not whole:
-        values.add(concluded)
+    if not values or (not whole and _CONCLUSION.search(answer)):
+        values |= {value for part in _conclusions(task, prompt, answer) if (value := read(task, part))}
     if len(values) == 1:
         return Parsed(values.pop())
     if values:
@@ -174,9 +173,7 @@ def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
     text = _checked(re.sub(r"\A\*\*([^*]+)\*\*\Z", r"\1", _THOUGHT.sub("", visible)))
     text = _affirmed(task, text)
     has_thoughts = text != visible
-    # A base model may continue with an invented next row: cut it off.
-    if not prompt.chain_of_thought:
-        text = re.split(rf"\n\s*{re.escape(task.text_name)}\s*[:：]", text)[0]
+    text = _without_next_row(task, prompt, text)
     lines = [line for line in text.splitlines() if line.strip()]
     cued = next((rest for nouns in _nouns(task)[:2] if (rest := _after_cue(text, nouns)) != text), "")
     ends = [cued.split("\n\n")[0], cued.splitlines()[0]] if cued.strip() and not _json_spans(text)[0] else []
@@ -192,11 +189,16 @@ def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
     return [text, *first_line, *bare, *_first_sentence(task, text), *ends, *(lines[-1:] if has_thoughts else [])]
 
 
-def _conclusions(task: Task, answer: str) -> Iterator[str]:
+def _without_next_row(task: Task, prompt: Prompt, text: str) -> str:
+    """The text up to a row that a base model invented and continued with."""
+    return text if prompt.chain_of_thought else re.split(rf"\n\s*{re.escape(task.text_name)}\s*[:：]", text)[0]
+
+
+def _conclusions(task: Task, prompt: Prompt, answer: str) -> Iterator[str]:
     """What an answer ends with: after "therefore", after the lead-in of its last line or "the correct label is" of its
     last clause.
     """
-    text = _visible(answer)[-MAX_CHARS:]
+    text = _without_next_row(task, prompt, _visible(answer))[-MAX_CHARS:]
     last = text.rpartition("\n")[2]
     if _json_spans(text)[0] or text.count("\n") > MAX_FORMS or len(last) > 2 * LEAD_CHARS:
         return

@@ -111,6 +111,7 @@ def test_readers_read_the_samples_of_each_task_kind():
         (["fit", "unfit", "open"], "I would not call it fit. It is open.", None),
         (["正面", "负面"], "不是正面吗？负面", None),
         (["A", "B", "C"], "A\nTherefore B", None), (["A", "B", "C"], "A\nTherefore A", "A"),
+        (["A", "B", "C"], "A\nText: next\nLabel: B", "A"),
     ],
 )  # fmt: skip
 def test_parse_takes_back_only_what_a_clause_denies(labels, answer, expected):
