@@ -103,7 +103,7 @@ def require_cloud_data(config: Config, pipeline: Pipeline = "tuning") -> None:
     """Raise `UserError` for the first file that a container of this pipeline could not read, or misspelt place."""
     for setting, uri in files(config, pipeline).items():
         if (uri or setting in ("data", "monitor.logs")) and not re.fullmatch(_ROWS, uri):
-            remedy = "a run in the cloud reads gs://BUCKET/OBJECT or bq://PROJECT.DATASET.TABLE: upload a file of yours"
+            remedy = "a run in the cloud reads gs://BUCKET/OBJECT or bq://PROJECT.DATASET.TABLE: upload local files"
             raise UserError(f"{setting} is {uri!r}", remedy=remedy)
     if (root := config.backend.root) and not re.fullmatch(r"(gs|s3|minio)://[^/]+(/.*)?", root):
         raise UserError(f"backend.root is {root!r}", remedy="write a folder: gs://BUCKET/FOLDER")

@@ -259,6 +259,7 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
             guesses.append(Guess(f"preprocess.{setting}_column", column.name, reason, alternatives))
     task_kind = kind or _kind(chosen, texts[0].mean)
     reason = f"{len(chosen.counts)} different values in {len(rows)} rows" if chosen.counts else "objects as values"
+    reason = "values are named spans of the text" if chosen.is_spans else reason
     names = [Guess("task.text_name", _title(texts[0]), "name of the input in prompts")] if _title(texts[0]) else []
     if _title(chosen) and task_kind in ("classification", "sentiment", "several labels"):
         names.append(Guess("task.target_name", _title(chosen), "name of the answer in prompts"))

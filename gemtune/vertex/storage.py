@@ -238,4 +238,4 @@ def require_bucket_name(name: str) -> None:
     """Raise `UserError` for a name that no bucket can have."""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", name):
         remedy = "correct vertex.bucket, or the gs:// URI: lower-case letters, digits, dashes, no folder"
-        raise UserError(f"{name!r} is no name of a bucket", remedy=remedy)
+        raise UserError(f"{name!r} is not a valid bucket name", remedy=remedy)

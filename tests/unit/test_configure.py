@@ -115,7 +115,7 @@ def test_configure_names_the_setting_of_a_wrong_value() -> None:
     [
         ({"base_model": "gemini-0"}, [], "unknown base model 'gemini-0'"),
         ({}, ["vertex.location=mars-1"], "cannot be tuned in mars-1"),
-        ({"bucket": "mine/folder"}, [], "'mine/folder' is no name of a bucket"),
+        ({"bucket": "mine/folder"}, [], "'mine/folder' is not a valid bucket name"),
         ({}, ["gate.metric=beauty"], "unknown metric 'beauty'"),
         ({}, ["task.instruction=YOUR-TASK"], "is a placeholder"),
         ({}, ["evaluate.judge.model=gemini-0"], "evaluate.judge.model"),
