@@ -20,7 +20,7 @@ from components.load_logs import load_logs
 from components.report_monitoring import report_monitoring
 from components.start_retraining import start_retraining
 from gemtune.config import Config
-from pipelines.tasks import email, robust, with_secrets, without_email
+from pipelines.tasks import email, pipeline, robust, with_secrets, without_email
 from pipelines.tuning import tuning_pipeline
 
 DESCRIPTION = (
@@ -29,46 +29,22 @@ DESCRIPTION = (
     "sample; rows for people to label; a report."
 )
 
+PARAMETERS = {
+    "name": "Name of the run whose champion is monitored.",
+    "now": "Time in ISO 8601 up to which windows are examined; empty: the current time.",
+    "new_baseline": "Whether the state of the newest window is accepted: the windows after it are a new baseline.",
+    "retraining_job": "URI of the pipeline job that retrains; empty: the tuning pipeline in this one does.",
+}
 _SECTIONS = ("evaluate", "gate", "monitor", "notify", "reporting", "vertex")
 
 
 def monitoring_pipeline(config: Config) -> BaseComponent:
     """The pipeline of a configuration, whose values are the parameters' defaults."""
-    default = arguments(config)
     tuning = tuning_pipeline(without_email(config)) if config.monitor.on_retrain == "submit" else None
 
-    def monitoring(
-        name: str = config.name,
-        now: str = "",
-        new_baseline: bool = False,
-        retraining_job: str = "",
-        evaluate: dict = default["evaluate"],
-        gate: dict = default["gate"],
-        monitor: dict = default["monitor"],
-        notify: dict = default["notify"],
-        reporting: dict = default["reporting"],
-        vertex: dict = default["vertex"],
-    ) -> None:
-        """Wire the steps.
-
-        Args:
-            name: Name of the run whose champion is monitored.
-            now: Time in ISO 8601 up to which windows are examined; empty: the current time.
-            new_baseline: Whether the state of the newest window is accepted: the windows after it are a new baseline.
-            retraining_job: URI of the pipeline job that retrains; empty: the tuning pipeline in this one does.
-            evaluate: How models are prompted and scored; here the judge.
-            gate: What a candidate must show before it is deployed.
-            monitor: Monitoring of the champion by its production logs, and when there is reason to retrain.
-            notify: Notification of the end of a run.
-            reporting: The report of a run: its language, and the key that signs its manifest.
-            vertex: Where the services are called.
-        """
-
+    def wire(parameters: dict[str, Any]) -> None:
         def step(component: Any, **arguments: Any) -> Any:
-            values = {"name": name, "now": now, "new_baseline": new_baseline, "retraining_job": retraining_job}
-            values |= {"evaluate": evaluate, "gate": gate, "monitor": monitor, "notify": notify}
-            values |= {"reporting": reporting, "vertex": vertex}
-            own = {key: value for key, value in values.items() if key in component.component_spec.inputs}
+            own = {key: value for key, value in parameters.items() if key in component.component_spec.inputs}
             task = component(**own, **arguments).set_caching_options(False)
             return with_secrets(robust(task, config), config)
 
@@ -87,7 +63,8 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
                 with dsl.If(started.outputs["Output"] == True, name="retraining"):  # noqa: E712
                     tuning()
 
-    return dsl.pipeline(name="monitoring", description=DESCRIPTION)(monitoring)
+    own: dict[str, Any] = {"now": "", "new_baseline": False, "retraining_job": ""}
+    return pipeline("monitoring", DESCRIPTION, {"name": config.name, **own, **arguments(config)}, wire, PARAMETERS)
 
 
 def arguments(config: Config) -> dict[str, Any]:

@@ -1,14 +1,59 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every task of the pipelines gets: resources, repetitions, a deadline, and on Kubeflow its secrets."""
+"""What all pipelines share: how their parameters are declared, and what every task gets: resources, repetitions, a
+deadline, and on Kubeflow its secrets.
+"""
 
+import inspect
+from collections.abc import Callable
 from typing import Any
+
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
 
 from gemtune.config import Config, step_resources
 from gemtune.steps import DEADLINE
 
 KEY_FOLDER = "/var/secrets/google"
 BACKOFF, LONGEST_BACKOFF = "60s", "900s"
+FORM = {
+    "base_model": "evaluate",
+    "max_cost": "plan",
+    "bucket": "vertex",
+}  # parameter -> the section that it goes before
+
+
+def pipeline(
+    name: str,
+    description: str,
+    default: dict[str, Any],
+    wire: Callable[[dict[str, Any]], None],
+    own: dict[str, str] | None = None,
+) -> BaseComponent:
+    """The pipeline that `wire` makes of its parameters by name; `default` are their values.
+
+    The parameters' descriptions are `own`, or those of the configuration's fields.
+    """
+    described, lines = own or {}, ["Wire the steps.", "", "Args:"]
+    lines += [f"    {key}: {described.get(key) or _description(key)}" for key in default]
+
+    def wired(*values: Any) -> None:
+        wire(dict(zip(default, values, strict=True)))
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    wired.__name__, wired.__doc__ = name.replace("-", "_"), "\n".join(lines)
+    wired.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(key, kind, default=value, annotation=type(value)) for key, value in default.items()]
+    )
+    return dsl.pipeline(name=name, description=description)(wired)
+
+
+def _description(parameter: str) -> str:
+    fields = Config.model_fields
+    field = fields[FORM.get(parameter, parameter)]
+    if parameter in FORM:
+        field = field.annotation.model_fields[parameter]  # type: ignore[union-attr]
+    return field.description or (getattr(field.annotation, "__doc__", "") or "").split("\n")[0]
 
 
 def robust(task: Any, config: Config) -> Any:

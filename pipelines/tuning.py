@@ -19,8 +19,6 @@ read something that changes are never cached; `tune` resumes by the job's finger
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -44,14 +42,9 @@ from components.select_model import select_model
 from components.split import split
 from components.tune import tune, tune_supervised
 from gemtune.config import Config
-from pipelines.tasks import email, robust, with_secrets
+from pipelines.tasks import FORM, email, pipeline, robust, with_secrets
 
 DATAFLOW_INPUTS = ("job_name", "project", "location", "temp_location", "subnetwork", "parameters")
-FORM = {
-    "base_model": "evaluate",
-    "max_cost": "plan",
-    "bucket": "vertex",
-}  # parameter -> the section that it goes before
 IDENTITY = {"job": dsl.PIPELINE_JOB_NAME_PLACEHOLDER, "started": dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER}
 DESCRIPTIONS = {
     "supervised": "From labelled rows to a deploy / don't-deploy decision about a tuned Gemini model: validated, "
@@ -66,35 +59,12 @@ DESCRIPTIONS = {
 
 def tuning_pipeline(config: Config) -> BaseComponent:
     """The pipeline of a configuration, whose values are the parameters' defaults: an upload and a click is a run."""
-    wiring, name = Wiring(config), f"{config.method}-tuning"
-    if not config.notify.email:
-        return _pipeline(config, name, wiring.wire)
-    run = _pipeline(config, "run", wiring.wire_run)
-    return _pipeline(config, name, partial(wiring.wire_with_email, run))
-
-
-def _pipeline(config: Config, name: str, wire: Callable[[dict[str, Any]], None]) -> BaseComponent:
-    """The pipeline that is wired from its parameters by name."""
+    wiring, name, described = Wiring(config), f"{config.method}-tuning", DESCRIPTIONS[config.method]
     default = arguments(config)
-    names = list(default)
-
-    def pipeline(*values: Any) -> None:
-        wire(dict(zip(names, values, strict=True)))
-
-    pipeline.__name__ = name.replace("-", "_")
-    pipeline.__doc__ = _parameter_docs(names)
-    pipeline.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                default=default[name],
-                annotation=type(default[name]),
-            )
-            for name in names
-        ]
-    )
-    return dsl.pipeline(name=name, description=DESCRIPTIONS[config.method])(pipeline)
+    if not config.notify.email:
+        return pipeline(name, described, default, wiring.wire)
+    run = pipeline("run", described, default, wiring.wire_run)
+    return pipeline(name, described, default, partial(wiring.wire_with_email, run))
 
 
 def arguments(config: Config) -> dict[str, Any]:
@@ -102,17 +72,6 @@ def arguments(config: Config) -> dict[str, Any]:
     form = {name: getattr(getattr(config, section), name) for name, section in FORM.items()}
     sections = config.parameters()
     return {"data": config.data, "name": config.name, **form, **{n: sections[n] for n in Wiring(config).sections}}
-
-
-def _parameter_docs(names: list[str]) -> str:
-    """The parameters' descriptions, from the configuration's own fields."""
-    lines = ["Wire the steps.", "", "Args:"]
-    for name in names:
-        fields = Config.model_fields
-        field = fields[FORM[name]].annotation.model_fields[name] if name in FORM else fields[name]  # type: ignore[union-attr]
-        text = field.description or (getattr(field.annotation, "__doc__", "") or "").split("\n")[0]
-        lines.append(f"    {name}: {text}")
-    return "\n".join(lines)
 
 
 class Wiring:

@@ -13,7 +13,7 @@ from gemtune.errors import UserError
 from gemtune.steps import DEADLINE
 from pipelines.compilation import compile_pipeline, compiled, placed
 from pipelines.edges import Edge, edges
-from pipelines.tuning import FORM
+from pipelines.tasks import FORM
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
