@@ -24,7 +24,6 @@ _FIRST_WIDE = "\u2e80"  # first of the East Asian scripts: no spaces between wor
 _UNSPACED = (("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"))  # Thai and Lao, Burmese, Khmer
 Span = tuple[str, int, int]
 
-
 _NAMES = ("label", "labels", "displayName", "tag", "type", "entity", "entity_group", "name", "category", "class")
 _BEGINS, _ENDS = ("start", "begin", "start_offset", "startOffset"), ("end", "stop", "end_offset", "endOffset")
 

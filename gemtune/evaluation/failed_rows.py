@@ -7,7 +7,7 @@ They are left out for every variant; and as nobody knows what the answers would 
 if it also passes when each of them goes against it (the worst case: Horowitz & Manski 2000).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -19,7 +19,6 @@ from gemtune.evaluation.predictions import ScoredVariant
 
 FAILED = "error"
 T = TypeVar("T")
-Winner = Callable[[int, str], str]
 
 
 def failed_rows(variants: Sequence[ScoredVariant]) -> dict[str, list[int]]:

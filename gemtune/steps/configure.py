@@ -48,13 +48,10 @@ def run(form: Section, runner: str, starts_supervised: bool, name: str, data: st
         raise UserError("\n".join(map(str, listed)))
     storage.require_bucket_name(client.bucket)
     places = {"project": client.project, "location": client.location, "bucket": client.bucket}
-    log.info(
-        "done: %s, at most %.2f USD, %s in %s",
-        config.evaluate.base_model,
-        config.plan.max_cost,
-        client.project,
-        client.location,
+    done = (
+        f"{config.evaluate.base_model}, at most {config.plan.max_cost:.2f} USD, {client.project} in {client.location}"
     )
+    log.info("done: %s", done)
     written = (with_labels(config.task), config.evaluate, config.plan, config.vertex.model_copy(update=places))
     return Sections(*(section.model_dump(exclude_none=True) for section in written))
 
@@ -63,7 +60,7 @@ def _merged(form: Section, sections: dict[str, Section]) -> dict[str, Any]:
     """The sections that are wired, over which the form goes, and the method: pairs have a section of their own."""
     merged: dict[str, Any] = {name: dict(section) for name, section in sections.items() if section}
     for section, name in (("evaluate", "base_model"), ("plan", "max_cost"), ("vertex", "bucket")):
-        if (value := (form or {})[name]) != "":  # an empty one replaces nothing
+        if (value := form[name]) != "":  # an empty one replaces nothing
             merged[section] = {**merged.get(section, {}), name: value}
     return {"method": "preference" if "preference" in merged else "supervised", **merged}
 

@@ -134,10 +134,8 @@ def _entry(
         gemtune=__version__,
         image=os.environ.get("GEMTUNE_IMAGE", ""),
         task=task,
-        generation={
-            **generation_settings(context.evaluate),
-            "base_model": variant.base_model or context.evaluate.base_model,
-        },
+        generation=generation_settings(context.evaluate)
+        | {"base_model": variant.base_model or context.evaluate.base_model},
         cleaning=dict(export_rules(context.preprocess, task)),
         takes_requests=bool(examples) and all(row.contents is not None for row in examples),
         **kept,
