@@ -174,14 +174,14 @@ def test_pace_counts_looks(start: Callable[..., Server]) -> None:
 
 
 def test_pace_counts_seconds_and_waiting_jobs_say_so(start: Callable[..., Server]) -> None:
-    server = start("--speed", "seconds:0.4")
+    server = start("--speed", "seconds:1")
     client = genai_client(server.url)
     started = time.monotonic()
     first, second = tune(client, server.url), tune(client, server.url)
     raw = httpx.get(f"{server.url}/v1/{second.name}").json()
     assert raw["tuningJobState"] == "TUNING_JOB_STATE_WAITING_FOR_QUOTA"
     wait(client, first)
-    assert time.monotonic() - started > 0.8
+    assert time.monotonic() - started > 2
     wait(client, second)
 
 

@@ -172,7 +172,7 @@ def test_champion_is_monitored_labelled_retrained_promoted_and_rolled_back(
     overrides = ("task.labels=[]", f"monitor.logs={table}", "evaluate.resamples=200", "evaluate.tfidf_baseline=false")
     settings = sections(*overrides, "preprocess.split_column=split", "monitor.on_retrain=submit")
     loop = Loop(emulator, tmp_path, settings)
-    monkeypatch.setattr(champion, "now", lambda: loop.now().isoformat(timespec="seconds"))
+    monkeypatch.setattr(champion, "now", lambda: loop.now().replace(microsecond=0))
 
     assert loop.tune() == "deploy"
     first = resolve(NAME)
