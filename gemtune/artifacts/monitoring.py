@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import ClassVar, Literal
 
 from gemtune.artifacts.base import Artifact, Part
 from gemtune.artifacts.data import LengthStats
 from gemtune.artifacts.evaluation import Score
+from gemtune.artifacts.records import Record
 
 MonitoringVerdict = Literal["settling", "fine", "watch", "retrain", "cannot_tell"]
 
@@ -86,18 +87,19 @@ class RetrainingClaim(Part):
     until: datetime
 
 
-class MonitoringHistory(Artifact):
-    """What monitoring keeps under a run's name between its runs."""
+class MonitoringRecord(Record):
+    """What monitoring keeps under a run's name between its runs, and the retraining that a run has claimed."""
 
-    STEP: ClassVar[str] = "decide-retraining"
+    FOLDER = "monitoring"
 
-    generation: int
+    generation: int = 0
     """Generation of the champion's record."""
-    since: datetime
+    since: datetime = datetime.min.replace(tzinfo=UTC)
     """Start of the first window of the baseline: the promotion, or the last accepted alarm."""
-    windows: list[WindowRecord]
+    windows: list[WindowRecord] = []
     retrained: list[str] = []
     """Ids of the reasons that have caused a retraining."""
+    claim: RetrainingClaim | None = None
 
 
 class DriftReport(Artifact):
@@ -105,7 +107,7 @@ class DriftReport(Artifact):
 
     STEP: ClassVar[str] = "analyze-drift"
 
-    history: MonitoringHistory
+    history: MonitoringRecord
     """With the windows since the last run, oldest first; the newest is the one that was examined."""
     missing_windows: int
     """Windows until the first that is compared with a complete baseline."""
@@ -138,6 +140,14 @@ class LabelledRow(Part):
     confidence: float
     correct: float
     added: datetime | None = None
+
+
+class LabelledRows(Record):
+    """All labelled production rows of a name."""
+
+    FOLDER = "annotations"
+
+    rows: list[LabelledRow]
 
 
 class QualityEstimate(Part):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The JSON records in the bucket that outlive a run, one frozen model per folder; `state.store` reads and writes them.
 
+Those of monitoring are next to its documents (`artifacts.monitoring`).
 Fields that a later patch adds are kept when a record is changed. Times are UTC.
 """
 
@@ -14,7 +15,6 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from gemtune.artifacts.data import LeakageReport
-from gemtune.artifacts.monitoring import LabelledRow, RetrainingClaim, WindowRecord
 from gemtune.artifacts.production_log import TrainingReference
 from gemtune.config import Evaluate, JsonObject, ModelVariant, Preprocess, Section, Task, explain
 
@@ -314,26 +314,3 @@ class Lease(Record):
     FOLDER = "schedules"
 
     owner: str
-
-
-# -- monitoring ------------------------------------------------------------------------------------------------------
-
-
-class MonitoringRecord(Record):
-    """The history of a name's monitoring (see `MonitoringHistory`), and the retraining that a run has claimed."""
-
-    FOLDER = "monitoring"
-
-    generation: int = 0
-    since: datetime | None = None
-    windows: list[WindowRecord] = []
-    retrained: list[str] = []
-    claim: RetrainingClaim | None = None
-
-
-class LabelledRows(Record):
-    """All labelled production rows of a name."""
-
-    FOLDER = "annotations"
-
-    rows: list[LabelledRow]

@@ -79,7 +79,7 @@ def join(
     span = (min(since, served.served_from), datetime.now(UTC))
     template, limit = served.reference.template, settings.monitor.max_bytes_billed
     logged, _ = logs.load_logs(settings.monitor.logs, span, served.endpoints, template, limit)
-    answered = served_rows([row for row in logged if isinstance(row, LogRow)], task, served.variant)
+    answered = served_rows([row for row in logged if isinstance(row, LogRow)], task, served.entry.variant)
     labelled = {row.id for row in records.read_labels(client, settings.name)}
     own = {row: label for row, label in labels.items() if row not in labelled}
     rows = labelling.joined(answered, own, since, timedelta(days=settings.monitor.window_days))
@@ -100,7 +100,7 @@ def _opened(config: Path, overrides: list[str] | None) -> tuple[Config, Client, 
         remedy = "convert it: gemtune data convert ROWS --out rows.jsonl --to columns"
         raise UserError(f"rows can be appended to a .jsonl file only, not to {settings.data!r}", remedy=remedy)
     client = connect(settings.vertex)
-    return settings, client, records.read(client, settings.name).task
+    return settings, client, records.read(client, settings.name).entry.task
 
 
 def _keep(

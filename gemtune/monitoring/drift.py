@@ -65,7 +65,7 @@ def examine(
 ) -> Window:
     """The window with these rows, compared with the earlier ones."""
     monitor, champion = monitored.monitor, monitored.champion
-    served = served_rows(rows, champion.task, champion.variant)
+    served = served_rows(rows, champion.entry.task, champion.entry.variant)
     texts, count = distinct(served, monitored.clean, monitor.max_rows)
     scores = monitored.training.scores([item.row.text for item in texts])
     # another temperature or prompt moves the confidence without any drift

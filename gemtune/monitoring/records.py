@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from gemtune.artifacts.monitoring import LabelledRow, MonitoringHistory, RetrainingClaim
+from gemtune.artifacts.monitoring import LabelledRow, LabelledRows, MonitoringRecord, RetrainingClaim
 from gemtune.artifacts.production_log import TrainingReference
-from gemtune.artifacts.records import LabelledRows, MonitoringRecord
-from gemtune.config import Evaluate, JsonObject, ModelVariant, Task
+from gemtune.artifacts.records import ChampionEntry
+from gemtune.config import Evaluate, JsonObject
 from gemtune.data.sources import local_path
 from gemtune.errors import UserError
 from gemtune.inference.prompts import response_schema
@@ -22,24 +22,19 @@ from gemtune.vertex import Client, storage
 
 @dataclass(frozen=True)
 class Champion:
-    """The champion of a name as monitoring needs it.
+    """The champion of a name with what monitoring derives from its record.
 
     `generation_config` are the settings of a request that change an answer; `cleaning` has no masking, which may call a
-    service; `score` is that on test rows, None where it was not recorded; `promoted` is when it became the champion,
-    `served_from` when the one before it did, `labels_since` the time from which on it knows no labels; `generation` is
-    that of its record; `endpoints` are those of all champions of the name.
+    service; `served_from` is when the oldest champion became it; `generation` is that of the record; `endpoints` are
+    those of all champions of the name.
     """
 
-    variant: ModelVariant
-    base_model: str
-    task: Task
+    entry: ChampionEntry
     reference: TrainingReference
+    base_model: str
     generation_config: JsonObject
     cleaning: JsonObject
-    score: float | None
-    promoted: datetime
     served_from: datetime
-    labels_since: datetime
     generation: int
     endpoints: list[str]
 
@@ -60,34 +55,26 @@ def read(client: Client, name: str) -> Champion:
         **({"responseSchema": schema} if schema else {}),
     }
     return Champion(
-        variant=variant,
-        base_model=variant.base_model or (generation.base_model if variant.is_tuned else variant.model),
-        task=entry.task,
+        entry=entry,
         reference=entry.reference,
+        base_model=variant.base_model or (generation.base_model if variant.is_tuned else variant.model),
         generation_config=generation_config,
         cleaning={**entry.cleaning, "pii": "off"},
-        score=entry.decision.score if entry.decision else None,
-        promoted=entry.since,
         served_from=[entry, *record.history][-1].since,
-        labels_since=entry.labels_since,
         generation=record.generation,
         endpoints=[own.variant.model for own in (entry, *record.history)],
     )
 
 
-def read_history(client: Client, name: str, served: Champion) -> MonitoringHistory:
+def read_history(client: Client, name: str, served: Champion) -> MonitoringRecord:
     """What earlier monitoring runs of this champion kept; a new champion begins a new baseline."""
     kept = store.read(client, MonitoringRecord, name) or MonitoringRecord()
-    is_own = kept.generation == served.generation and kept.since
-    return MonitoringHistory(
-        generation=served.generation,
-        since=kept.since if is_own and kept.since else served.promoted,
-        windows=kept.windows if is_own else [],
-        retrained=kept.retrained,
-    )
+    if kept.generation == served.generation:
+        return kept
+    return MonitoringRecord(generation=served.generation, since=served.entry.since, retrained=kept.retrained)
 
 
-def write_history(client: Client, name: str, history: MonitoringHistory) -> None:
+def write_history(client: Client, name: str, history: MonitoringRecord) -> None:
     """Keep the history, with all ids that have caused a retraining, and what a run has claimed meanwhile."""
 
     def edit(record: MonitoringRecord) -> MonitoringRecord:

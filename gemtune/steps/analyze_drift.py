@@ -32,7 +32,7 @@ def run(rows: str, counts: str, report: str, name: str, **sections: Section) -> 
     embedder = served.reference.embedder
     training = similarity.TrainingRows(
         [row.text for row in examples],
-        [row.target for row in examples] if served.task.is_labelled else (),
+        [row.target for row in examples] if served.entry.task.is_labelled else (),
         None if embedder in ("", "builtin") else load_embedder(embedder, context.vertex),
     )
     cleaner = load_cleaner(served.cleaning)

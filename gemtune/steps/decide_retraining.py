@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 
-from gemtune.artifacts.monitoring import Check, DriftReport, MonitoringDecision, MonitoringHistory, QualityReport
+from gemtune.artifacts.monitoring import Check, DriftReport, MonitoringDecision, MonitoringRecord, QualityReport
 from gemtune.config import Monitor
 from gemtune.monitoring import records
 from gemtune.monitoring.decision import MonitoringEvidence, decide
@@ -58,7 +58,7 @@ def run(
             training_rows=served.reference.train_rows,
             base_model=base,
             retires=retires,
-            promoted=served.promoted,
+            promoted=served.entry.since,
             retrained=frozenset(history.retrained),
         ),
         monitor,
@@ -73,7 +73,7 @@ def run(
     return decided.verdict
 
 
-def _topic_rows(history: MonitoringHistory, measured: QualityReport) -> list[str]:
+def _topic_rows(history: MonitoringRecord, measured: QualityReport) -> list[str]:
     """Labelled rows that were chosen to learn from in windows with a similarity alarm."""
     alarming = {
         window.start
@@ -84,12 +84,12 @@ def _topic_rows(history: MonitoringHistory, measured: QualityReport) -> list[str
 
 
 def _kept(
-    history: MonitoringHistory,
+    history: MonitoringRecord,
     measured: QualityReport,
     decided: MonitoringDecision,
     checks: list[Check],
     monitor: Monitor,
-) -> MonitoringHistory:
+) -> MonitoringRecord:
     """The history with the verdict on its newest window. All windows are kept: the running mean counts each."""
     if not history.windows:
         return history

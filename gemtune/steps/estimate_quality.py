@@ -35,16 +35,17 @@ def run(rows: str, drift: str, report: str, to_label: str, name: str, **sections
     monitor, client = context.monitor, context.client
     served = records.read(client, name)
     labelled = records.read_labels(client, name)
-    limit = None if served.score is None else served.score - monitor.max_drop
+    score = served.entry.decision.score if served.entry.decision else None
+    limit = None if score is None else score - monitor.max_drop
     estimates, checks = quality.assess(examined, labelled, limit, monitor)
     chosen, ratings, judged = list[labelling.Annotation](), list[float](), dict[str, float]()
     if examined:
         newest = examined[-1]
         logged = [row for row in read_log_rows(rows) if newest.start <= row.time < newest.end]
-        answered = served_rows(logged, served.task, served.variant)
+        answered = served_rows(logged, served.entry.task, served.entry.variant)
         texts, _ = distinct(answered, load_cleaner(served.cleaning), monitor.max_rows)
         if monitor.judge_rows and texts:
-            check, ratings = _judged(context, served.task, texts[: monitor.judge_rows])
+            check, ratings = _judged(context, served.entry.task, texts[: monitor.judge_rows])
             checks = [*checks, check]
         left_out = {*(row.id for row in labelled), *_near_duplicates(client, name, served, texts)}
         order = [topic.ids[0] for topic in DriftReport.read(drift).topics]
@@ -57,7 +58,7 @@ def run(rows: str, drift: str, report: str, to_label: str, name: str, **sections
         estimates=estimates,
         limit=limit,
         checks=checks,
-        labelled=[row for row in labelled if row.added and row.added > served.labels_since],
+        labelled=[row for row in labelled if row.added and row.added > served.entry.labels_since],
         to_label=len(chosen),
         proxy=windows.moments([""] * len(ratings), ratings)[""] if ratings else None,
         judged=judged,

@@ -128,23 +128,23 @@ def monitored(client: Client, folder: Path, settings: dict[str, Any], name: str)
 
     served, rng = records.read(client, name), random.Random(5)
     first = stored_examples(client, served.reference.train)[0]
-    request = prompts.render(served.task, served.variant.prompt, first)
+    request = prompts.render(served.entry.task, served.entry.variant.prompt, first)
     turn = text_of(request.contents[-1]["parts"])
     lines = []
     for number in range(320):
-        moment = served.promoted + timedelta(days=7 * number / 80, minutes=1)
+        moment = served.entry.since + timedelta(days=7 * number / 80, minutes=1)
         asked = turn.replace(first.text, text(rng, rng.choice([*PHRASES])))
         answer = f"{CANARY} no label" if number % 9 == 0 else f"{CANARY}login"
         system = f"{CANARY} system" if number % 7 == 0 else request.system or ""
         lines.append(json.dumps({
-            "logging_time": moment.isoformat(), "request_id": number, "endpoint": served.variant.model,
+            "logging_time": moment.isoformat(), "request_id": number, "endpoint": served.entry.variant.model,
             "full_request": {"contents": [{"role": "user", "parts": [{"text": asked}]}],
                              "systemInstruction": {"parts": [{"text": system}]}, "labels": {"shop": f"{CANARY}shop"},
                              "generationConfig": {"temperature": 0.5}},
             "full_response": {"candidates": [{"content": {"parts": [{"text": answer}]}, "finishReason": "STOP"}]},
         }) if number % 11 else f'{{"logging_time": "{moment.isoformat()}", "full_request": "{CANARY}{{"}}')  # fmt: skip
     (folder / "log.jsonl").write_text("\n".join(lines))
-    now = (served.promoted + timedelta(days=30)).isoformat()
+    now = (served.entry.since + timedelta(days=30)).isoformat()
     returned = [
         load_logs.run(path("logged"), path("counts"), name, now, **settings),
         analyze_drift.run(path("logged"), path("counts"), path("drift"), name, **settings),

@@ -357,7 +357,9 @@ def test_prompt_is_proposed_promoted_monitored_and_rolled_back(client: Client, t
     monitored = records.read(client, "prompted")
     answers = [json.loads(line) for line in Path(two.predictions).read_text().splitlines()]
     right = [row["scores"]["accuracy"] for row in answers if row["variant"] == PROMPT.name]
-    assert (monitored.score, monitored.base_model) == (pytest.approx(sum(right) / len(right)), PROMPT.model)
+    assert monitored.entry.decision
+    assert monitored.entry.decision.score == pytest.approx(sum(right) / len(right))
+    assert monitored.base_model == PROMPT.model
     gemtune.serving._cache.clear()
     served = resolve("prompted")
     with Predictor(served.recipe, generation=served.generation, labels={"shop": "north"}) as predictor:
@@ -399,8 +401,8 @@ def test_requests_of_the_predictor_are_as_the_champion_was_evaluated(
     assert counts.rows == (5 if confidence == "votes" else 1)
     template, sent = monitored.reference.template, monitored.generation_config
     assert [skewed_fields(row, template, sent) for row in rows if isinstance(row, LogRow)] == [[]] * counts.rows
-    service = client.genai(location_of(monitored.variant.model))
-    service.models.generate_content(model=monitored.variant.model, contents="where is my parcel")
+    service = client.genai(location_of(monitored.entry.variant.model))
+    service.models.generate_content(model=monitored.entry.variant.model, contents="where is my parcel")
     rows, _ = load_logs(table, window, monitored.endpoints, template)
     assert max(len(skewed_fields(row, template, sent)) for row in rows if isinstance(row, LogRow)) > 0
 

@@ -19,15 +19,15 @@ from samples import FILLERS, PHRASES, examples, sections, splits
 from typer.testing import CliRunner
 
 from gemtune.artifacts.evaluation import Confusion
-from gemtune.artifacts.monitoring import DriftReport, MonitoringDecision, QualityReport, Reason
-from gemtune.artifacts.records import (
-    ChampionEntry,
-    ChampionRecord,
-    DecisionFacts,
+from gemtune.artifacts.monitoring import (
+    DriftReport,
     LabelledRows,
+    MonitoringDecision,
     MonitoringRecord,
-    Record,
+    QualityReport,
+    Reason,
 )
+from gemtune.artifacts.records import ChampionEntry, ChampionRecord, DecisionFacts, Record
 from gemtune.cli.commands import app
 from gemtune.config import Evaluate, ModelVariant, Task
 from gemtune.contents import ModelOutput, text_of

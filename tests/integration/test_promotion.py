@@ -98,7 +98,8 @@ def test_deploy_records_what_monitoring_and_serving_need(
     monitored = records.read(client, "known")  # what is recorded here is what monitoring reads
     answers = [json.loads(line) for line in Path(tested.predictions).read_text().splitlines()]
     right = [row["scores"]["accuracy"] for row in answers if row["variant"] == outcome.variant.name]
-    assert monitored.score == pytest.approx(sum(right) / len(right))
+    assert monitored.entry == entry
+    assert entry.decision.score == pytest.approx(sum(right) / len(right))
     assert monitored.endpoints == [outcome.variant.model]
     assert entry.decision.verdict == "deploy"
     assert entry.image == "registry/image@sha256:1"

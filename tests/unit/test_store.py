@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from gemtune.artifacts.records import MonitoringRecord, Record
+from gemtune.artifacts.monitoring import MonitoringRecord
+from gemtune.artifacts.records import Record
 from gemtune.errors import UserError
 from gemtune.monitoring import records
 from gemtune.state import store
@@ -88,5 +89,5 @@ def test_parsed_refuses_a_champions_record_with_nothing_in_it():
 def test_read_history_reads_a_record_with_fields_of_a_later_patch(monkeypatch):
     record = MonitoringRecord.model_validate({"generation": 2, "since": NOW, "windows": [], "of_a_later_patch": 1})
     monkeypatch.setattr(store, "read", lambda client, kind, name: record)
-    served: Any = SimpleNamespace(generation=2, promoted=None)
+    served: Any = SimpleNamespace(generation=2)
     assert records.read_history(None, "a", served).generation == 2  # type: ignore[arg-type]
