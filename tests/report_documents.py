@@ -227,7 +227,9 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What was recorded as decided on, with its name."""
     decisions: list[tuple[Any, ...]] = []
     monkeypatch.setattr("gemtune.state.champion.record_manifest", lambda *_: None)
-    monkeypatch.setattr("gemtune.state.last_decision.record", lambda _client, *own: decisions.append(own))
+    monkeypatch.setattr(
+        "gemtune.state.store.update", lambda _client, _kind, name, edit: decisions.append((name, edit(None)))
+    )
     return decisions
 
 

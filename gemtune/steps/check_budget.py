@@ -17,13 +17,14 @@ from typing import Any
 
 from gemtune import __version__
 from gemtune.artifacts.cost import BudgetReport, CostForecast, CostItem, read_spent
+from gemtune.artifacts.records import LastDecision
 from gemtune.config import Plan, fingerprint
 from gemtune.cost.baselines import BaselineForecast, baseline_variants
 from gemtune.data.example import Example, read_examples, to_row
 from gemtune.errors import OverBudgetError
 from gemtune.evaluation.human_ratings import load_human_ratings
 from gemtune.inference import prompts
-from gemtune.state import champion, last_decision
+from gemtune.state import champion, store
 from gemtune.state.reconcile import reconcile
 from gemtune.steps.context import Section, StepContext
 from gemtune.vertex.calls import PermanentError
@@ -50,9 +51,11 @@ def run(splits: Sequence[str], budget: str, name: str, spent: str = "", **sectio
         log.warning("the champion of %s cannot be served as its record says: %s", name, error)
     decided_on = {section: value for section, value in sections.items() if section != "vertex"}
     digest = fingerprint(__version__, decided_on, _human_ratings(context), *map(_row_digests, rows))
-    if context.plan.skip_unchanged and (last := last_decision.read(context.client, name, digest)):
+    serving = champion.read(context.client, name).variant
+    last = store.read(context.client, LastDecision, name) if context.plan.skip_unchanged else None
+    if last and (last.fingerprint, last.model) == (digest, serving.model if serving else ""):
         forecast = CostForecast.of(read_spent(spent), context.plan.max_cost)
-        BudgetReport(name=name, forecast=forecast, fingerprint=digest, last_summary=last).write(budget)
+        BudgetReport(name=name, forecast=forecast, fingerprint=digest, last_summary=last.summary).write(budget)
         log.info("done: %s", "unchanged: rows, settings and champion are those of the last decision")
         return False
     counter = context.token_counter(task)
@@ -65,7 +68,7 @@ def run(splits: Sequence[str], budget: str, name: str, spent: str = "", **sectio
     usages, items = baselines.usages(variants)
     items += [item for usage in usages for item in usage.items(judging, baselines.price)]
     items += judging.ranking("prompts", (len(usages) - 1) * len(rows[1]))
-    items += baselines.finals(usages, champion.read(context.client, name).variant, judging)
+    items += baselines.finals(usages, serving, judging)
     items += read_spent(spent)
     forecast = CostForecast.of(items, context.plan.max_cost)
     BudgetReport(name=name, forecast=forecast, fingerprint=digest).write(budget)

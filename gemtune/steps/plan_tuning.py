@@ -17,7 +17,7 @@ from typing import Any
 from gemtune import contents
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
-from gemtune.artifacts.records import ChampionEntry, HardRows
+from gemtune.artifacts.records import ChampionEntry, HardRows, LastDecision
 from gemtune.artifacts.tuning import BestPrompt, MethodComparison, TuningPlan
 from gemtune.catalogue import trial_base_model
 from gemtune.config import Gate, ModelVariant, Plan, Task, Trial, fingerprint
@@ -35,7 +35,7 @@ from gemtune.evaluation.intervals import smallest_detectable_lift
 from gemtune.evaluation.scorers import describe_unusable
 from gemtune.inference import prompts
 from gemtune.inference.prompt_search import constraint_problem
-from gemtune.state import champion, last_decision, store
+from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.checkpoint_selection import MAX_PROMPTS, other_prompts
 from gemtune.tuning.hard_examples import record_name
@@ -320,13 +320,13 @@ def _methods(request: PlanRequest, tokens: TokenEstimates, score: float) -> list
 def _reasons_for_a_fresh_start(request: PlanRequest, serving: ModelVariant) -> list[str]:
     """Why the champion is not continued; empty where it may be."""
     client, name, evaluate = request.context.client, request.name, request.context.evaluate
-    current = champion.read(client, name).current
+    current, last = champion.read(client, name).current, store.read(client, LastDecision, name)
     lineage = Lineage(
         base_model=serving.base_model,
         labels=current.task.labels if current else [],
         new_share=_new_share(request, current),
         continuations=current.continuations if current else 0,
-        forgot=last_decision.forgot(client, name),
+        forgot=bool(last and last.forgot),
     )
     limit = request.context.plan.fresh_start_share
     return reasons_for_a_fresh_start(lineage, evaluate.base_model, request.task.labels, limit)

@@ -39,7 +39,7 @@ from gemtune.data.example import Example, read_examples
 from gemtune.evaluation.predictions import read_predictions
 from gemtune.inference import few_shot, prompts
 from gemtune.inference.prompts import response_schema
-from gemtune.state import champion, last_decision
+from gemtune.state import champion, store
 from gemtune.steps import report_page, templates
 from gemtune.steps.context import Section, StepContext
 from gemtune.vertex import schema_mime_type
@@ -137,7 +137,7 @@ def run(
     on_old_rows = documents.decision.regression
     forgot = bool(documents.selection.continued and on_old_rows and on_old_rows.high < 0)
     decided = LastDecision(fingerprint=digest, model=serving, summary=content.model_dump(mode="json"), forgot=forgot)
-    last_decision.record(client, name, decided)
+    store.update(client, LastDecision, name, lambda _: decided)
 
 
 def run_unchanged(budget: str, job: tuple[str, str], outputs: Mapping[str, str], **sections: Section) -> None:

@@ -23,7 +23,7 @@ from gemtune.data.example import read_examples, write_examples
 from gemtune.data.leakage import leakage_report
 from gemtune.errors import UserError
 from gemtune.inference import prompt_search
-from gemtune.state import champion, last_decision
+from gemtune.state import champion, store
 from gemtune.steps import check_budget, evaluate
 from gemtune.vertex import Client
 
@@ -92,7 +92,7 @@ def test_check_budget_finds_what_is_new_since_the_last_decision(client: Client, 
     assert is_new()
     digest = BudgetReport.read(written).fingerprint
     decided = LastDecision(fingerprint=digest, model="", summary={"verdict": "keep_prompt"})
-    last_decision.record(client, name, decided)
+    store.update(client, LastDecision, name, lambda _: decided)
     assert not is_new(moved=3)
     report = BudgetReport.read(written)
     assert (report.last_summary, report.fingerprint) == ({"verdict": "keep_prompt"}, digest)

@@ -25,7 +25,7 @@ from gemtune.data.example import Pair, read_examples, write_examples
 from gemtune.data.leakage import leakage_report
 from gemtune.errors import UserError
 from gemtune.evaluation.evaluator import Dataset
-from gemtune.state import champion, last_decision
+from gemtune.state import champion, store
 from gemtune.steps import escalation, evaluate, plan_tuning, report, reweight, select_model, tune
 from gemtune.steps.context import StepContext
 from gemtune.vertex import Client, storage
@@ -194,7 +194,7 @@ def _changed(client: Client, name: str, folder: Path, change: str) -> list[str]:
     own = entry(serving, reference=reference, task=task, continuations=continuations)
     champion.promote(client, name, 0, "champion", own)
     decision = LastDecision(fingerprint="d", model=serving.model, summary={}, forgot=change == "forgot")
-    last_decision.record(client, name, decision)
+    store.update(client, LastDecision, name, lambda _: decision)
     return ["plan.start_from_champion=true"]
 
 

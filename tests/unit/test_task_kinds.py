@@ -172,6 +172,6 @@ def report_page(folder, splits, declared, candidate) -> str:
     job = ("job", "2026-11-26T09:00:00Z")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gemtune.state.champion.record_manifest", lambda *_: None)
-        patch.setattr("gemtune.state.last_decision.record", lambda *_: None)
+        patch.setattr("gemtune.state.store.update", lambda *_: None)
         report.run({**paths, "dropped": preprocess_files[1]}, outcome, "run", job, outputs, vertex={"project": "p"})
     return (folder / "page").read_text()
