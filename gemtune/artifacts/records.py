@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, ValidationError, model_validator
 
+from gemtune.artifacts.base import Part
 from gemtune.artifacts.data import LeakageReport
 from gemtune.artifacts.production_log import TrainingReference
 from gemtune.config import Evaluate, JsonObject, ModelVariant, Preprocess, Section, Task, explain
@@ -21,10 +22,10 @@ from gemtune.config import Evaluate, JsonObject, ModelVariant, Preprocess, Secti
 SCHEMA_VERSION = 1
 
 
-class RecordPart(BaseModel):
-    """Base of the objects inside a record."""
+class RecordPart(Part):
+    """Base of the objects inside a record, which may have fields of a later patch."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, defer_build=True)
+    model_config = ConfigDict(extra="allow")
 
 
 class Record(RecordPart):
