@@ -42,6 +42,7 @@ from gemtune.evaluation.agreement import (
     length_correlation,
     position_bias,
 )
+from gemtune.evaluation.comparisons import compared
 from gemtune.evaluation.human_ratings import HumanPairRating, HumanRating, majority
 from gemtune.evaluation.intervals import PERMUTATION, SIGN_TEST, PairedDifference, interval, mean, paired, wilson
 from gemtune.evaluation.scorers import request_usage
@@ -187,12 +188,19 @@ def parse_pairwise(samples: Sequence[ModelOutput], candidate: str, baseline: str
     choices = []
     for i, output in enumerate(samples):
         lengths = (len(candidate), len(baseline)) if i % 2 == 0 else (len(baseline), len(candidate))
-        choices.append(PairwiseChoice(_MEANING.get(parse(_BETTER, Prompt(), output.text).value or ""), *lengths))
+        choices.append(PairwiseChoice(_chosen(output.text or ""), *lengths))
     votes = [[choice.chosen for choice in choices[i::2] if choice.chosen] for i in range(2)]
     if not all(votes):
         return PairwiseResult(UNREADABLE, choices=choices)
     first, second = (sides.get(majority(own), "tie") for own, sides in zip(votes, _SIDES, strict=True))
     return PairwiseResult(first if first == second else "tie", {first, second} == {"candidate", "baseline"}, choices)
+
+
+def _chosen(text: str) -> str | None:
+    """The verdict in the judge's output; None if it has none or two."""
+    side, rest = compared(text)
+    stated = _MEANING.get(parse(_BETTER, Prompt(), rest).value or "")
+    return None if side and stated and side != stated else side or stated
 
 
 _SIDES = ({"first": "candidate", "second": "baseline"}, {"first": "baseline", "second": "candidate"})

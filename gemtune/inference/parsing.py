@@ -54,7 +54,8 @@ _CHECKED = re.compile(r"^[\s*-]*(?:\[[xX✓✔]\]|[☑✅✔✓]\ufe0f?)\s*(?=\S
 _UNCHECKED = re.compile(rf"^[\s*-]*(?:\[ ?\]|[☐{FORMS['crosses']}]\ufe0f?)\s*(?=\S)")
 _ITEM = re.compile(rf"^[\s*_]{{0,4}}(?:{_MARKER})\s*(?!\d)(?=\S)", re.MULTILINE)
 _SENTENCE = re.compile(rf"(?<=[.!?{_SYMBOLS}])\s+|(?<=[。！？])")
-_CUE = re.compile(rf"{_SEPARATOR}|{any_of(words_of('links'))}", re.IGNORECASE)
+_MENTION = pattern_of("mentions")
+_CUE = re.compile(rf"{_SEPARATOR}|{any_of([*words_of('links'), *words_of('mentions')])}", re.IGNORECASE)
 _CUE_END = re.compile(rf"(?:{_SEPARATOR}|{any_of(words_of('links'))})\W*$", re.IGNORECASE)
 _EXPLAINED = re.compile(r"\s[-–—]\s|[:：]")
 _VERDICT = re.compile(
@@ -71,7 +72,7 @@ _ENDING = re.compile(rf"{any_of(words_of('endings'))}\W*$", re.IGNORECASE)
 _YES, _NO = (re.compile(rf"\W*{any_of(words_of(kind))}\W*", re.IGNORECASE) for kind in ("affirmations", "negations"))
 _CONCLUSION = re.compile(rf"(?:^|[\W_]){any_of(words_of('conclusions'))}[\s,，、:：]*", re.IGNORECASE)
 _AFFIRMED = re.compile(
-    rf"\W*(?P<label>[^:：=|→\n]+?)[\s*_`]*(?:{_SEPARATOR}|\|)[\s*_`]*"
+    rf"\W*(?P<label>[^:：=|→\n]+?)[\s*_`]*(?:{_SEPARATOR}|\||(?=[✅☑✔✓{FORMS['crosses']}]))[\s*_`]*"
     rf"(?:(?P<yes>{any_of(words_of('affirmations'))}|1|[✅☑✔✓○〇◯])|{any_of(words_of('negations'))}|0|[×{FORMS['crosses']}])\ufe0f?[\s*_`|.。]*$",
     re.IGNORECASE,
 )
@@ -158,8 +159,12 @@ def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
     if candidates and task.label_separator:
         whole = read(task, candidates[0]) or read(task, _without_closing(task, candidates[0]))
     values = {whole} if whole else {value for value in map(partial(read, task), candidates) if value is not None}
-    if not values or (not whole and _CONCLUSION.search(answer)):
-        values |= {value for part in _conclusions(task, prompt, answer) if (value := read(task, part))}
+    concluding = "" if whole else _concluding(answer)
+    if not values or _named(task, concluding) - {*map(folded, values)}:
+        concluded = {value for part in _conclusions(task, prompt, answer) if (value := read(task, part))}
+        if not concluded and len(values) == 1 and _names_another(task, concluding, *values):
+            return Parsed(None, f"concludes otherwise than it begins: {_shown(answer)}")
+        values |= concluded
     if len(values) == 1:
         return Parsed(values.pop())
     if values:
@@ -212,6 +217,18 @@ def _conclusions(task: Task, prompt: Prompt, answer: str) -> Iterator[str]:
         yield from _after_lead_in(task, clause)
 
 
+def _concluding(answer: str) -> str:
+    """What follows the first "therefore" near the end of an answer."""
+    start = _CONCLUSION.search(answer[-MAX_CHARS:])
+    return answer[-MAX_CHARS:][start.end() :] if start else ""
+
+
+def _names_another(task: Task, text: str, label: str) -> bool:
+    """Whether a clause names another label and does not doubt it."""
+    clauses = (clause for line in text.splitlines() for clause in _CLAUSE.split(line))
+    return any(_mentioned(task, clause) - {folded(label)} and not _DOUBT.search(clause) for clause in clauses)
+
+
 def _without_closing(task: Task, text: str) -> str:
     """The text without last paragraphs that name no label and doubt nothing: "Let me know if you need more."."""
     paragraphs = text.split("\n\n")
@@ -221,12 +238,17 @@ def _without_closing(task: Task, text: str) -> str:
 
 
 def _affirmed(task: Task, text: str) -> str:
-    """The labels to which a list or table of all answers "yes", one a line; any other text as it is."""
+    """The labels to which a list or table of all answers "yes", one a line; "" if they answer a label with both; any
+    other text as it is.
+    """
     lines = _TABLE_HEAD.sub("", text).splitlines()[: 2 * MAX_FORMS]
     verdicts = [match for line in lines if (match := _AFFIRMED.match(line[: 2 * LEAD_CHARS]))]
     labels = [label_index(tuple(task.labels), "loose").get(loose(match["label"])) for match in verdicts]
-    if len(labels) < 2 or None in labels or len({*labels}) < len(labels):
+    if len(labels) < 2 or None in labels:
         return text
+    if len({*labels}) < len(labels):
+        answers = {(label, bool(match["yes"])) for label, match in zip(labels, verdicts, strict=True)}
+        return text if len(answers) == len({*labels}) else ""
     return "\n".join(label for label, match in zip(labels, verdicts, strict=True) if label and match["yes"])
 
 
@@ -346,6 +368,8 @@ def _after_lead_in(task: Task, text: str) -> Iterator[str]:
     for cue in _CUE.finditer(head):
         lead, rest = _QUOTED.sub("", head[: cue.end()]), text[cue.end() :]
         is_link = any(map(str.isalpha, cue[0]))
+        if not task.label_separator and _MENTION.fullmatch(cue[0]):
+            continue
         if re.search(nouns_and_subjects if is_link else nouns, lead, re.IGNORECASE) and not _DOUBT.search(lead):
             mentioned = _mentioned(task, lead)
             if not mentioned or mentioned == _mentioned(task, rest):

@@ -72,6 +72,9 @@ def test_answer_forms_have_the_same_words_in_each_language():
         "denials",
         "contrasts",
         "turns",
+        "mentions",
+        "than",
+        "than_after",
     }  # which some languages do not have
     assert len(LANGUAGES) == len(LABELS)
     assert all(kinds <= set(language) for language in LANGUAGES)
@@ -231,6 +234,11 @@ def test_half_surrogate_pair_is_one_invalid_row_in_every_file(tmp_path):
         ('{"reason": "the label is: refund", "label": "unknown"}', None), ('{"refund": 0.9, "cancel": 0.1}', None),
         ("refund, not cancel; the label is other", None), ("<think>refund", None), ("refund. Actually cancel.", None),
         ("refund\nTwice.\nTherefore the label is cancel.", None), ("refund\nSo the label is refund.", "refund"),
+        ("The text mentions refund.\nHence: other\nBut maybe cancel", None), ("The text mentions refund.", None),
+        ("refund\nTherefore other or cancel", None), ("refund\nIt is money, so it is not cancel.", "refund"),
+        ("refund: yes\nrefund: no", None), ("refund ✅\nrefund ❌", None), ("refund ✅\nother ❌", "refund"),
+        ("refund: yes\nother: no", "refund"), ("Category: refund / Subcategory: other", None),
+        ("Category: refund\nSubcategory: other", None), ("Category: refund\nSubcategory: double charge", "refund"),
         ('{"label": "refund"} {"label": "cancel"}', None), ("\\boxed{refund} \\boxed{cancel}", None),
     ],
 )  # fmt: skip
