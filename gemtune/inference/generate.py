@@ -72,7 +72,7 @@ class RetryPolicy:
     rounds: int = 1
 
 
-MAX_INITIAL_FAILURES = 20  # the loop stops when this many requests have failed and none has succeeded
+MAX_INITIAL_FAILURES = 20  # the loop stops when this many requests have failed and none was answered or refused
 
 
 async def generate_all(
@@ -238,8 +238,9 @@ class _Loop:
         heapq.heappush(self.waiting, (now + self.random.uniform(0, backoff_s), index, attempt + 1))
 
     def _stop_if_hopeless(self, failure: Exception) -> None:
-        """Stop when every request so far has failed: the service cannot be reached."""
-        if len(self.outputs) >= MAX_INITIAL_FAILURES and all(output.error for output in self.outputs.values()):
+        """Stop when every request so far has failed, none refused: the service cannot be reached."""
+        failed = [output.error and not output.permanent for output in self.outputs.values()]
+        if len(failed) >= MAX_INITIAL_FAILURES and all(failed):
             raise UserError(
                 f"the first {len(self.outputs)} requests all failed after {self.retry_policy.max_attempts} attempts: "
                 f"{_message(failure)}",

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from gemtune.artifacts.records import Candidate, ChampionEntry, ChampionRecord, SmokeTestAnswers, StoredTestSet
 from gemtune.config import ModelVariant, Task
+from gemtune.data.labels import spelling_key
 from gemtune.errors import UserError
 from gemtune.state import store
 from gemtune.vertex import Client, storage
@@ -44,11 +45,12 @@ def is_same(variant: ModelVariant, other: ModelVariant) -> bool:
 def require_same_task(client: Client, name: str, task: Task) -> None:
     """Raise `UserError` where the champion of a name has another task: another kind, or fewer than half of the labels.
 
-    The shared labels are counted against the smaller set, so that labels may be added and dropped.
+    The shared labels are counted against the smaller set, so that labels may be added and dropped; spellings of one
+    label are one.
     """
     if not (current := read(client, name).current):
         return
-    before, now = ({label.casefold() for label in own.labels} for own in (current.task, task))
+    before, now = ({*map(spelling_key, own.labels)} for own in (current.task, task))
     if current.task.kind == task.kind and 2 * len(before & now) >= min(len(before), len(now)):
         return
     raise UserError(

@@ -21,6 +21,7 @@ TASKS = [  # a task, another one, whether both are the same task
     (TASK, Task(labels=["delivery", "login", "refund", *"vwxyz"]), True),  # labels were added
     (TASK, Task(labels=["refund"]), True),  # dropped
     (TASK, Task(labels=["Delivery", "refund", "sign-in"]), True),  # renamed
+    (Task(labels=["1", "2", "3"]), Task(labels=["1.0", "２", "3\u200b"]), True),  # spellings of one label
     (TASK, Task(labels=["login", "x", "y", "z"]), False),
     (TASK, Task(labels=["positive", "negative"]), False),
     (TASK, Task(kind="sentiment", labels=TASK.labels), False),

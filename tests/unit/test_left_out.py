@@ -108,6 +108,17 @@ def test_run_baselines_leaves_out_a_prompt_that_the_service_refuses(tmp_path: Pa
     assert "again later" not in note
 
 
+def test_run_baselines_leaves_out_a_refused_prompt_among_other_trouble(tmp_path: Path, monkeypatch) -> None:
+    async def generate(request):
+        if "long" not in (request.system or ""):
+            return Said("refund")
+        raise Busy("503") if request.key.endswith("7") else Invalid("400 INVALID_ARGUMENT")
+
+    evaluations.script(monkeypatch, generate, RetryPolicy(8, 2, (Busy,), (Invalid,), initial_backoff_s=0.001))
+    (note,) = evaluated(tmp_path).notes
+    assert note.startswith("left out: the service refuses ")
+
+
 def test_run_baselines_without_a_prompt_left_names_the_error_once(tmp_path: Path, scripted) -> None:
     scripted["Instruction"] = Invalid
     with pytest.raises(RefusedRequests, match="refuses 40 of 40 requests to 'short': 400 INVALID_ARGUMENT") as caught:
