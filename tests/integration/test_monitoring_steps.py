@@ -326,7 +326,9 @@ def test_start_retraining_notifies_of_verdicts_that_need_a_person(
         settings = sections(f"notify.runs={runs}", "notify.webhook=https://chat/x")
         start_retraining.run(decided(tmp_path, verdict), "gs://runs/1", "notified", False, **settings)
     expected = ["settling", "fine", "watch", "retrain", "cannot_tell"][0 if runs == "all" else 2 :]
-    assert posted == [f"notified: monitoring ended with {verdict}: 5 of 60 rows" for verdict in expected]
+    due = "; retraining is due (age): run it by gemtune submit, or gemtune run"
+    ends = {verdict: due if verdict == "retrain" else "" for verdict in expected}
+    assert posted == [f"notified: monitoring ended with {verdict}: 5 of 60 rows{end}" for verdict, end in ends.items()]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from gemtune.errors import UserError
 from gemtune.monitoring.decision import MonitoringEvidence, decide
 from gemtune.state import lease
 from gemtune.steps import start_retraining
-from gemtune.vertex import connect, project
+from gemtune.vertex import connect, notification, project
 from pipelines import cloud, runs, schedules, strict_run
 from pipelines.emulator_process import emulator
 
@@ -218,8 +218,10 @@ def test_submit_of_monitoring_examines_up_to_the_current_time(url, invoke):
     assert not job["runtimeConfig"].get("parameterValues")
 
 
-def test_retraining_for_the_same_reasons_is_one_pipeline_job_of_its_id(url, config, invoke, tmp_path):
-    """From two submissions and a schedule to the tuning job that several monitoring runs start at once."""
+def test_retraining_for_the_same_reasons_is_one_pipeline_job_of_its_id(url, config, invoke, tmp_path, monkeypatch):
+    """From two submissions and a schedule to the tuning job that several monitoring runs start at once, and to the
+    remedy for one that did not succeed.
+    """
     options = ("--pipeline", "monitoring", "--set", LOGS, "--set", "monitor.on_retrain=submit")
     names = [invoke("submit", *options).output.strip() for _ in range(2)]
     scheduled = get(url, f"/v1/{invoke('schedule', *options).output.strip()}")
@@ -248,6 +250,13 @@ def test_retraining_for_the_same_reasons_is_one_pipeline_job_of_its_id(url, conf
     assert [job["name"].rsplit("/", 1)[-1] for job in started] == [decision.job_id]
     assert started[0]["labels"] == {"gemtune": "shop", "gemtune-method": "supervised"}
     assert started[0]["pipelineSpec"]["pipelineInfo"]["name"] == "supervised-tuning"
+    assert gemtune("runs", "cancel", config, decision.job_id).exit_code == 0
+    posted = []
+    monkeypatch.setattr(notification, "send", lambda _client, _notify, text: posted.append(text))
+    assert not starts(5)
+    (text,) = posted
+    assert f"the job {decision.job_id} is cancelled" in text
+    assert text.endswith("run gemtune submit CONFIG")
 
 
 def test_local_submission_follows_the_retraining_that_it_starts(monkeypatch, tmp_path):
