@@ -29,7 +29,7 @@ def compared(text: str) -> tuple[str | None, str]:
 def _is_tie(masked: str) -> bool:
     tie, better, worse, _ = _words()
     rest = tie.sub("", masked)
-    return rest != masked and not better.search(rest) and not worse.search(rest)
+    return rest != masked and not better.search(rest) and not worse.search(masked)
 
 
 def _better(masked: str) -> str | None:

@@ -55,7 +55,7 @@ def require_same_task(client: Client, name: str, task: Task) -> None:
         return
     raise UserError(
         f"the champion of {name!r} has another task: {_described(current.task)}; this run: "
-        f"{_described(task)}; {len(before & now)} labels are shared",
+        f"{_described(task)}; shared labels: {len(before & now)}",
         remedy=f"set another name; or delete {ChampionRecord.key(name)} in the bucket to start anew under this one",
     )
 

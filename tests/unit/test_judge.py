@@ -184,6 +184,9 @@ VERDICTS = {
               "La première réponse est meilleure.", "La primera respuesta es mejor.",
               "The second is worse than the first.", "Compared to B, A is clearer.", "[[A>B]]", "A beats B.",
               "Response B is less helpful than Response A.", "A is better than B. It is clear.", "I prefer A over B.",
+              "B is not as good as A.", "I choose answer 1 over answer 2.",
+              "回答Bは回答Aに劣ります。", "回答2は回答1ほど良くありません。",
+              "La respuesta B no es tan buena como la respuesta A.",
               "回答2不如回答1。", "回答1比回答2更好", "与回答2相比，回答1更好。", "回答2比回答1差。",
               "回答1は回答2より良い", "BはAより劣っています。", "回答2に比べて回答1の方が優れています。",
               "답변 1이 답변 2보다 낫습니다", "답변 2보다 답변 1이 더 낫습니다.", "답변 2는 답변 1보다 못합니다.",
@@ -200,7 +203,7 @@ VERDICTS = {
     None: ["", "A or B", "The first answer is worse.", "The first is not better.",
            "Is A better than B?", "A is better than B in tone, but B is better than A in content.",
            "回答1不比回答2好。",
-           "A is better than B. Verdict: B", "回答1は回答2より良くない。",
+           "A is less verbose than B.", "A is better than B. Verdict: B", "回答1は回答2より良くない。",
            "The answer is better than the second.", "1つ目の回答は良くない", "I cannot decide."],
 }  # fmt: skip
 
