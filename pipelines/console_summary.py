@@ -37,13 +37,8 @@ def finish(folder: Path, steps: list[Step], start: float) -> dict[str, Any]:
     summary["run"] = folder.name
     summary["time"] = orchestration([step for step in steps if step.start >= start], start, steady_time())
     summary["steps"] = [
-        {
-            "step": step.name,
-            "about": step.about,
-            "seconds": round(step.finish - step.start, 2),
-            "headline": step.headline,
-        }
-        for step in steps
+        {"step": own.name, "about": own.about, "seconds": round(own.finish - own.start, 2), "headline": own.headline}
+        for own in steps
     ]
     with open_atomic(folder / "summary.json") as file:
         json.dump(summary, file, ensure_ascii=False, indent=1)

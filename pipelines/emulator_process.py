@@ -126,12 +126,8 @@ def emulator(
     closing = contextlib.ExitStack()
     closing.callback(os.close, users)
     try:
-        owner = _wait_for(
-            state,
-            users,
-            process,
-            {"engine": engine, "jobs": jobs, **dict.fromkeys((f"execute-{name}" for name in executes), True)},
-        )
+        needed = {"engine": engine, "jobs": jobs, **{f"execute-{name}": True for name in executes}}
+        owner = _wait_for(state, users, process, needed)
         server = RunningEmulator(owner["url"], users, state / LOG)
         closing.pop_all()
         closing.callback(server.close)

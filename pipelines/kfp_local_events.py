@@ -45,11 +45,8 @@ class Observer:
             self._events.write(json.dumps({"time": steady_time(), **event}) + "\n")
             self._events.flush()
         if event["event"] in ("start", "finish"):
-            step, state = (
-                event["step"].split("[")[0],
-                {None: "RUNNING", 0: "SUCCEEDED"}.get(event.get("code"), "FAILED"),
-            )
-            self.report({"states": {step: state}})
+            state = {None: "RUNNING", 0: "SUCCEEDED"}.get(event.get("code"), "FAILED")
+            self.report({"states": {event["step"].split("[")[0]: state}})
         elif event["event"] == "end":
             self.report({"state": "FAILED" if event["code"] else "SUCCEEDED"})
 

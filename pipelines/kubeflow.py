@@ -74,9 +74,7 @@ def schedule(host: str, config: Config, source: Source, cron: str) -> tuple[str,
             _if_exists(client.enable_recurring_run, created)
         replaced = {run.recurring_run_id for run in earlier}
         present = _recurring(client, experiment.experiment_id, name)
-        kept = max(
-            present, key=lambda run: (run.recurring_run_id not in replaced, run.created_at, run.recurring_run_id)
-        )
+        kept = max(present, key=lambda r: (r.recurring_run_id not in replaced, r.created_at, r.recurring_run_id))
         for run in present:
             if run is not kept:
                 _if_exists(client.delete_recurring_run, run)

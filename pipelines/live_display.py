@@ -32,11 +32,7 @@ from pipelines.steps import Step, StepRecord, steady_time
 BAR_WIDTH, SPARKLINE_WIDTH, SECONDS_WIDTH, INDENT = 20, 24, 8, 12
 BLOCKS = "▁▂▃▄▅▆▇█"
 WATCH_S = 2.0  # between two readings of the loss curves
-OPTIONAL = (
-    r" \([^()]*\)",
-    r"\. .*$",
-    r"[,;:] [^,;:]*$",
-)  # what is left out of a result that is too long, in this order
+OPTIONAL = (r" \([^()]*\)", r"\. .*$", r"[,;:] [^,;:]*$")  # left out of a result that is too long, in this order
 
 Curves = Mapping[str, Sequence[float]]
 
@@ -164,9 +160,8 @@ def _line(mark: RenderableType, name: str, content: RenderableType, seconds: str
 
 def step_text(step: Step) -> str:
     """A running step in words: its name, trial and progress."""
-    return f"{step.base} {step.about}".strip() + (
-        f": {re.sub(', [^,]* s left', '', step.headline)}" if step.headline else ""
-    )
+    progress = re.sub(", [^,]* s left", "", step.headline)
+    return f"{step.base} {step.about}".strip() + (f": {progress}" if progress else "")
 
 
 def result(phase: Phase, steps: Sequence[Step]) -> str:

@@ -54,9 +54,8 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
             drift = {"drift": step(analyze_drift, **rows, counts=logs["counts"]).outputs["drift"]}
             estimated = step(estimate_quality, **rows, **drift).outputs
             quality = {"quality": estimated["quality"]}
-            decision = {
-                "retraining_decision": step(decide_retraining, **drift, **quality).outputs["retraining_decision"]
-            }
+            decided = step(decide_retraining, **drift, **quality).outputs
+            decision = {"retraining_decision": decided["retraining_decision"]}
             started = step(start_retraining, **decision, includes_tuning=tuning is not None)
             step(report_monitoring, **drift, **quality, **decision, annotations=estimated["annotations"]).after(started)
             if tuning:

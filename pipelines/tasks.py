@@ -16,11 +16,7 @@ from gemtune.steps import DEADLINE
 
 KEY_FOLDER = "/var/secrets/google"
 BACKOFF, LONGEST_BACKOFF = "60s", "900s"
-FORM = {
-    "base_model": "evaluate",
-    "max_cost": "plan",
-    "bucket": "vertex",
-}  # parameter -> the section that it goes before
+FORM = {"base_model": "evaluate", "max_cost": "plan", "bucket": "vertex"}  # parameter -> the section it goes before
 
 
 def pipeline(

@@ -127,11 +127,8 @@ class Wiring:
         """Wire all steps but the last."""
         self._parameters = parameters
         form = {name: parameters[name] for name in FORM}
-        compiled: dict[str, Any] = {
-            "runner": self._config.preprocess.runner,
-            "starts_supervised": self._starts_supervised,
-        }
-        configured = self._step(configure, **form, **compiled)  # not cached: the project may come from credentials
+        form |= {"runner": self._config.preprocess.runner, "starts_supervised": self._starts_supervised}
+        configured = self._step(configure, **form)  # not cached: the project may come from credentials
         self._parameters = parameters | {name: configured.outputs[name] for name in ("task", *FORM.values())}
         data = self._data()
         budgeted = {"spent": data["spent"]} if "spent" in data else {}
@@ -198,10 +195,8 @@ class Wiring:
         rows, reweighted, results = {"validation": self._splits["validation"]}, dict[str, Any](), dict[str, Any]()
         if self._reweights:
             hard_examples = self._step(reweight_hard_examples, **planned)
-            rows, reweighted = (
-                {"validation": hard_examples.outputs["marked"]},
-                {"reweighted": hard_examples.outputs["reweighted"]},
-            )
+            rows["validation"] = hard_examples.outputs["marked"]
+            reweighted["reweighted"] = hard_examples.outputs["reweighted"]
             results["spent"] = hard_examples.outputs["report"]
         start: dict[str, Any] = {}
         if self._starts_supervised:

@@ -109,9 +109,8 @@ def _compared_form(remainder: Remainder) -> str:
         return _spelled(f"{key(text)} {passages}", _SPELLED_CHARS)
     if key is text_key:
         return _spelled(key(text), _SPELLED_CHARS)
-    return (_CODE if "://" in text else _NUMBER).sub(
-        _spelled_code, text
-    )  # the shorter pattern takes a third of the time
+    pattern = _CODE if "://" in text else _NUMBER  # the shorter one takes a third of the time
+    return pattern.sub(_spelled_code, text)
 
 
 def _spelled_code(match: re.Match[str]) -> str:
@@ -149,7 +148,6 @@ def full_text(example: Example, with_system: bool = True) -> str:
         pieces.append(fingerprint(tools))  # not the tools themselves, which would make all rows that have them similar
     for turn in example.contents:
         for part in turn["parts"]:
-            pieces.append(
-                part["text"] if set(part) == {"text"} else json.dumps(part, sort_keys=True, ensure_ascii=False)
-            )
+            is_text = set(part) == {"text"}
+            pieces.append(part["text"] if is_text else json.dumps(part, sort_keys=True, ensure_ascii=False))
     return "\n".join(pieces)

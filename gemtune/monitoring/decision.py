@@ -110,9 +110,7 @@ def _dates(evidence: MonitoringEvidence, monitor: Monitor) -> list[Reason]:
     if left is not None and left <= monitor.retire_days:
         summary = f"{evidence.base_model} retires on {evidence.retires}, in {left} days (at most {monitor.retire_days})"
         ids = [f"retirement {evidence.base_model}"]
-        reasons.append(
-            Reason(kind="retirement", value=left, threshold=monitor.retire_days, summary=summary, ids=ids)
-        )  # fmt: skip
+        reasons.append(Reason(kind="retirement", value=left, threshold=monitor.retire_days, summary=summary, ids=ids))
     age = (evidence.now - evidence.promoted).days
     if monitor.max_age_days and age >= monitor.max_age_days:
         summary = f"the champion was promoted {age} days ago (at most {monitor.max_age_days})"

@@ -166,11 +166,9 @@ def _valid(task: Task, label: str, new_labels: Collection[str], file: str | Path
 def labelled(rows: Iterable[Annotation], task: Task) -> list[LabelledRow]:
     """The rows with the score of their answers, without their texts."""
     return [
-        LabelledRow(
-            id=row.id, window=row.window, pi=row.pi, confidence=row.confidence, correct=_score(row, task)
-        )
+        LabelledRow(id=row.id, window=row.window, pi=row.pi, confidence=row.confidence, correct=_score(row, task))
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def _score(row: Annotation, task: Task) -> float:

@@ -27,12 +27,7 @@ def drawn_rows(train: Sequence[Example], seed: int = 7) -> list[Example]:
 
 
 def training_reference(
-    task: Task,
-    variant: ModelVariant,
-    train: Sequence[Example],
-    confusion: Confusion | None,
-    embedder: str,
-    uri: str,
+    task: Task, variant: ModelVariant, train: Sequence[Example], confusion: Confusion | None, embedder: str, uri: str
 ) -> TrainingReference:
     """The reference of a champion; `uri` holds the drawn rows."""
     labels = Counter(label for row in train for label in labels_of(row.target, task))

@@ -132,9 +132,7 @@ def label_shift(predicted: Mapping[str, int], baseline: Mapping[str, int]) -> Ch
     distance = float(np.abs(cells[0] / total - cells[1] / before).sum() / 2)
     moved = max(table, key=lambda name: abs(table[name][0] / total - table[name][1] / before)).removeprefix("label ")
     summary = f"predicted labels differ from the baseline by {distance:.1%} of the rows (p {p_value:.2g}), most {moved}"
-    return Check(
-        name="labels", value=distance, low=None, high=None, rows=total, p_value=p_value, summary=summary
-    )  # fmt: skip
+    return Check(name="labels", value=distance, low=None, high=None, rows=total, p_value=p_value, summary=summary)
 
 
 def label_mix(predicted: Mapping[str, int], confusion: Confusion, seed: int = 7) -> tuple[dict[str, Score], str]:
