@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from gemtune.artifacts.base import Artifact, Part
 from gemtune.artifacts.data import LengthStats
@@ -100,6 +102,13 @@ class MonitoringRecord(Record):
     retrained: list[str] = []
     """Ids of the reasons that have caused a retraining."""
     claim: RetrainingClaim | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        history = self.model_fields_set & {"generation", "since", "windows"}
+        if self.model_fields_set and len(history) < 3 and (history or "claim" not in self.model_fields_set):
+            raise ValueError("neither a complete history nor a claim")
+        return self
 
 
 class DriftReport(Artifact):

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
 from gemtune.artifacts.base import Part
 from gemtune.artifacts.data import LeakageReport
@@ -190,8 +190,10 @@ class ChampionRecord(Record):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        if self.current and not (self.generation and self.alias):
-            raise ValueError("a champion without generation and alias")
+        if not bool(self.current) == bool(self.generation) == bool(self.alias):
+            raise ValueError("champion, generation and alias do not agree")
+        if not self.current and (self.history or self.rolled_back):
+            raise ValueError("previous champions without a champion")
         if self.model_fields_set and not (self.current or self.candidate or self.logging):
             raise ValueError("neither champion nor candidate")
         return self
@@ -231,10 +233,13 @@ class LastDecision(Record):
     """Whether a candidate that continued the champion was shown to be worse on the champion's test set."""
 
 
+Rung = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(e[+-]?\d+)?$")]
+
+
 class TrialLosses(RecordPart):
     """The losses of a trial by rung (epochs, as text), whether it has ended, why it was stopped ("": not)."""
 
-    losses: dict[str, float]
+    losses: dict[Rung, float]
     ended: bool = False
     stopped: str = ""
 
@@ -247,14 +252,17 @@ class EarlyStoppingRecord(Record):
     trials: dict[str, TrialLosses]
 
 
+SplitName = Literal["train", "validation", "test"]
+
+
 class SplitRecord(Record):
     """Split -> ids of its rows, and names of its groups, as a seed assigned them."""
 
     FOLDER = "splits"
 
     seed: int
-    rows: dict[str, list[str]]
-    groups: dict[str, list[str]]
+    rows: dict[SplitName, list[str]]
+    groups: dict[SplitName, list[str]]
 
 
 @dataclass(frozen=True, slots=True)

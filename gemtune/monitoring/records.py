@@ -90,6 +90,8 @@ def claim_retraining(client: Client, name: str, ids: Sequence[str], decision: st
     Not where the ids have caused one before, nor within `days` of another decision's claim: after that its run was
     killed. A step that is repeated has the claim that it had. With 0 days the retraining is only noted as due.
     """
+    if not ids:
+        return False
     now = datetime.now(UTC)
     own = RetrainingClaim(ids=list(ids), decision=decision, until=now + timedelta(days=days))
 
@@ -143,11 +145,12 @@ def add_labels(client: Client, name: str, rows: Sequence[LabelledRow], texts: Se
     now = champion.now()
 
     def edit(record: LabelledRows | None) -> LabelledRows:
-        by_id = {row.id: row for row in record.rows} if record else {}
+        record = record or LabelledRows(rows=[])
+        by_id = {row.id: row for row in record.rows}
         for row in rows:
             before = by_id.get(row.id)
             by_id[row.id] = row.model_copy(update={"added": before.added if before else now})
-        return LabelledRows(rows=list(by_id.values()))
+        return record.model_copy(update={"rows": list(by_id.values())})
 
     return len(store.update(client, LabelledRows, name, edit).rows)
 

@@ -8,8 +8,9 @@ unseen. A record that is damaged, or of another schema version, is never read as
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -38,18 +39,47 @@ def parsed(client: Client, kind: type[R], name: str, content: JsonObject | None)
     """The record with this content, None for none. Raises `UserError` as `read` does."""
     if content is None:
         return None
-    where, version = f"gs://{client.bucket}/{kind.key(name)}", content.get("schema_version")
+    version = content.get("schema_version")
     if version not in (None, SCHEMA_VERSION):
         problem = f"the record has schema version {version!r}, expected {SCHEMA_VERSION}"
-        raise UserError(problem, file=where, remedy="use the version of gemtune that wrote it")
-    problem = "no schema_version"
+        raise UserError(problem, file=_uri(client, kind, name), remedy="use the version of gemtune that wrote it")
+    if version is None:
+        raise damaged(client, kind, name, "no schema_version")
     try:
-        if version is not None:
-            return kind.model_validate(content)
+        record = kind.model_validate(content)
+        problem: str | ValidationError = _converted(content, record.document())
     except ValidationError as error:
-        first = error.errors()[0]
+        problem = error
+    except (ValueError, RecursionError):  # more levels than can be written again
+        problem = "nested too deeply"
+    if problem:
+        raise damaged(client, kind, name, problem)
+    return record
+
+
+def damaged(client: Client, kind: type[Record], name: str, problem: str | ValidationError) -> UserError:
+    """What to raise for a damaged record: names its object, the problem and the remedy."""
+    if isinstance(problem, ValidationError):
+        first = problem.errors()[0]
         problem = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
-    raise UserError(f"the record is damaged: {problem}", file=where, remedy=damage_remedy(where))
+    where = _uri(client, kind, name)
+    return UserError(f"the record is damaged: {problem}", file=where, remedy=damage_remedy(where))
+
+
+def _uri(client: Client, kind: type[Record], name: str) -> str:
+    return f"gs://{client.bucket}/{kind.key(name)}"
+
+
+def _converted(stored: Any, read: Any, place: str = "") -> str:
+    """Where a value was read as one of another type, as `"7"` for a number or 7 for a time; "" where none was."""
+    if isinstance(stored, dict) and isinstance(read, dict):
+        parts = [(value, read[key], f"{place}{key}: ") for key, value in stored.items() if key in read]
+    elif isinstance(stored, list) and isinstance(read, list):
+        parts = [(*both, f"{place}{n}: ") for n, both in enumerate(zip(stored, read, strict=True))]
+    else:
+        is_same = type(stored) is type(read) or (type(stored) is int and type(read) is float)
+        return "" if is_same else f"{place}{stored!r:.80} is not a value of this field"
+    return next(filter(None, itertools.starmap(_converted, parts)), "")
 
 
 def names(client: Client, kind: type[Record]) -> list[str]:

@@ -51,11 +51,12 @@ def with_use(
     current: SharedTestSet | None, name: str, rows: Sequence[str], variants: Sequence[ModelVariant], now: str
 ) -> SharedTestSet:
     """The record of a test set with one more use."""
-    uses = dict(current.uses) if current else {}
+    current = current or SharedTestSet(rows=list(rows), uses={})
+    uses = dict(current.uses)
     candidate, key = _candidate(variants)
     before = uses.get(key) or TestSetUse(name=name, model=candidate.model if candidate else "", first=now, times=0)
     uses[key] = before.model_copy(update={"last": now, "times": before.times + 1})
-    return SharedTestSet(rows=list(rows), uses=uses)
+    return current.model_copy(update={"uses": uses})
 
 
 def usage_of(

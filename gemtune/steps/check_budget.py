@@ -15,8 +15,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from gemtune import __version__
 from gemtune.artifacts.cost import BudgetReport, CostForecast, CostItem, read_spent
+from gemtune.artifacts.decision import RunSummary
 from gemtune.artifacts.records import LastDecision
 from gemtune.config import Plan, fingerprint
 from gemtune.cost.baselines import BaselineForecast, baseline_variants
@@ -54,6 +57,10 @@ def run(splits: Sequence[str], budget: str, name: str, spent: str = "", **sectio
     serving = champion.read(context.client, name).variant
     last = store.read(context.client, LastDecision, name) if context.plan.skip_unchanged else None
     if last and (last.fingerprint, last.model) == (digest, serving.model if serving else ""):
+        try:
+            RunSummary.model_validate(last.summary)
+        except ValidationError as error:
+            raise store.damaged(context.client, LastDecision, name, error) from None
         forecast = CostForecast.of(read_spent(spent), context.plan.max_cost)
         BudgetReport(name=name, forecast=forecast, fingerprint=digest, last_summary=last.summary).write(budget)
         log.info("done: %s", "unchanged: rows, settings and champion are those of the last decision")

@@ -85,11 +85,12 @@ def report(client: Client, group: str, trial: str, losses: Mapping[str, float], 
     """
 
     def edit(record: EarlyStoppingRecord | None) -> EarlyStoppingRecord:
-        trials = record.trials if record else {}
+        record = record or EarlyStoppingRecord(trials={})
+        trials = record.trials
         reason = "" if ended else _reason(record, trial)
         trials = {**trials, trial: TrialLosses(losses=dict(losses), ended=ended, stopped=reason)}
         stopped = {name: trials[name].model_copy(update={"stopped": why}) for name, why in to_stop(trials).items()}
-        return EarlyStoppingRecord(trials={**trials, **stopped})
+        return record.model_copy(update={"trials": {**trials, **stopped}})
 
     return _reason(store.update(client, EarlyStoppingRecord, group, edit), trial)
 

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_origin
 
 import pytest
 from emulator_process import SHIPPED, Taken, cost_of
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from samples import entry, sections, splits
 
 from gemtune.artifacts.cost import BudgetReport, CostForecast, CostItem
 from gemtune.artifacts.data import AugmentationReport
+from gemtune.artifacts.decision import RunSummary
 from gemtune.artifacts.evaluation import EvaluationReport
 from gemtune.artifacts.records import LastDecision
 from gemtune.artifacts.tuning import Selection
@@ -28,6 +31,19 @@ from gemtune.steps import check_budget, evaluate
 from gemtune.vertex import Client
 
 JUDGE = "gemini-2.5-flash"
+
+
+def minimal(model: type[BaseModel]) -> dict[str, Any]:
+    """An object of the least that a model needs."""
+    values: dict[Any, Any] = {str: "", bool: False, int: 0, float: 0.0}
+    own = {}
+    for field, info in model.model_fields.items():
+        if info.is_required():
+            kind = info.annotation
+            is_model = isinstance(kind, type) and issubclass(kind, BaseModel)
+            empty = values.get(kind, {} if get_origin(kind) is dict else [] if get_origin(kind) is list else None)
+            own[field] = minimal(kind) if is_model else empty
+    return own
 
 
 def augmented(path: Path, *spent: CostItem) -> str:
@@ -77,6 +93,7 @@ def test_check_budget_stops_before_the_first_request(client: Client, taken: Take
 def test_check_budget_finds_what_is_new_since_the_last_decision(client: Client, taken: Taken, tmp_path: Path) -> None:
     """Rows wherever they stand, every setting that decides, and the champion; never the same ones."""
     name, written = "again", tmp_path / "budget.json"
+    summary = {**minimal(RunSummary), "verdict": "keep_prompt"}
     ratings = tmp_path / "ratings.csv"
     ratings.write_text("id,text,reference,answer,rating\n1,t,refund,refund,5\n")
     rated = (f"evaluate.judge.model={JUDGE}", f"evaluate.judge.ratings={ratings}")
@@ -91,11 +108,19 @@ def test_check_budget_finds_what_is_new_since_the_last_decision(client: Client, 
 
     assert is_new()
     digest = BudgetReport.read(written).fingerprint
-    decided = LastDecision(fingerprint=digest, model="", summary={"verdict": "keep_prompt"})
-    store.update(client, LastDecision, name, lambda _: decided)
+
+    def decide(decision: LastDecision) -> None:
+        store.update(client, LastDecision, name, lambda _: decision)
+
+    decided = LastDecision(fingerprint=digest, model="", summary=summary)
+    decide(decided)
     assert not is_new(moved=3)
     report = BudgetReport.read(written)
-    assert (report.last_summary, report.fingerprint) == ({"verdict": "keep_prompt"}, digest)
+    assert (report.last_summary, report.fingerprint) == (summary, digest)
+    decide(decided.model_copy(update={"summary": {"verdict": "deploy"}}))
+    with pytest.raises(UserError, match=r"decisions/again\.json: the record is damaged: name: Field required"):
+        is_new()
+    decide(decided)
     assert is_new("plan.skip_unchanged=false")
     assert all(is_new(rows=rows) for rows in ((61, 12, 15), (60, 13, 15), (60, 12, 16)))
     assert is_new(label="web")

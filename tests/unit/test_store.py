@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +15,9 @@ from gemtune.artifacts.monitoring import MonitoringRecord
 from gemtune.artifacts.records import Record
 from gemtune.errors import UserError
 from gemtune.monitoring import records
-from gemtune.state import store
+from gemtune.state import store, test_set_usage
+from gemtune.tuning import early_stopping
+from gemtune.vertex import storage
 
 NOW = "2026-11-26T09:00:00Z"
 ENTRY = {
@@ -35,7 +39,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "augmented": {"rows": [{"source": "a", "text": "b", "method": "perturb"}], "relabelled": 0},
     "hard_examples": {"hard_ids": ["a"], "label_issues": []},
     "sampled_pairs": {"pairs": {"a": {"chosen": "x", "rejected": "y"}}, "no_gap": {}},
-    "monitoring": {"retrained": ["a"], "windows": [], "claim": {"ids": ["a"], "decision": "gs://b/d", "until": NOW}},
+    "monitoring": {
+        "generation": 2,
+        "since": NOW,
+        "retrained": ["a"],
+        "windows": [],
+        "claim": {"ids": ["a"], "decision": "gs://b/d", "until": NOW},
+    },
     "annotations": {"rows": [{"id": "a", "window": NOW, "pi": 0.5, "confidence": 0.9, "correct": 1.0}]},
     "schedules": {"owner": "a"},
     "jobs": {"claimed": NOW, "job": "projects/p"},
@@ -49,6 +59,33 @@ def parsed(folder: str, content: dict[str, Any] | None) -> Record | None:
     return store.parsed(SimpleNamespace(bucket="b"), KINDS[folder], "name", content)  # type: ignore[arg-type]
 
 
+def later(folder: str) -> Any:
+    """A record with a field of a later patch."""
+    return parsed(folder, {"schema_version": 1, **EXAMPLES[folder], "of_a_later_patch": 1})
+
+
+def wrong_values(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The place of each value, but for those of settings, with a value that a lenient reader takes for one of it."""
+    if isinstance(content, (dict, list)):
+        for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+            if path[-1:] not in {("generation",), ("cleaning",)}:
+                yield from wrong_values(value, (*path, key))
+    elif isinstance(content, str):
+        yield from ((path, wrong) for wrong in (7, True, 1.5))
+    elif isinstance(content, bool):
+        yield from ((path, wrong) for wrong in (0, 1, "true", "yes"))
+    else:
+        yield from ((path, wrong) for wrong in ("7", True))
+
+
+def changed(content: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
+        return value
+    copied = copy(content)
+    copied[path[0]] = changed(copied[path[0]], path[1:], value)
+    return copied
+
+
 @pytest.mark.parametrize("folder", KINDS)
 def test_parsed_names_every_damaged_record(folder):
     content = {"schema_version": 1, **EXAMPLES[folder]}
@@ -56,9 +93,14 @@ def test_parsed_names_every_damaged_record(folder):
     assert parsed(folder, record.document()) == record, "what is written is what was read"
     assert parsed(folder, {**content, "of_a_later_patch": 1}).document()["of_a_later_patch"] == 1
     assert parsed(folder, None) is None
-    damaged = [{}, {"unrelated": 1}, EXAMPLES[folder], {**content, "schema_version": "1"}]
+    damaged = [{}, {"unrelated": 1}, EXAMPLES[folder], {"schema_version": 1}]
+    damaged += [{**content, "schema_version": version} for version in ("1", True, 2)]
     damaged += [{**content, field: [3.5]} for field, value in EXAMPLES[folder].items() if value not in (None, False)]
-    for content in damaged:
+    damaged += [changed(content, path, wrong) for path, wrong in wrong_values(content)]
+    deep: list[Any] = []
+    for _ in range(600):
+        deep = [deep]
+    for content in [*damaged, {**content, "of_a_later_patch": deep}]:
         with pytest.raises(
             UserError, match=rf"^gs://b/{folder}/name\.json: the record (is damaged|has schema version)"
         ):
@@ -68,7 +110,10 @@ def test_parsed_names_every_damaged_record(folder):
 @pytest.mark.parametrize(
     "damage",
     [
-        {"generation": 0}, {"alias": ""}, {"current": {}}, {"history": [{}]}, {"candidate": ENTRY}, {"current": None},
+        {"generation": 0}, {"alias": ""}, {"current": {}},
+        {"current": None, "candidate": {"entry": ENTRY, "against": 2, "alias": "champion"}},
+        {"current": None, "generation": 0, "alias": "", "logging": {"table": "t", "sampling_rate": 1}},
+        {"history": [{}]}, {"candidate": ENTRY}, {"current": None},
         {"current": {**ENTRY, "generation": {"samples": 0}}}, {"current": {**ENTRY, "cleaning": {"strip_htm": True}}},
         {"current": {**ENTRY, "since": "yesterday"}}, {"current": {**ENTRY, "task": {"labels": 3}}},
         {"candidate": {"entry": ENTRY, "against": 2, "alias": "champion", "smoke": SMOKE}},
@@ -79,6 +124,36 @@ def test_parsed_refuses_a_champion_that_nothing_can_be_derived_from(damage):
         UserError, match=r"champions/name\.json: the record is damaged: .* \(restore an earlier version"
     ):
         parsed("champions", {"schema_version": 1, **CHAMPION, **damage})
+
+
+@pytest.mark.parametrize(
+    ("folder", "damage"),
+    [
+        ("monitoring", {"windows": None}), ("monitoring", {"since": None}), ("splits", {"rows": {"dev": ["a"]}}),
+        ("early_stopping", {"trials": {"a": {"losses": {"first": 1.0}}}}),
+    ],
+)  # fmt: skip
+def test_parsed_refuses_what_would_be_read_as_less(folder, damage):
+    content = {key: value for key, value in {"schema_version": 1, **EXAMPLES[folder], **damage}.items() if value}
+    with pytest.raises(UserError, match=rf"^gs://b/{folder}/name\.json: the record is damaged"):
+        parsed(folder, content)
+
+
+def test_edits_keep_fields_of_a_later_patch(monkeypatch):
+    def update(client, kind, name, edit):
+        record = later(kind.FOLDER)
+        edited.append(edit(record).document())
+        return record
+
+    edited: list[dict[str, Any]] = []
+    client: Any = SimpleNamespace(bucket="b")
+    monkeypatch.setattr(store, "update", update)
+    monkeypatch.setattr(storage, "upload_lines", lambda *_: None)
+    early_stopping.report(client, "name", "a", {"0.8": 1.0}, False)
+    records.add_labels(client, "name", [], [])
+    records.finish_retraining(client, "name")
+    edited.append(test_set_usage.with_use(later("test_sets"), "n", ["a"], [], NOW).document())
+    assert [own["of_a_later_patch"] for own in edited] == [1] * 4
 
 
 def test_parsed_refuses_a_champions_record_with_nothing_in_it():
