@@ -100,7 +100,8 @@ def test_parsed_names_every_damaged_record(folder):
     deep: list[Any] = []
     for _ in range(600):
         deep = [deep]
-    for content in [*damaged, {**content, "of_a_later_patch": deep}]:
+    damaged.append({**content, "of_a_later_patch": deep})
+    for content in damaged:
         with pytest.raises(
             UserError, match=rf"^gs://b/{folder}/name\.json: the record (is damaged|has schema version)"
         ):
