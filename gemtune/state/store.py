@@ -41,13 +41,14 @@ def parsed(client: Client, kind: type[R], name: str, content: JsonObject | None)
         return None
     version = content.get("schema_version")
     if version not in (None, SCHEMA_VERSION):
-        problem = f"the record has schema version {version!r}, expected {SCHEMA_VERSION}"
-        raise UserError(problem, file=_uri(client, kind, name), remedy="use the version of gemtune that wrote it")
+        message = f"the record has schema version {version!r}, expected {SCHEMA_VERSION}"
+        raise UserError(message, file=_uri(client, kind, name), remedy="use the version of gemtune that wrote it")
     if version is None:
         raise damaged(client, kind, name, "no schema_version")
+    problem: str | ValidationError
     try:
         record = kind.model_validate(content)
-        problem: str | ValidationError = _converted(content, record.document())
+        problem = _converted(content, record.document())
     except ValidationError as error:
         problem = error
     except (ValueError, RecursionError):  # more levels than can be written again
