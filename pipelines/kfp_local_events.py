@@ -6,8 +6,9 @@
 one event per line to standard output: `start`, `line` (what a step logs through the `gemtune` logger) and `finish` of
 each step, then `end`. Everything else a step prints goes to `FOLDER/logs/<n>-<step>.log`; numbers go on after STEPS,
 those of an earlier attempt. kfp 2.17 offers no hook for this, so the one function that starts a step's process is
-replaced; `tests/pipeline` would notice a kfp that renamed it. kfp's cache, here one for each run, skips the steps that
-an earlier attempt finished; it holds for all steps, also those that a new run must not take from an earlier run.
+replaced, and the one that colours names; `tests/pipeline` would notice a kfp that renamed it. kfp's cache, here one for
+each run, skips the steps that an earlier attempt finished; it holds for all steps, also those that a new run must not
+take from an earlier run.
 """
 
 from __future__ import annotations
@@ -134,11 +135,12 @@ def main(folder: str, earlier: str) -> int:
 
     import yaml
     from kfp import components, local
-    from kfp.local import subprocess_task_handler
+    from kfp.local import logging_utils, subprocess_task_handler
 
     observer = Observer(events, root, int(earlier))
     signal.signal(signal.SIGTERM, observer.end)
     subprocess_task_handler.run_local_subprocess = observer.run
+    logging_utils.color_text = lambda text, color: text  # its log is a file, and its errors are events
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(root / "steps"), raise_on_error=True, enable_caching=True)
     text = (root / PIPELINE).read_text(encoding="utf-8").replace("{{$.pipeline_job_name}}", root.resolve().name)

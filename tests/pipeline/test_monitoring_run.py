@@ -57,7 +57,9 @@ def test_monitor_is_fine_and_then_finds_a_new_topic(tmp_path):
         path.parent for path in tmp_path.glob("runs/*-monitoring-*/report.html") if "loyalty" in path.read_text()
     )
     assert "loyalty" in (folder / "annotations.csv").read_text(encoding="utf-8-sig")
-    assert "loyalty" not in (folder / "logs" / "kfp.log").read_text()
+    runner_log = (folder / "logs" / "kfp.log").read_text()
+    assert "loyalty" not in runner_log
+    assert "\x1b" not in runner_log, "no colours in files"
     log, due = tmp_path / "requests.jsonl", ("monitor.on_retrain=submit", "monitor.max_age_days=30")
     paths, start = os.pathsep.join([environment()["PYTHONPATH"], str(RECORDER)]), time.monotonic()
     shown = monitor(tmp_path, 5 * 7 + 2, *due, PYTHONPATH=paths, GEMTUNE_REQUEST_LOG=str(log))

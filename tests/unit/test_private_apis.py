@@ -39,6 +39,18 @@ def test_kfp_runs_each_step_by_a_function_that_can_be_replaced() -> None:
     assert "run_local_subprocess" in called, f"{advice}SubprocessTaskHandler.run no longer calls it"
 
 
+def test_kfp_colours_by_a_function_that_can_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kfp.local import logging_utils, status
+
+    monkeypatch.setattr(logging_utils, "color_text", lambda text, color: text)
+    states = [logging_utils.format_status(state) for state in (status.Status.SUCCESS, status.Status.FAILURE)]
+    shown = [logging_utils.format_task_name("a"), logging_utils.format_pipeline_name("a"), *states]
+    advice = (
+        f"kfp {version('kfp')}: pipelines/kfp_local_events.py replaces logging_utils.color_text; find what colours now"
+    )
+    assert not [text for text in shown if "\x1b" in text], advice
+
+
 def test_sacrebleu_sums_sentence_statistics_to_the_corpus_score() -> None:
     from sacrebleu.metrics import BLEU, CHRF
 
