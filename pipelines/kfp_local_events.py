@@ -23,6 +23,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+import warnings
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -79,16 +80,16 @@ class Observer:
             errors="replace",
             env={**os.environ, **(env_vars or {})},
         )
-        assert process.stdout is not None
         last = ""
-        with log.open("w", encoding="utf-8") as out:
+        with log.open("w", encoding="utf-8") as out, process:
+            assert process.stdout is not None
             for line in process.stdout:
                 out.write(line)
                 out.flush()
                 last = line.strip() or last
                 if match := LINE.match(line.rstrip("\n")):
                     self.emit(event="line", number=number, step=step, text=match[1])
-        code = process.wait()
+        code = process.returncode
         if code == 0:
             _complete(inputs)
         self.emit(event="finish", number=number, step=step, code=code, last="" if code == 0 else last)
@@ -128,8 +129,11 @@ def with_caching_options(node: Any, options: dict[str, Any]) -> Any:
 def main(folder: str, earlier: str) -> int:
     """Run a pipeline; 0 when every step succeeded."""
     # kfp prints to standard output; events have a channel of their own
-    events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    root = Path(folder)
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as events:
+        return _run(Path(folder), Observer(events, Path(folder), int(earlier)))
+
+
+def _run(root: Path, observer: Observer) -> int:
     (root / "logs").mkdir(parents=True, exist_ok=True)
     sys.stdout = sys.stderr = (root / "logs" / "kfp.log").open("a", encoding="utf-8", buffering=1)
 
@@ -137,9 +141,9 @@ def main(folder: str, earlier: str) -> int:
     from kfp import components, local
     from kfp.local import logging_utils, subprocess_task_handler
 
-    observer = Observer(events, root, int(earlier))
     signal.signal(signal.SIGTERM, observer.end)
     subprocess_task_handler.run_local_subprocess = observer.run
+    warnings.filterwarnings("ignore", ".*have no effect in the current local runner", UserWarning)  # of each step
     logging_utils.color_text = lambda text, color: text  # its log is a file, and its errors are events
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(root / "steps"), raise_on_error=True, enable_caching=True)

@@ -48,6 +48,8 @@ def started(
         yield process
     finally:
         end_group(process.pid, process)
+        assert process.stdout is not None
+        process.stdout.close()
         guard.stdin.close()
         guard.wait()
 

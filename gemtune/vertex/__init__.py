@@ -14,6 +14,7 @@ import asyncio
 import getpass
 import json
 import os
+import warnings
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -154,6 +155,8 @@ class Client:
     def _new_genai(self, location: str, timeout_s: float | None = None) -> Any:
         from google import genai
 
+        # of a class that the SDK defines at its first request
+        warnings.filterwarnings("ignore", "Inheritance class AiohttpClientSession", DeprecationWarning)
         return genai.Client(
             enterprise=True,
             project=self.project,
