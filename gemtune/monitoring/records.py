@@ -71,7 +71,9 @@ def read_history(client: Client, name: str, served: Champion) -> MonitoringRecor
     kept = store.read(client, MonitoringRecord, name) or MonitoringRecord()
     if kept.generation == served.generation:
         return kept
-    return MonitoringRecord(generation=served.generation, since=served.entry.since, retrained=kept.retrained)
+    return MonitoringRecord(
+        generation=served.generation, since=served.entry.since, windows=[], retrained=kept.retrained
+    )
 
 
 def write_history(client: Client, name: str, history: MonitoringRecord) -> None:
