@@ -7,14 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from gemtune.artifacts.records import Lease
-from gemtune.cli import cloud as cloud_commands
 from gemtune.cli.main import app
 from gemtune.config import Config, Monitor
 from gemtune.errors import UserError
@@ -22,7 +20,7 @@ from gemtune.monitoring.decision import MonitoringEvidence, decide
 from gemtune.state import lease
 from gemtune.steps import start_retraining
 from gemtune.vertex import connect, notification, project
-from pipelines import cloud, runs, schedules, strict_run
+from pipelines import cloud, runs, schedules
 from pipelines.emulator_process import emulator
 
 IMAGE = "us-central1-docker.pkg.dev/demo-project/gemtune/gemtune-python:abc"
@@ -259,21 +257,6 @@ def test_retraining_for_the_same_reasons_is_one_pipeline_job_of_its_id(url, conf
     assert text.endswith("run gemtune submit CONFIG")
 
 
-def test_local_submission_follows_the_retraining_that_it_starts(monkeypatch, tmp_path):
-    """It runs in the emulator, which ends with the command."""
-    jobs = [SimpleNamespace(name=f"p/pipelineJobs/{run}") for run in ("shop-rt-1", "shop-9", "shop-rt-2")]
-    summaries = {"p/pipelineJobs/shop-9": {"verdict": "retrain", "job_id": "shop-rt-1"}}
-    followed, shown = [], []
-    monkeypatch.setattr(runs, "follow", lambda _client, run, *_: followed.append(run) or True)
-    monkeypatch.setattr(runs, "newest", lambda *_: jobs)
-    summary = lambda _client, run, *_: (tmp_path, summaries.get(run, {"verdict": "deploy"}))  # noqa: E731
-    monkeypatch.setattr(strict_run, "collect", summary)
-    place = SimpleNamespace(runs=tmp_path, engine="student")
-    cloud_commands._follow_here(None, jobs[1].name, Config(name="shop"), place, shown.append)
-    assert followed == [jobs[1].name, jobs[0].name]
-    assert [line.splitlines()[0] for line in shown] == ["RETRAIN", "DEPLOY"]
-
-
 def test_schedule_that_is_paused_stays_paused(url, config, invoke):
     assert invoke("schedule").exit_code == 0
     assert gemtune("schedules", "pause", config).output == "shop: the schedule is paused\n"
@@ -332,34 +315,6 @@ def test_wait_that_is_interrupted_leaves_the_run(url, config, invoke, monkeypatc
     assert done.exit_code == 130
     assert "the run goes on; end it with: gemtune runs cancel" in done.output
     assert get(url, f"/v1/{done.output.split()[0]}")["state"] == "PIPELINE_STATE_PENDING"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("0 3 * * 1", ("", "0 3 * * 1")),
-        ("  0  3 * *   1 ", ("", "0 3 * * 1")),
-        ("TZ=Asia/Tokyo 0 3 * * MON-FRI", ("Asia/Tokyo", "0 3 * * MON-FRI")),
-        ("CRON_TZ=America/New_York  */15 3 1 JUL *", ("America/New_York", "*/15 3 1 JUL *")),
-    ],
-)
-def test_read_cron_normalises(text, expected):
-    assert schedules.read_cron(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "every monday", "0 3 * *", "0 0 3 * * 1", "0 3 31 2 *", "61 3 * * *", "0 3 L * *", "0 3 * * 5L", "0 3 * * 1#2",
-     "0 3 LW * *", "TZ=Nowhere/Town 0 3 * * 1", "TZ= 0 3 * * 1 1", "@daily"],
-)  # fmt: skip
-def test_read_cron_refuses_what_no_service_takes_or_never_fires(text):
-    with pytest.raises(UserError, match="cannot read the cron expression"):
-        schedules.read_cron(text)
-
-
-@pytest.mark.parametrize("data", ["gs://b/rows/*.csv", "bq://d.t", "bq://p.d.t", "bq://example.com:p.d.t"])
-def test_require_cloud_data_accepts_places_of_all_forms(data):
-    cloud.require_cloud_data(Config.of({"name": "a", "data": data, "backend": {"encryption_key": KEY}}))
 
 
 @pytest.mark.parametrize(
