@@ -127,6 +127,9 @@ class Preprocess(Section):
     """Whether a table has a row that names its columns; without one they are column_1, column_2 and so on."""
     text_column: str = "text"
     """Column or key of the text."""
+    added_columns: list[str] = Field(default_factory=list)
+    """Columns whose values follow the text, each after an empty line (the input of an instruction); empty cells do not.
+    """
     target_column: str = "label"
     """Column or key of the reference."""
     group_column: str = ""

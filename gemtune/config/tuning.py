@@ -300,6 +300,10 @@ class Preference(Section):
     """Column of the chosen answer."""
     rejected_column: str = "rejected"
     """Column of the rejected answer."""
+    winner_column: str = ""
+    """Column that names the better of the two answers, by what their columns' names differ in (a, model_b, 1): the
+    columns above are the two answers then, in any order, and ties are left out; empty: none.
+    """
     pairs_from: Literal["data", "samples"] = "data"
     """data: the rows are pairs; samples: the rows are labelled, and sampled answers of the base model are ranked and
     paired (paid).

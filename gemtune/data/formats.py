@@ -22,11 +22,15 @@ from typing import Any
 from gemtune import contents
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import Example, RejectedRow, example_id
-from gemtune.data.labels import label_set, label_text
+from gemtune.data.labels import label_set, label_text, parse_container
 from gemtune.data.segments import read_segments, spans_as_segments, unit_evidence
 from gemtune.errors import UserError, did_you_mean
 
-_CHAT_ROLES = {"system": "system", "developer": "system", "user": "user", "model": "model", "assistant": "model"}
+_CHAT_ROLES = {
+    **{"system": "system", "developer": "system", "user": "user", "human": "user"},
+    **{"model": "model", "assistant": "model", "gpt": "model"},
+}
+_TURN_KEYS = ("contents", "messages", "conversations", "conversation")  # the last two as ShareGPT has them
 _LEFT_OUT = ("generationConfig", "safetySettings", "cachedContent")  # the section evaluate sets these
 _SPLIT_ALIASES = {
     "train": ("train", "training"),
@@ -59,8 +63,8 @@ def parse_example(
             row = _upgraded(row)
         if any(isinstance(row.get(key), str) for key in ("textContent", "textGcsUri")):
             return _automl(line, row, task, config, notes)
-        if is_prompt(row):
-            return _prompt(line, row, task, config, notes)
+        if is_prompt(prompt := as_prompt(row)):
+            return _prompt(line, prompt, task, config, notes)
         return _columns(line, row, task, config, notes)
     except _InvalidRow as error:
         return RejectedRow(line, error.reason, error.detail, row)
@@ -72,6 +76,27 @@ OPENAI_PAIR = ("input", "preferred_output", "non_preferred_output")  # fields of
 def is_prompt(row: JsonObject) -> bool:
     """Whether a row is a prompt already: turns in `contents` or `messages`."""
     return isinstance(row.get("contents"), list) or isinstance(row.get("messages"), list)
+
+
+def as_prompt(row: JsonObject) -> JsonObject:
+    """The row with its turns as `contents` or `messages`, from whichever field or notation has them."""
+    if is_prompt(row):
+        return row
+    for key in _TURN_KEYS:
+        if turns := chat_turns(row.get(key)):
+            others = {name: value for name, value in row.items() if name != key}
+            return {**others, "contents" if "parts" in turns[0] else "messages": turns}
+    return row
+
+
+def chat_turns(value: Any) -> list[JsonObject]:
+    """The turns in a value: objects with a role, or `from` as ShareGPT has it, also as JSON or Python notation in a
+    cell; empty for anything else.
+    """
+    if isinstance(value, str):
+        value = parse_container(value.strip(), is_exact=True) if value.lstrip().startswith("[") else None
+    is_chat = isinstance(value, list) and all(isinstance(turn, dict) and {"role", "from"} & {*turn} for turn in value)
+    return value if is_chat else []
 
 
 def parse_request(row: JsonObject) -> Example:
@@ -92,6 +117,9 @@ def _columns(line: int, row: JsonObject, task: Task, config: Preprocess, row_not
     text = _cell(row, config.text_column, "text")
     if not isinstance(text, str):
         raise _InvalidRow("wrong_type", f"{config.text_column!r} is {text!r:.80}, not a string")
+    if config.added_columns:
+        added = [str(row[name]) for name in config.added_columns if row.get(name) not in (None, "")]
+        text = "\n\n".join([text, *added])
     value = _cell(row, config.target_column, "target")
     if task.kind == "extraction" and (segments := spans_as_segments(value)) is not None:
         target = _segmented(text, segments, config, row_notes)
@@ -100,7 +128,7 @@ def _columns(line: int, row: JsonObject, task: Task, config: Preprocess, row_not
     names = (config.text_column, config.target_column)
     if target.strip().casefold() == names[1].casefold() and text.strip().casefold() == names[0].casefold():
         raise _InvalidRow("repeated_header", "the row names the columns: files were joined here")
-    system = row.get("systemInstruction")
+    system = row.get("systemInstruction") or row.get("system_prompt")
     return _example(line, row, text, target, config, system if isinstance(system, str) and system else None)
 
 
@@ -354,7 +382,7 @@ def _check_weight(turn: JsonObject) -> None:
 
 def _message(message: Any) -> JsonObject:
     """A turn in Gemini's form of a message, whose role is model or user; system for an instruction."""
-    role = message.get("role", "user") if isinstance(message, dict) else None
+    role = message.get("role", message.get("from", "user")) if isinstance(message, dict) else None
     if not isinstance(role, str) or role not in _CHAT_ROLES:  # a list is not hashable
         roles = ", ".join(_CHAT_ROLES)
         detail = f"a message has the role {role!r:.40}: one of {roles}; write calls and results as Gemini contents"
@@ -364,7 +392,12 @@ def _message(message: Any) -> JsonObject:
         raise _InvalidRow("unsupported_part", detail)
     _check_weight(message)
     weight = {} if message.get("weight") is None else {"weight": message["weight"]}
-    return {"role": _CHAT_ROLES[role], "parts": _parts(message.get("content"), _message_problem), **weight}
+    return {"role": _CHAT_ROLES[role], "parts": _parts(content_of(message), _message_problem), **weight}
+
+
+def content_of(message: JsonObject) -> Any:
+    """The content of a chat message: `content`, or `value` as ShareGPT has it."""
+    return message.get("content", message.get("value"))
 
 
 def _message_problem(part: Any) -> str | None:

@@ -15,15 +15,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
+from itertools import combinations
 from typing import Any
 
 import yaml
 
 from gemtune.config import JsonObject
 from gemtune.config.data import DEFAULT_WORDING
-from gemtune.data.formats import OPENAI_PAIR, is_prompt
+from gemtune.data.formats import OPENAI_PAIR, as_prompt, chat_turns, content_of, is_prompt
 from gemtune.data.group_columns import GroupColumns
 from gemtune.data.labels import are_flags, find_spellings, is_flag, joining_mark, label_text, parse_container
+from gemtune.data.pairs import name_words, named_side, turns_of
 from gemtune.data.profile import estimate_tokens, script
 from gemtune.data.segments import UNITS, read_segments, spans_as_segments
 from gemtune.data.source_rows import ONE_COLUMN
@@ -95,6 +97,11 @@ class _Column:
         return self._holds(letters) and not self.is_object  # neither numbers nor ids nor times
 
     @property
+    def is_answer(self) -> bool:
+        """Whether values are texts or chat turns."""
+        return self.is_text or self._holds(sum(bool(chat_turns(value)) for value in self.values))
+
+    @property
     def is_object(self) -> bool:
         return self._holds(self.containers[dict])
 
@@ -141,14 +148,15 @@ def guess(
 
     Raises `UserError` when no column can be the text or the reference, or the rows are no export of the source.
     """
+    rows = [as_prompt(row) for row in rows]
     if not rows:
         raise UserError("the file has no rows", remedy="provide labelled rows, one per line")
     if source and sum(not _EXPORTS[source].isdisjoint(row) for row in rows) < _CERTAIN * len(rows):
         names = f"the rows have {', '.join(map(repr, rows[0]))}, none of {', '.join(sorted(_EXPORTS[source]))}"
         raise UserError(f"no export of {source}: {names}", remedy="leave out --from: the format is recognized")
-    for form in (_pairs, _turns, _automl):
+    for form in (_turns, _automl) if kind or target else (_pairs, _turns, _automl):
         if (guesses := form(rows)) is not None:
-            return [*guesses, *_beside(rows, ())]
+            return [*guesses, *_beside(rows, [item.value for item in guesses if item.setting.endswith("_column")])]
     return _table(rows, kind, text, target)
 
 
@@ -165,17 +173,70 @@ def _pairs(rows: Sequence[JsonObject]) -> list[Guess] | None:
     if _share(rows, "contents", "completions") or _share(rows, *OPENAI_PAIR):
         return [method]
     columns = _columns(rows)
-    roles = {role: column for column in columns if (role := column.role) in ("chosen", "rejected")}
-    prompts = [column for column in columns if column.is_text and column.role not in ("chosen", "rejected", "other")]
-    if len(roles) < 2 or not (prompts or _share(rows, roles["chosen"].name, "messages")):
+    if _share(rows, "prompt", "completion", "label") and all(is_flag(str(row["label"])) for row in rows):
+        raise UserError(
+            "each row says of one answer whether it is good, which is neither a label of the text nor a pair",
+            remedy="keep the good rows, without the column label; or write a good and a bad answer to a prompt into "
+            "one row, as `chosen` and `rejected`",
+        )
+    roles = {role: column for column in columns if (role := column.role) in ("chosen", "rejected") and column.is_answer}
+    sides, winner = [*map(roles.get, ("chosen", "rejected"))], None
+    if None in sides and (twins := _twins(columns)):
+        sides, winner = [*twins], _winner(columns, twins)
+        if winner is None and twins[0].role != "answer":
+            return None
+        if winner is None:
+            raise UserError(
+                f"{twins[0].name!r} and {twins[1].name!r} look like two answers to one prompt, and no column names the "
+                "better one as they are named",
+                remedy="write the better one into a column `chosen` and the other into `rejected`; or name one as the "
+                f"reference: --target {twins[0].name}",
+            )
+    used = [column.name for column in (*sides, winner) if column]
+    prompts = [c for c in columns if c.is_text and c.name not in used and c.role not in ("chosen", "rejected", "other")]
+    if None in sides or not (prompts or _has_turns(sides[0])):
         return None
     guesses = [method]
     prompt = max(prompts, key=lambda column: (column.role == "text", column.mean), default=None)
-    for setting, column in (("prompt", prompt), ("chosen", roles["chosen"]), ("rejected", roles["rejected"])):
-        if column is not None and column.name != setting:
-            guesses.append(Guess(f"preference.{setting}_column", column.name, "by its name"))
-    answers = [str(value) for name in roles.values() for value in name.values]
+    prompt = None if _has_turns(sides[0]) and prompt and prompt.name != "prompt" else prompt
+    fields = {"prompt": prompt, "chosen": sides[0], "rejected": sides[1], "winner": winner}
+    for setting, column in fields.items():
+        if column is not None and (column.name != setting or column is winner):
+            reason = "its values name the better answer" if column is winner else "by its name"
+            guesses.append(Guess(f"preference.{setting}_column", column.name, reason))
+    answers = [str(value) for column in sides if column for value in column.values]
     return [*guesses, *_language(prompt.texts if prompt else [], "generation"), *_answer_limit(answers, "generation")]
+
+
+def _has_turns(column: _Column | None) -> bool:
+    """Whether most of these answers are conversations, so that the prompt is in them."""
+    values = column.values if column else []
+    return sum(len(turns_of(value)) > 1 for value in values) >= _CERTAIN * max(1, len(values))
+
+
+def _twins(columns: Sequence[_Column]) -> tuple[_Column, _Column] | None:
+    """Two columns of texts of one kind, whose names differ in a letter or a number; answers rather than others."""
+    texts = [column for column in columns if column.is_answer and column.role in ("answer", "text")]
+    for first, second in sorted(combinations(texts, 2), key=lambda pair: pair[0].role):
+        words, others = name_words(first.name), name_words(second.name)
+        if first.role == second.role and [*words - others, *others - words] in _data()["twins"]:
+            return first, second
+    return None
+
+
+def _winner(columns: Sequence[_Column], twins: tuple[_Column, _Column]) -> _Column | None:
+    """The column that names the better one of two answers: both of them, and few other values (ties)."""
+    names = [column.name for column in twins]
+    for column in columns:
+        named = {value: named_side(value, names) for value in column.counts}
+        rows = sum(column.counts[value] for value, side in named.items() if side is not None)
+        may_name = bool(_words(column.name) & _names()["chosen"].keys())
+        may_name = may_name or (column.role == "label" and twins[0].role == "answer")
+        is_scale = any(side is None and value.lstrip("-").isdecimal() for value, side in named.items())
+        is_few = len(named) <= PLAUSIBLE_LABELS and rows >= 0.4 * column.rows
+        if may_name and is_few and not is_scale and {0, 1} <= {*named.values()}:
+            return column
+    return None
 
 
 def _turns(rows: Sequence[JsonObject]) -> list[Guess] | None:
@@ -186,7 +247,7 @@ def _turns(rows: Sequence[JsonObject]) -> list[Guess] | None:
     for row in rows:
         turns = row.get("contents") or row.get("messages") or [{}]
         last = turns[-1] if isinstance(turns, list) and isinstance(turns[-1], dict) else {}
-        parts = last.get("parts") or last.get("content") or ""
+        parts = last.get("parts") or content_of(last) or ""
         parts = parts if isinstance(parts, list) else [parts]
         answers.append("".join(str(part.get("text", "")) if isinstance(part, dict) else str(part) for part in parts))
     answer = _Column("the last turn", [text.strip() for text in answers])
@@ -236,10 +297,13 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
             remedy = f"one of {', '.join(map(repr, by_name))}{did_you_mean(name, tuple(by_name))}"
             raise UserError(f"no column {name!r}", remedy=remedy)
     texts = [by_name[text]] if text else _ranked_texts([column for column in columns if column.name != target])
+    joined = [] if text else _joined(columns)
+    texts = joined[:1] or texts
     if not texts:
         raise UserError("no column holds texts", remedy=_text_remedy(columns))
-    others = [column for column in columns if column is not texts[0]]
-    targets = [by_name[target]] if target else _ranked_targets(others, texts[0])
+    others = [column for column in columns if column not in (texts[0], *joined)]
+    answers = [column for column in others if column.role == "answer"] if _plain(texts[0].name) == "instruction" else []
+    targets = [by_name[target]] if target else _ranked_targets(answers or others, texts[0])
     if not targets:
         raise UserError(f"no column beside {texts[0].name!r} can be the reference", remedy="name it: --target COLUMN")
     chosen = targets[0]
@@ -257,6 +321,9 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
         if column.name != default or alternatives:
             reason = "by its name and values" if column.role in ("text", *_TARGETS) else "by its values"
             guesses.append(Guess(f"preprocess.{setting}_column", column.name, reason, alternatives))
+    if joined:
+        added = [column.name for column in joined[1:]]
+        guesses.append(Guess("preprocess.added_columns", added, f"the text is {texts[0].name!r} with these after it"))
     task_kind = kind or _kind(chosen, texts[0].mean)
     reason = f"{len(chosen.counts)} different values in {len(rows)} rows" if chosen.counts else "objects as values"
     reason = "values are named spans of the text" if chosen.is_spans else reason
@@ -264,7 +331,22 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
     if _title(chosen) and task_kind in ("classification", "sentiment", "several labels"):
         names.append(Guess("task.target_name", _title(chosen), "name of the answer in prompts"))
     task = _task_guesses(chosen, task_kind, reason, texts[0].texts)
-    return [*guesses, *task[:1], *names, *task[1:], *_beside(rows, (texts[0].name, chosen.name))]
+    return [
+        *guesses,
+        *task[:1],
+        *names,
+        *task[1:],
+        *_beside(rows, (texts[0].name, chosen.name, *(c.name for c in joined))),
+    ]
+
+
+def _joined(columns: Sequence[_Column]) -> list[_Column]:
+    """Two columns that are one text together, by their names: an instruction and its input, two sentences; else []."""
+    by_name = {_plain(column.name): column for column in columns if column.is_text}
+    for names in _data()["joined"]:
+        if all(name in by_name for name in names):
+            return [by_name[name] for name in names]
+    return [*(_twins([column for column in columns if column.role == "text"]) or ())]
 
 
 def _text_remedy(columns: Sequence[_Column]) -> str:
@@ -466,16 +548,21 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).strip().casefold()
 
 
+def _words(name: str) -> dict[str, None]:
+    return dict.fromkeys(_plain(word) for word in _WORDS.findall(unicodedata.normalize("NFKC", name)))
+
+
 @cache
 def _role(name: str) -> str:
     """What a name of a column says that it holds: by its last word that says anything; "" if none does."""
     roles = ("chosen", "rejected", "label", "object", "summary", "answer", "split", "text", "other")
     names = _names()
-    words = [_plain(word) for word in _WORDS.findall(unicodedata.normalize("NFKC", name))]
+    words = _words(name)
     for word in [_plain(name), *reversed(words)]:
         for role in roles:
             if word in names[role] or (word.isascii() and word.endswith("s") and word[:-1] in names[role]):
-                return role
+                sides = [side for side in roles[:2] if role == "answer" and names[side].keys() & words.keys()]
+                return sides[0] if sides else role
     # names in scripts without spaces: the longest part that is known
     parts = [(len(part), role) for role in roles for part in names[role] if not part.isascii() and part in _plain(name)]
     return max(parts)[1] if parts else ""

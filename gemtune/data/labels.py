@@ -74,12 +74,15 @@ def label_set(value: Any, separator: str) -> str:
     return separator.join(sorted(labels))
 
 
-def parse_container(text: str) -> Any:
-    """The list or object that a text is in JSON, Python or NumPy notation, as programs write such cells; else None."""
+def parse_container(text: str, is_exact: bool = False) -> Any:
+    """The list or object that a text is in JSON or Python notation, as programs write such cells, or in NumPy's, which
+    is ambiguous, unless `is_exact`; else None.
+    """
     if (text[:1], text[-1:]) not in (("{", "}"), ("[", "]"), ("(", ")")):
         return None
     # NumPy writes no commas; Python would join the strings
-    for parse, spelled in ((json.loads, text), (ast.literal_eval, _BETWEEN_ITEMS.sub(r"\1, ", text))):
+    spelled_in_python = text if is_exact else _BETWEEN_ITEMS.sub(r"\1, ", text)
+    for parse, spelled in ((json.loads, text), (ast.literal_eval, spelled_in_python)):
         try:
             value = parse(spelled)
         except (ValueError, SyntaxError, RecursionError, MemoryError):

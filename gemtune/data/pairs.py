@@ -8,6 +8,8 @@ prompt with many pairs is evaluated once. Guarantees: every row becomes a pair o
 with equal answers, duplicates and contradictions are rejected.
 """
 
+import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,8 +22,15 @@ from gemtune.data import sources
 from gemtune.data.cleaning import text_key
 from gemtune.data.compared_text import Remainders
 from gemtune.data.example import Example, Pair, RejectedRow, example_id, to_row
-from gemtune.data.formats import OPENAI_PAIR
+from gemtune.data.formats import OPENAI_PAIR, chat_turns, content_of
+from gemtune.data.labels import parse_container
 from gemtune.data.row_validation import ReadStats, of_source, validate_row
+
+_SYSTEM = ("system", "system_prompt")  # columns of system instructions in published pairs
+_NESTED = ("contents", "completions", *OPENAI_PAIR)
+_SPEAKER = re.compile(r"\n\n(Human|Assistant):")
+_NAME_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
+_WHOLE = re.compile(r"\.0+$")
 
 
 @dataclass(frozen=True)
@@ -108,28 +117,74 @@ def _sides(row: JsonObject, rules: Preprocess, config: Preference) -> tuple[Json
 
     Raises `KeyError`, `TypeError` or `ValueError` for a row that is not a pair.
     """
+    row = {name: _unpacked(value) if name in _NESTED else value for name, value in row.items()}
     if "completions" in row:
         return _gemini_sides(row)
     if "preferred_output" in row:
         row = _of_openai(row, config)
-    prompt, chosen, rejected = (
-        row.get(name) for name in (config.prompt_column, config.chosen_column, config.rejected_column)
-    )
+    names = [config.chosen_column, config.rejected_column]
+    if config.winner_column and _better(row, config) == 1:
+        names.reverse()
+    prompt, chosen, rejected = (row.get(name) for name in (config.prompt_column, *names))
     if chosen is None or rejected is None:
-        raise KeyError(config.chosen_column if chosen is None else config.rejected_column)
-    others = {name: value for name, value in row.items() if name not in (config.prompt_column, "system", "messages")}
+        raise KeyError(names[chosen is not None])
+    others = {name: value for name, value in row.items() if name not in (config.prompt_column, *_SYSTEM, "messages")}
+    prompt = chat_turns(prompt) or prompt
+    chosen, rejected = (turns_of(answer) or answer for answer in (chosen, rejected))
     if isinstance(chosen, list):
         before = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}] if prompt else []
+        repeated = [turn for turn in before if _content_of(turn) in map(_content_of, chosen)]
+        before = [] if len(repeated) == len(before) else before  # the turns of the answers begin with the prompt
         return {**others, "messages": [*before, *chosen]}, _content_of(rejected[-1])
     if not isinstance(chosen, str) or not isinstance(rejected, str):
         raise TypeError("the answers are not texts")
     if prompt is None:
         raise KeyError(config.prompt_column)
-    system = {"systemInstruction": str(row["system"])} if row.get("system") else {}
+    instructions = [str(row[name]) for name in _SYSTEM if row.get(name)]
+    system = {"systemInstruction": instructions[0]} if instructions else {}
     if isinstance(prompt, list):
         instruction = [{"role": "system", "content": text} for text in system.values()]
         return {**others, "messages": [*instruction, *prompt, {"role": "model", "content": chosen}]}, rejected
     return {**others, **system, rules.text_column: str(prompt), rules.target_column: chosen}, rejected
+
+
+def turns_of(answer: Any) -> list[JsonObject]:
+    """The turns of an answer that is a conversation: chat turns, or a transcript as Anthropic has it; else empty."""
+    if turns := chat_turns(answer):
+        return turns
+    before, *parts = _SPEAKER.split(f"\n\n{answer.strip()}") if isinstance(answer, str) else [""]
+    speakers, texts = parts[::2], parts[1::2]
+    is_transcript = not before.strip() and set(speakers) == {"Human", "Assistant"}
+    pairs = zip(speakers, texts, strict=True) if is_transcript else ()
+    return [{"role": speaker.casefold(), "content": text.strip()} for speaker, text in pairs]
+
+
+def _unpacked(value: Any) -> Any:
+    """The value that a cell has in JSON or Python notation."""
+    return parse_container(value.strip(), is_exact=True) if isinstance(value, str) else value
+
+
+def _better(row: JsonObject, config: Preference) -> int:
+    """0 or 1: which of the two answers is better."""
+    winner = row.get(config.winner_column)
+    better = named_side(winner, (config.chosen_column, config.rejected_column))
+    if better is None:
+        sides = f"{config.chosen_column!r} or {config.rejected_column!r}"
+        raise ValueError(f"{config.winner_column!r} is {winner!r:.40}, which does not name {sides}")
+    return better
+
+
+def named_side(value: Any, columns: Sequence[str]) -> int | None:
+    """0 or 1: which of two columns a value names, by the words in which their names differ; None if it does not."""
+    first, second = map(name_words, columns)
+    named = name_words(_WHOLE.sub("", str(value)))
+    hits = [bool(own) and own <= named for own in (first - second, second - first)]
+    return hits.index(True) if hits.count(True) == 1 else None
+
+
+def name_words(name: str) -> set[str]:
+    """The words and numbers of a column's name or of a value that names it, without case and width."""
+    return {word.casefold() for word in _NAME_WORDS.findall(unicodedata.normalize("NFKC", name))}
 
 
 def _gemini_sides(row: JsonObject) -> tuple[JsonObject, str]:
@@ -150,13 +205,13 @@ def _of_openai(row: JsonObject, config: Preference) -> JsonObject:
     return {**others, **({"tools": request["tools"]} if request.get("tools") else {}), **columns}
 
 
-def _content_of(message: Mapping[str, Any]) -> str:
+def _content_of(message: JsonObject) -> str:
     """The text of a chat message, whose content is a text or a list of parts."""
-    content = message["content"]
+    content = content_of(message)
     return "".join(part["text"] for part in content) if isinstance(content, list) else str(content)
 
 
-def _text_of(turn: Mapping[str, Any]) -> str:
+def _text_of(turn: JsonObject) -> str:
     parts = [part for part in turn["parts"] if not contents.is_thought(part)]
     if any(not isinstance(part.get("text"), str) for part in parts):
         raise ValueError("a completion has a part that is not text")

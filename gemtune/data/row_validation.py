@@ -87,7 +87,8 @@ class ReadStats:
     def add_to_groups(self, row: JsonObject, text: str, config: Preprocess) -> None:
         """Look for signs that a valid row belongs together with others, unless the settings name its group."""
         if self.counts_groups(config):
-            named = {config.text_column, config.target_column, config.split_column, *config.slice_columns}
+            named = {config.text_column, config.target_column, config.split_column}
+            named.update(config.slice_columns, config.added_columns)
             raw = row.get(config.text_column)  # with its lines
             self.group_columns.add(row, raw if isinstance(raw, str) else text, named)
 
@@ -177,7 +178,8 @@ def _configured_columns(config: Preprocess) -> list[str]:
     """Columns that the settings name; the split column's default is optional."""
     default = Preprocess.model_fields["split_column"].default
     split_column = "" if config.split_column == default else config.split_column
-    return [name for name in [config.group_column, split_column, *config.slice_columns] if name]
+    named = [config.group_column, split_column, *config.added_columns, *config.slice_columns]
+    return [name for name in named if name]
 
 
 def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, stats: ReadStats) -> Example | RejectedRow:

@@ -117,6 +117,33 @@ FORMS: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
      {"task.kind": "extraction", "preprocess.target_column": "tags"}),
     ("preference pairs", rows(question=text, preferred=long_text, dispreferred=long_text),
      {"method": "preference", "preference.prompt_column": "question", "preference.chosen_column": "preferred"}),
+    ("answers j and k", rows(question=text, response_k=long_text, response_j=long_text),
+     {"preference.chosen_column": "response_j", "preference.rejected_column": "response_k"}),
+    ("chosen and rejected responses", rows(input=text, chosen_response=long_text, rejected_response=long_text),
+     {"preference.prompt_column": "input", "preference.chosen_column": "chosen_response"}),
+    ("transcripts", rows(chosen=lambda n: f"\n\nHuman: {sentence()}\n\nAssistant: {sentence()}",
+     rejected=lambda n: f"\n\nHuman: {sentence()}\n\nAssistant: {sentence()}"), {"method": "preference"}),
+    ("conversations and the winner", rows(judge=text, winner=lambda n: ("model_a", "model_b", "tie")[n % 3],
+     conversation_a=lambda n: [message("user", sentence()), message("assistant", sentence())],
+     conversation_b=lambda n: [message("user", sentence()), message("assistant", sentence())]),
+     {"preference.chosen_column": "conversation_a", "preference.rejected_column": "conversation_b",
+      "preference.winner_column": "winner", "preference.prompt_column": None, "preprocess.slice_columns": None}),
+    ("numbers of the better answer", rows(prompt=text, response_0=long_text, response_1=long_text,
+     is_response_0_safe=lambda n: n % 3 == 0, better_response_id=lambda n: n % 2, safer_response_id=lambda n: n % 2),
+     {"preference.winner_column": "better_response_id", "preference.chosen_column": "response_0"}),
+    ("ShareGPT", rows(conversations=lambda n: [
+        {"from": "human", "value": sentence()}, {"from": "gpt", "value": label(n)}]),
+     {"task.kind": "classification"}),
+    ("turns in cells", rows(messages=lambda n: json.dumps([message("user", "a"), message("assistant", sentence())])),
+     {"task.kind": "generation"}),
+    ("instruction and input",
+     rows(instruction=text, input=lambda n: sentence() * (n % 2), output=long_text, text=long_text),
+     {"preprocess.text_column": "instruction", "preprocess.added_columns": ["input"],
+      "preprocess.target_column": "output", "task.kind": "generation"}),
+    ("instruction, context and category", rows(instruction=text, context=text, response=long_text, category=label),
+     {"preprocess.added_columns": ["context"], "preprocess.target_column": "response"}),
+    ("two sentences", rows(sentence1=text, sentence2=text, label=lambda n: n % 2),
+     {"preprocess.text_column": "sentence1", "preprocess.added_columns": ["sentence2"], "task.kind": "classification"}),
     ("OpenAI's preference files", rows(input=lambda n: {"messages": [message("user", sentence())]},
      preferred_output=lambda n: [message("assistant", sentence())], non_preferred_output=lambda n: []),
      {"method": "preference"}),
@@ -141,6 +168,21 @@ FORMS: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
 def test_guess_recognizes_forms_of_rows(listed: list[dict[str, Any]], expected: dict[str, Any]) -> None:
     settings = guessed(listed)
     assert {name: settings.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({"human_ref_A": text, "human_ref_B": text, "labels": lambda n: n % 2}, "look like two answers"),
+        ({"response_1": text, "response_2": text, "preference_strength": lambda n: n % 7 - 3}, "look like two answers"),
+        ({"answer_a": text, "answer_b": text, "winner_a": lambda n: n % 2}, "look like two answers"),
+        ({"completion": text, "label": lambda n: n % 2 == 0}, "says of one answer whether it is good"),
+    ],
+)
+def test_guess_refuses_answers_whose_better_one_is_not_named(columns: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        guess(rows(prompt=text, **columns))
+    assert guessed(rows(prompt=text, **columns), target=next(iter(columns)))["task.kind"]
 
 
 def test_guess_of_nameless_columns_takes_what_the_text_predicts() -> None:
@@ -199,7 +241,7 @@ def test_guess_refuses_an_unknown_column() -> None:
     ("row", "remedy"),
     [
         ({"id": "7", "payload": {"body": "a b"}}, "jq -c '. + .[\"payload\"]' FILE > rows.jsonl"),
-        ({"conversations": [{"from": "human", "value": "a"}]}, "write them as messages with role and content"),
+        ({"conversations": [{"speaker": "human", "line": "a"}]}, "write them as messages with role and content"),
         ({"id": 7}, "--text COLUMN"),
     ],
 )

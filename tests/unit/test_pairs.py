@@ -58,16 +58,50 @@ def openai(prompt: str, preferred: Any, other: Any) -> dict[str, Any]:
         {"prompt": "p", "chosen": [turn("assistant", "good")], "rejected": [turn("assistant", "bad")]},
         {"chosen": [turn("user", "p"), turn("assistant", "good")], "rejected": [turn("user", "p"), turn("x", "bad")]},
         {"prompt": [turn("user", "p")], "chosen": "good", "rejected": "bad"},
+        {"chosen": "\n\nHuman: p\n\nAssistant: good", "rejected": "\n\nHuman: p\n\nAssistant: bad"},
+        {"prompt": "p", "chosen": [turn("user", "p"), turn("assistant", "good")], "rejected": [turn("x", "bad")]},
+        {"chosen": "[{'from': 'human', 'value': 'p'}, {'from': 'gpt', 'value': 'good'}]",
+         "rejected": '[{"from": "human", "value": "p"}, {"from": "gpt", "value": "bad"}]'},
+        {name: json.dumps(value) for name, value in gemini("p", "good", "bad").items()},
         openai("p", "good", "bad"),
         openai("p", [{"type": "text", "text": "good"}], [{"type": "text", "text": "bad"}]),
     ],
-)
+)  # fmt: skip
 def test_read_pairs_gives_the_same_pair_for_every_format(tmp_path: Path, row: dict[str, Any]) -> None:
     found = read(tmp_path, row)
     assert not found.dropped
     contents = None if row == plain() else ({"role": "user", "parts": [{"text": "p"}]},)  # turns are kept as turns
     assert [(p.text, p.contents, p.system) for p in found.prompts] == [("p", contents, None)]
     assert [(p.prompt, p.chosen, p.rejected, p.line) for p in found.pairs] == [(found.prompts[0].id, "good", "bad", 1)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "winner", "better"),
+    [
+        (("response_0", "response_1"), 1, 1),
+        (("response_0", "response_1"), 0.0, 0),
+        (("answer_1", "answer_2"), "2.0", 1),
+        (("Answer A", "Answer B"), "b", 1),
+        (("回答A", "回答B"), "Ａ", 0),
+        (("conversation_a", "conversation_b"), "model_b", 1),
+        (("completionA", "completionB"), "completionA", 0),
+        (("answer_a", "answer_b"), "tie (bothbad)", None),
+        (("answer_a", "answer_b"), 1, None),  # the first, or the second counted from 0
+        (("response_0", "response_1"), "0 or 1", None),
+        (("answer_a", "answer_b"), None, None),
+    ],
+)
+def test_named_side_is_the_column_that_a_value_names(columns: tuple[str, str], winner: Any, better: int | None) -> None:
+    assert pairs.named_side(winner, columns) == better
+
+
+def test_read_pairs_with_a_winner_leaves_out_ties(tmp_path: Path) -> None:
+    rows = [{"prompt": f"p{n}", "a": "one", "b": "two", "winner": winner} for n, winner in enumerate(["a", "b", "tie"])]
+    (tmp_path / "rows.jsonl").write_text("".join(map("{}\n".format, map(json.dumps, rows))))
+    columns = Preference(chosen_column="a", rejected_column="b", winner_column="winner")
+    found = pairs.read(str(tmp_path / "rows.jsonl"), TASK, Preprocess(), columns, ReadStats({}))
+    assert [(pair.chosen, pair.rejected) for pair in found.pairs] == [("one", "two"), ("two", "one")]
+    assert [row.detail[:51] for row in found.dropped] == ["'winner' is 'tie', which does not name 'a' or 'b'; "]
 
 
 def test_read_pairs_keeps_turns_and_system_instruction(tmp_path: Path) -> None:
