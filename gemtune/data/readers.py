@@ -18,7 +18,7 @@ import math
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
@@ -28,6 +28,7 @@ from pydantic_core import from_json
 
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import RejectedRow
+from gemtune.data.nested_rows import is_scalar, nested_rows
 from gemtune.data.text_files import (
     MAX_LINE_CHARS,
     Note,
@@ -44,8 +45,11 @@ log = logging.getLogger("gemtune")
 MAX_DEPTH = 100  # far more than in real rows, and less than Python's limit for writing
 _MAX_DETAIL_CHARS = 200
 _HEAD_LINES = 50  # that show the delimiter
+_FASTTEXT = "__label__"
+_LIST_OF_LISTS = re.compile(r"\[\s*\[")
 _BLANK = re.compile(r"[ \t\r\n]*")
 _AFTER_OBJECT = re.compile(r"\}\s*,\s*\Z")  # of a list that was cut into lines
+_UNSEEN = " \t\r\n\ufeff\u200b\u200c\u200d\u2060\xa0\xad\u3000"
 _SCORE = re.compile(r"\s*[0-9]{1,3}\s*")
 _URI_PREFIX = "gs://"
 _ML_USE = ("training", "train", "validation", "test", "unassigned")
@@ -85,12 +89,13 @@ def read_rows(
     kind = (suffixes[-2] if len(suffixes) > 1 else "") if suffixes and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
     if kind in (".csv", ".tsv"):
         return _csv_rows(file, "," if kind == ".csv" else "\t", task or Task())
-    if kind == ".xlsx":
+    if kind in (".xlsx", ".xlsm"):
         return _table_rows(file, _worksheet_cells(file))
     if kind == ".parquet":
         return _parquet_rows(file)
     if kind in (".jsonl", ".ndjson", ".json", ".txt", ""):
         return _json_rows(file)
+    require_rows(file)
     raise UserError(
         f"cannot determine the format of {kind!r}",
         file=file.name,
@@ -170,17 +175,43 @@ def _json_rows(file: SourceFile) -> Iterator[Row | RejectedRow]:
     if first is None:
         return
     number, text = first
-    if text is not None and (text.lstrip().startswith("[") or text.strip() == "{"):
+    begins = (text or "").lstrip()[:1]
+    if text is not None and begins in ("[", "{"):
         second = next(lines, None)
-        if second is None or not _is_json(text):
+        is_line = begins == "{" and text.strip() != "{"  # lines of objects: a file of one may be objects in one line
+        if (second is None and not (is_line and _is_row(text, file))) or not (is_line or _is_json(text)):
             yield from _value_rows(file, number)
             return
-        lines = itertools.chain([second], lines)
+        lines = itertools.chain([second] if second else [], lines)
+    read = _fasttext_row if begins == "_" and text and text.lstrip().startswith(_FASTTEXT) else _json_row
     for number, line in itertools.chain([first], lines):
         if line is None:
             yield RejectedRow(number, "too_long", f"the line is longer than {MAX_LINE_CHARS} characters", None)
         else:
-            yield _json_row(number, line)
+            yield read(number, line)
+
+
+def _fasttext_row(number: int, line: str) -> Row | RejectedRow:
+    """The row of a line of fastText's: labels with a prefix, then the text."""
+    words = line.split()
+    labels = list(itertools.takewhile(lambda word: word.startswith(_FASTTEXT), words))
+    if not labels:
+        return RejectedRow(number, "missing_target", f"the line has no {_FASTTEXT}", line.rstrip("\r\n"))
+    text = line.split(maxsplit=len(labels))[len(labels) :]
+    return number, {"label": "; ".join(map(_without_prefix, labels)), "text": "".join(text).rstrip("\r\n")}
+
+
+def _without_prefix(label: str) -> str:
+    return label.removeprefix(_FASTTEXT)
+
+
+def _is_row(text: str, file: SourceFile) -> bool:
+    """Whether the only line of a file is a row, or damaged: not several objects, and no object with rows in it."""
+    try:
+        value = parse_json(text)
+    except ValueError as error:
+        return "Extra data" not in str(error)
+    return not nested_rows(value, file.config.text_column)
 
 
 def _is_json(text: str) -> bool:
@@ -196,6 +227,9 @@ def _value_rows(file: SourceFile, number: int) -> Iterator[Row | RejectedRow]:
     `UserError` where it is broken. Items that share one line are numbered.
     """
     text = "".join(_text_lines(file))
+    if rows := _rows_within(file, text):
+        yield from rows
+        return
     items = itertools.count(1) if "\n" not in text.strip() else None
     decoder, item_line, counted = json.JSONDecoder(), 1, 0
     is_list = text.lstrip().startswith("[")
@@ -221,6 +255,27 @@ def _value_rows(file: SourceFile, number: int) -> Iterator[Row | RejectedRow]:
             ) from None
         yield _json_row(next(items) if items else item_line, item)
         position += text[position : position + 1] == ","
+
+
+def _rows_within(file: SourceFile, text: str) -> Iterator[Row | RejectedRow] | None:
+    """The rows in one JSON value that is no list of rows: a table of lists, or an object with the rows in it; else
+    None.
+    """
+    begin = text.lstrip()
+    if not begin.startswith("{") and not _LIST_OF_LISTS.match(begin):
+        return None
+    try:
+        value = parse_json(text)
+    except ValueError:  # also for several objects
+        return None
+    if isinstance(value, list):
+        if not all(isinstance(row, list) and all(map(is_scalar, row)) for row in value):
+            return None
+        return _table_rows(file, ((n, [*map(_cell_text, row)]) for n, row in enumerate(value, 1)))
+    if not (rows := nested_rows(value, file.config.text_column)):
+        return None
+    file.note(f"{file.name}: it is one object, with {len(rows)} rows in it")
+    return iter([*enumerate(rows, 1)])
 
 
 def _json_row(number: int, line: str) -> Row | RejectedRow:
@@ -329,17 +384,25 @@ def _worksheet_cells(file: SourceFile) -> Iterator[tuple[int, list[str]]]:
                 )
             if len(titles) > 1 and not file.config.worksheet:
                 file.assume(f"the worksheet {name!r} is read, the largest of {len(titles)}", "preprocess.worksheet")
-            width = 0
-            for number, values in enumerate(book[name].iter_rows(values_only=True), 1):
-                cells = [_cell_text(value) for value in values]
-                filled = max((k for k, cell in enumerate(cells, 1) if cell), default=0)
-                width = width or filled
-                if filled:
-                    yield number, [*cells[: max(width, filled)], *[""] * (width - len(cells))]
+            values = book[name].iter_rows(values_only=True)
+            rows = ((number, _filled(map(_cell_text, row))) for number, row in enumerate(values, 1))
+            begin = list(itertools.islice(rows, _HEAD_LINES))
+            width = max((len(cells) for _, cells in begin), default=0)
+            for number, cells in itertools.chain(begin, rows):
+                if cells:
+                    yield number, [*cells, *[""] * (width - len(cells))]
     except (zipfile.BadZipFile, OSError, EOFError, KeyError, IndexError, ValueError, TypeError, SyntaxError) as error:
         _require_suffix(file)
         remedy = "save it as .xlsx again, or as CSV UTF-8"
         raise UserError(f"not readable as .xlsx: {_short(str(error))}", file=file.name, remedy=remedy) from None
+
+
+def _filled(cells: Iterable[str]) -> list[str]:
+    """The cells up to the last that is filled."""
+    listed = list(cells)
+    while listed and not listed[-1]:
+        listed.pop()
+    return listed
 
 
 def _require_suffix(file: SourceFile) -> None:
@@ -451,13 +514,20 @@ def _folded(cells: list[str]) -> set[str]:
 
 
 def _names(cells: list[str]) -> list[str]:
-    return [cell.strip().strip("\ufeff").strip() for cell in cells]
+    return [cell.strip(_UNSEEN) for cell in cells]
 
 
 def _header(file: SourceFile, number: int, cells: list[str]) -> list[str]:
-    names = _names(cells)
-    if len(set(names)) != len(names):
-        raise UserError(f"two columns have the same name: {names}", file=file.name, line=number, remedy="rename one")
+    """The names of the columns; those that repeat another one, or are empty, are numbered."""
+    names, counts = _names(cells), Counter[str]()
+    repeated = {name for name, count in Counter(names).items() if count > 1}
+    for k, name in enumerate(names):
+        counts[name] += 1
+        if name in repeated and (not name or counts[name] > 1):
+            names[k] = f"{name}_{counts[name]}" if name else f"column_{k + 1}"
+    for name in sorted(repeated - {""}):
+        further = f"line {number} names {counts[name]} columns {name!r}; the further ones are {name}_2 and so on"
+        file.assume(further, "preprocess.text_column")
     return names
 
 

@@ -10,7 +10,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gemtune.config import Preprocess, Task
 from gemtune.data import sources
@@ -128,14 +128,6 @@ def no_usable_rows_among(data: str, reasons: Counter[str], first: RejectedRow | 
     )
 
 
-def _orient_of(row: Any) -> str:
-    """How pandas writes a whole data frame as one object such as this; "" for a row."""
-    kinds = {type(value) for value in row.values()}
-    if len(kinds) != 1 or not kinds <= {list, dict} or min(map(len, row.values())) < 2:
-        return ""
-    return "split" if {"columns", "data"} <= row.keys() else "index" if all(map(str.isdecimal, row)) else "columns"
-
-
 def suggest_remedy(first: RejectedRow) -> str:
     """The likely fix for a source whose rows are all like this one."""
     row, columns = first.row, set(first.row) if isinstance(first.row, dict) else set[str]()
@@ -143,15 +135,19 @@ def suggest_remedy(first: RejectedRow) -> str:
         return "correct the turns of these rows, or leave the rows out"
     if first.reason == "wrong_cells":
         return "put cells that contain the delimiter into double quotes, or set preprocess.delimiter"
+    if isinstance(row, list) and len(row) > 1 and isinstance(row[0], str):
+        spans = ".entities" if isinstance(row[1], dict) and "entities" in row[1] else ""
+        return f"name the fields: jq -c '.[] | {{text: .[0], label: .[1]{spans}}}' FILE > rows.jsonl"
     if (isinstance(row, str) and row.lstrip().startswith("[")) or isinstance(row, list):
         return "write one row per line, not one JSON list: jq -c '.[]' FILE > rows.jsonl"
     if isinstance(row, str) and re.match(r"\s*\{\s*'", row):
         return "write the objects with double quotes, as json.dumps does: this is Python's notation"
+    if first.reason == "invalid_json" and "is not JSON" in first.detail:
+        return "write null where a value is missing, as pandas' to_json does"
+    if first.reason == "invalid_json" and not str(row).lstrip().startswith(("{", '"')):
+        return "name a table .csv, .tsv or .xlsx; else write one JSON object per line"
     if first.reason == "invalid_json":
         return "write one JSON object per line: jq -c . FILE > rows.jsonl; name a table .csv, .tsv or .xlsx"
-    if len(columns) > 1 and (orient := _orient_of(row)):
-        read = f"pandas.read_json(FILE, orient={orient!r})"
-        return f"write one row per line: {read}.to_json('rows.jsonl', orient='records', lines=True)"
     if columns & {"messages", "contents", "conversations"}:
         return "write turns as Gemini contents or messages, with role and content (docs/reference/input-formats.md)"
     if len(columns) == 1 and isinstance(first.row[name := columns.copy().pop()], list):

@@ -52,7 +52,7 @@ _SIGNS = "’‘‚“”„«»‹›…–—•·€£¥§°ºª©®™¿¡²
 _ONE_LETTER_WORDS = "àáâèéêìíóòôõöøúùåæãäüñ"
 _ESCAPE = re.compile(rb"\x1b\$(?:[@B]|\)C)")  # of ISO 2022, Japanese or Korean mail: ASCII bytes otherwise
 _MIN_NUL_SHARE = 0.005  # of UTF-16 without a mark: delimiters and line ends alone are more
-_DELIMITERS = ",;\t|"
+_DELIMITERS = ",;\t|^~\x01\x1f"
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE | re.DOTALL)
 Note = Callable[[str], None]
 

@@ -56,7 +56,7 @@ def test_readers_number_multiline_csv_cells_by_their_first_line(tmp_path: Path) 
     ("name", "content", "message"),
     [
         ("a.csv", b'text,label\na,b\n"c,d\n', r"a\.csv:3: .*quote"),
-        ("a.csv", b"text,text\na,b\n", "same name"),
+        ("a.xls", b"PK\x03\x04", "it is a zip archive"),
         ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 1000, mtime=0)[:-20], "truncated or damaged"),
         ("a.jsonl.gz", b"plain text", "truncated or damaged"),
         ("a.parquet", b"plain text", r"not \.parquet: it is text"),

@@ -265,7 +265,7 @@ def test_init_names_a_configuration_after_its_file(
 
 def test_init_says_why_no_row_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "rows.txt"
-    path.write_text("__label__a some text\n" * 9, encoding="utf-8")
+    path.write_text("a: some text\n" * 9, encoding="utf-8")
     with pytest.raises(UserError, match="no usable row among 9: 9 invalid_json"):
         init(str(path), None, "own", {}, interactive=False, force=False)
 

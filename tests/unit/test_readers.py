@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -411,4 +412,61 @@ def test_read_json_numbers_the_items_of_one_line(tmp_path: Path) -> None:
         1,
         2,
         3,
+    ]
+
+
+PAIR = [{"text": "a b", "label": "x"}, {"text": "c d", "label": "y"}]
+FRAME = pd.DataFrame(PAIR)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps({"meta": {"rows": 2}, "data": PAIR}),
+        json.dumps({"response": {"status": "ok", "items": PAIR}}, indent=2),
+        json.dumps({"t-1": PAIR[0], "t-2": PAIR[1]}),
+        "".join(map(json.dumps, PAIR)),
+        *(FRAME.to_json(orient=orient) for orient in ("split", "columns", "index", "records", "table")),
+        json.dumps(FRAME.to_dict("list"), indent=1),
+        json.dumps([["text", "label"], *([*row.values()] for row in PAIR)]),
+        json.dumps([*(dict(reversed(row.items())) for row in PAIR)], indent=4),
+        "__label__x a b\n__label__y c d\n",
+    ],
+)
+def test_read_json_gives_the_rows_wherever_they_are(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    listed = list(readers.read_rows(tmp_path / "a.json"))
+    assert [{name: row[1][name] for name in ("text", "label")} for row in listed if isinstance(row, tuple)] == PAIR
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "a b", "entities": [{"start": 0, "end": 1, "label": "x"}]},
+        {"messages": [{"role": "user", "content": "a"}]},
+        {"conversations": [{"from": "human", "value": "a"}]},
+        {"textContent": "a", "classificationAnnotations": [{"displayName": "x"}]},
+        {"text": "a", "label": "b"},
+    ],
+)
+def test_read_json_keeps_the_only_row_of_a_file(tmp_path: Path, row: dict[str, Any]) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(row))
+    assert list(readers.read_rows(tmp_path / "a.json")) == [(1, row)]
+
+
+def test_read_csv_numbers_columns_without_a_name_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\u200btext , text,,label,\na,b,c,d,e\n")
+    notes: list[str] = []
+    assert list(readers.read_rows(tmp_path / "a.csv", note=notes.append)) == [
+        (2, {"text": "a", "text_2": "b", "column_3": "c", "label": "d", "column_5": "e"})
+    ]
+    assert "names 2 columns 'text'" in notes[0]
+
+
+def test_read_worksheet_is_as_wide_as_its_widest_first_rows(tmp_path: Path) -> None:
+    table = [["text", None], ["a", "b"], [], ["c", "d"]]
+    pd.DataFrame(table).to_excel(tmp_path / "a.xlsx", header=False, index=False)
+    assert [row[1] for row in readers.read_rows(tmp_path / "a.xlsx") if isinstance(row, tuple)] == [
+        {"text": "a", "": "b"},
+        {"text": "c", "": "d"},
     ]

@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The rows inside one JSON object: a response with its items, or a data frame written whole."""
+
+from typing import Any
+
+from gemtune.config import JsonObject
+
+_ROW_KEYS = {
+    *("contents", "messages", "conversations", "conversation", "chosen", "completions", "preferred_output"),
+    *("textContent", "textGcsUri", "text_snippet"),
+}  # of a row that has lists of objects
+
+
+def nested_rows(value: Any, text_column: str) -> list[JsonObject]:
+    """The rows in one object: its only list of objects, or a data frame as pandas writes it whole; [] for a row."""
+    if not isinstance(value, dict) or not value or _ROW_KEYS & value.keys() or isinstance(value.get(text_column), str):
+        return []
+    columns, data = value.get("columns"), value.get("data")
+    if isinstance(columns, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
+        return [dict(zip(map(str, columns), row, strict=False)) for row in data]
+    inner = list(value.values())
+    if _are_alike(inner, list) and all(is_scalar(cell) for cells in inner for cell in cells):
+        return [dict(zip(value, cells, strict=True)) for cells in zip(*inner, strict=True)]
+    if _are_alike(inner, dict):
+        by_column = all(map(str.isdecimal, inner[0])) or (
+            len(inner) < len(inner[0]) and not all(map(str.isdecimal, value))
+        )
+        return [{name: cells[key] for name, cells in value.items()} for key in inner[0]] if by_column else inner
+    lists = [own for own in inner if isinstance(own, list) and own and all(isinstance(row, dict) for row in own)]
+    lists = lists or [rows for own in inner if (rows := nested_rows(own, text_column))]
+    return lists[0] if len(lists) == 1 else []
+
+
+def _are_alike(values: list[Any], kind: type) -> bool:
+    """Whether several values are lists of one length, or objects with the same keys; longer than one."""
+    first = values[0]
+    if not all(type(value) is kind for value in values) or len(values) < 2 or len(first) < 2:
+        return False
+    return all(value.keys() == first.keys() if kind is dict else len(value) == len(first) for value in values)
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value is neither a list nor an object."""
+    return not isinstance(value, list | dict)
