@@ -9,34 +9,39 @@ as well; the same rows give the same guesses.
 
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
-from importlib import resources
 from itertools import combinations
 from typing import Any
 
-import yaml
-
 from gemtune.config import JsonObject
 from gemtune.config.data import DEFAULT_WORDING
-from gemtune.data.formats import OPENAI_PAIR, as_prompt, chat_turns, content_of, is_prompt
+from gemtune.data.columns import (
+    CERTAIN,
+    MAX_LABEL_CHARS,
+    PLAUSIBLE_LABELS,
+    Column,
+    columns_of,
+    known_names,
+    plain,
+    vocabulary,
+    words_of,
+)
+from gemtune.data.formats import OPENAI_PAIR, as_prompt, content_of, is_prompt
 from gemtune.data.group_columns import GroupColumns
-from gemtune.data.labels import are_flags, find_spellings, is_flag, joining_mark, label_text, parse_container
+from gemtune.data.labels import find_spellings, is_flag
 from gemtune.data.pairs import name_words, named_side, turns_of
 from gemtune.data.profile import estimate_tokens, script
-from gemtune.data.segments import UNITS, read_segments, spans_as_segments
+from gemtune.data.segments import UNITS, read_segments
 from gemtune.data.source_rows import ONE_COLUMN
 from gemtune.data.times import parse_times
 from gemtune.errors import UserError, did_you_mean
 
-MAX_LABEL_CHARS, PLAUSIBLE_LABELS = 80, 10
-_MAX_LABEL_SHARE = 0.3  # labels a row; what a run needs is stricter, and is checked afterwards
-_CERTAIN = 0.9  # share of the rows that decides
 _RANKED_ROWS, _CLOSE_GAIN = 600, 0.05
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
+_MAX_LISTED = 4
+_FILL = "fill every row (merged cells are filled in their first row, formulas only by a spreadsheet program)"
+_TAG = re.compile(r"O|[BIESLU]-\S+")
 _AUTOML = {"textContent", "textGcsUri", "text_snippet"}
 _EXPORTS = {"automl": _AUTOML, "openai": {"messages", "preferred_output"}, "vertex": {"contents", *_AUTOML}}
 _TARGETS = ("label", "object", "summary", "answer")
@@ -56,90 +61,6 @@ class Guess:
     is_offer: bool = False
 
 
-@dataclass(frozen=True)
-class _Column:
-    name: str
-    cells: list[Any]
-
-    @property
-    def rows(self) -> int:
-        return len(self.cells)
-
-    @cached_property
-    def values(self) -> list[Any]:
-        return [value for value in self.cells if value not in (None, "", [])]
-
-    @cached_property
-    def role(self) -> str:
-        return _role(self.name)
-
-    @cached_property
-    def texts(self) -> list[str]:
-        return [text for value in self.values if (text := label_text(value)) is not None]
-
-    @cached_property
-    def counts(self) -> Counter[str]:
-        return Counter(text.strip() for text in self.texts)
-
-    @cached_property
-    def mean(self) -> float:
-        return sum(map(len, self.texts)) / max(1, len(self.texts))
-
-    @cached_property
-    def containers(self) -> Counter[type]:
-        return Counter(
-            type(parse_container(value.strip()) if isinstance(value, str) else value) for value in self.values
-        )
-
-    @property
-    def is_text(self) -> bool:
-        letters = sum(4 * sum(map(str.isalpha, v)) > len(v.strip()) for v in self.values if isinstance(v, str))
-        return self._holds(letters) and not self.is_object  # neither numbers nor ids nor times
-
-    @property
-    def is_answer(self) -> bool:
-        """Whether values are texts or chat turns."""
-        return self.is_text or self._holds(sum(bool(chat_turns(value)) for value in self.values))
-
-    @property
-    def is_object(self) -> bool:
-        return self._holds(self.containers[dict])
-
-    @cached_property
-    def is_spans(self) -> bool:
-        """Whether values are spans of the text with their names."""
-        spans = [spans_as_segments(value) for value in self.values]
-        return any(spans) and self._holds(sum(own is not None for own in spans))
-
-    @property
-    def is_label(self) -> bool:
-        few = 1 < len(self.counts) <= max(PLAUSIBLE_LABELS, _MAX_LABEL_SHARE * self.rows)
-        is_repeated = len(self.counts) <= 0.5 * len(self.texts)
-        return few and is_repeated and self._holds(sum(len(text) <= MAX_LABEL_CHARS for text in self.texts))
-
-    @cached_property
-    def is_flags(self) -> bool:
-        """Whether values are tables of labels and whether they apply."""
-        tables = [parse_container(v) if isinstance(v, str) else v for v in self.values] if self.is_object else []
-        return self._holds(sum(isinstance(table, dict) and are_flags([*table.values()]) for table in tables))
-
-    @property
-    def is_joined(self) -> bool:
-        """Whether the values are at least twice as many as the labels that are joined in them."""
-        parts = {part.strip() for text in self.counts for part in text.split(self.separator)}
-        return 2 * len(parts) <= len(self.counts)
-
-    @cached_property
-    def separator(self) -> str:
-        """What separates several labels in a value; "" for a value that is one label."""
-        if self._holds(self.containers[list]) or self.is_flags:
-            return "; "
-        return joining_mark(Counter(self.texts), max(PLAUSIBLE_LABELS, _MAX_LABEL_SHARE * self.rows))
-
-    def _holds(self, count: int) -> bool:
-        return bool(self.values) and count >= _CERTAIN * len(self.values)
-
-
 def guess(
     rows: Sequence[JsonObject], kind: str = "", text: str = "", target: str = "", source: str = ""
 ) -> list[Guess]:
@@ -151,7 +72,7 @@ def guess(
     rows = [as_prompt(row) for row in rows]
     if not rows:
         raise UserError("the file has no rows", remedy="provide labelled rows, one per line")
-    if source and sum(not _EXPORTS[source].isdisjoint(row) for row in rows) < _CERTAIN * len(rows):
+    if source and sum(not _EXPORTS[source].isdisjoint(row) for row in rows) < CERTAIN * len(rows):
         names = f"the rows have {', '.join(map(repr, rows[0]))}, none of {', '.join(sorted(_EXPORTS[source]))}"
         raise UserError(f"no export of {source}: {names}", remedy="leave out --from: the format is recognized")
     for form in (_turns, _automl) if kind or target else (_pairs, _turns, _automl):
@@ -164,7 +85,7 @@ def guess(
 
 
 def _share(rows: Sequence[JsonObject], *keys: str) -> bool:
-    return sum(all(key in row for key in keys) for row in rows) >= _CERTAIN * len(rows)
+    return sum(all(key in row for key in keys) for row in rows) >= CERTAIN * len(rows)
 
 
 def _pairs(rows: Sequence[JsonObject]) -> list[Guess] | None:
@@ -172,7 +93,7 @@ def _pairs(rows: Sequence[JsonObject]) -> list[Guess] | None:
     method = Guess("method", "preference", "each row has a better and a worse answer")
     if _share(rows, "contents", "completions") or _share(rows, *OPENAI_PAIR):
         return [method]
-    columns = _columns(rows)
+    columns = columns_of(rows)
     if _share(rows, "prompt", "completion", "label") and all(is_flag(str(row["label"])) for row in rows):
         raise UserError(
             "each row says of one answer whether it is good, which is neither a label of the text nor a pair",
@@ -208,29 +129,29 @@ def _pairs(rows: Sequence[JsonObject]) -> list[Guess] | None:
     return [*guesses, *_language(prompt.texts if prompt else [], "generation"), *_answer_limit(answers, "generation")]
 
 
-def _has_turns(column: _Column | None) -> bool:
+def _has_turns(column: Column | None) -> bool:
     """Whether most of these answers are conversations, so that the prompt is in them."""
     values = column.values if column else []
-    return sum(len(turns_of(value)) > 1 for value in values) >= _CERTAIN * max(1, len(values))
+    return sum(len(turns_of(value)) > 1 for value in values) >= CERTAIN * max(1, len(values))
 
 
-def _twins(columns: Sequence[_Column]) -> tuple[_Column, _Column] | None:
+def _twins(columns: Sequence[Column]) -> tuple[Column, Column] | None:
     """Two columns of texts of one kind, whose names differ in a letter or a number; answers rather than others."""
     texts = [column for column in columns if column.is_answer and column.role in ("answer", "text")]
     for first, second in sorted(combinations(texts, 2), key=lambda pair: pair[0].role):
         words, others = name_words(first.name), name_words(second.name)
-        if first.role == second.role and [*words - others, *others - words] in _data()["twins"]:
+        if first.role == second.role and [*words - others, *others - words] in vocabulary()["twins"]:
             return first, second
     return None
 
 
-def _winner(columns: Sequence[_Column], twins: tuple[_Column, _Column]) -> _Column | None:
+def _winner(columns: Sequence[Column], twins: tuple[Column, Column]) -> Column | None:
     """The column that names the better one of two answers: both of them, and few other values (ties)."""
     names = [column.name for column in twins]
     for column in columns:
         named = {value: named_side(value, names) for value in column.counts}
         rows = sum(column.counts[value] for value, side in named.items() if side is not None)
-        may_name = bool(_words(column.name) & _names()["chosen"].keys())
+        may_name = bool(words_of(column.name) & known_names()["chosen"].keys())
         may_name = may_name or (column.role == "label" and twins[0].role == "answer")
         is_scale = any(side is None and value.lstrip("-").isdecimal() for value, side in named.items())
         is_few = len(named) <= PLAUSIBLE_LABELS and rows >= 0.4 * column.rows
@@ -241,7 +162,7 @@ def _winner(columns: Sequence[_Column], twins: tuple[_Column, _Column]) -> _Colu
 
 def _turns(rows: Sequence[JsonObject]) -> list[Guess] | None:
     """Rows that are prompts already; the last turn is the reference."""
-    if sum(map(is_prompt, rows)) < _CERTAIN * len(rows):
+    if sum(map(is_prompt, rows)) < CERTAIN * len(rows):
         return None
     answers = []
     for row in rows:
@@ -250,12 +171,12 @@ def _turns(rows: Sequence[JsonObject]) -> list[Guess] | None:
         parts = last.get("parts") or content_of(last) or ""
         parts = parts if isinstance(parts, list) else [parts]
         answers.append("".join(str(part.get("text", "")) if isinstance(part, dict) else str(part) for part in parts))
-    answer = _Column("the last turn", [text.strip() for text in answers])
+    answer = Column("the last turn", [text.strip() for text in answers])
     return _task_guesses(answer, _kind(answer, None), "the rows are prompts with an answer as the last turn", [])
 
 
 def _automl(rows: Sequence[JsonObject]) -> list[Guess] | None:
-    if sum(not _AUTOML.isdisjoint(row) for row in rows) < _CERTAIN * len(rows):
+    if sum(not _AUTOML.isdisjoint(row) for row in rows) < CERTAIN * len(rows):
         return None
     forms = Counter(key for row in rows for key in row if key.endswith(("Annotation", "Annotations", "annotations")))
     form = forms.most_common(1)[0][0] if forms else ""
@@ -274,7 +195,7 @@ def _offset_unit(rows: Sequence[tuple[str, Any]]) -> list[Guess]:
     """The unit of the offsets of segments, where they fit the words in another than the default one only."""
     fitting = Counter(unit for text, segments in rows for unit in UNITS if _fits(text, segments, unit))
     unit, count = max(fitting.items(), key=lambda item: (item[1], item[0] == "characters"), default=("", 0))
-    if unit == "characters" or count < _CERTAIN * len(rows):
+    if unit == "characters" or count < CERTAIN * len(rows):
         return []
     return [Guess("preprocess.offset_unit", unit, f"segments begin and end at words in {count} of {len(rows)} rows")]
 
@@ -290,22 +211,27 @@ def _fits(text: str, segments: Any, unit: str) -> bool:
 
 
 def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> list[Guess]:
-    columns = _columns(rows)
+    columns = columns_of(rows)
+    if not target and any(len(c.counts) > 1 and all(map(_TAG.fullmatch, c.counts)) for c in columns):
+        remedy = "write one row for each sentence, with a list of its spans: begin, end, name"
+        raise UserError("the rows are words with tags, not texts", remedy=remedy)
     by_name = {column.name: column for column in columns}
     for name in filter(None, (text, target)):
         if name not in by_name:
             remedy = f"one of {', '.join(map(repr, by_name))}{did_you_mean(name, tuple(by_name))}"
             raise UserError(f"no column {name!r}", remedy=remedy)
     texts = [by_name[text]] if text else _ranked_texts([column for column in columns if column.name != target])
-    joined = [] if text else _joined(columns)
+    joined = [] if text else _joined([column for column in columns if column.name != target])
     texts = joined[:1] or texts
     if not texts:
         raise UserError("no column holds texts", remedy=_text_remedy(columns))
     others = [column for column in columns if column not in (texts[0], *joined)]
-    answers = [column for column in others if column.role == "answer"] if _plain(texts[0].name) == "instruction" else []
+    answers = [column for column in others if column.role == "answer"] if plain(texts[0].name) == "instruction" else []
     targets = [by_name[target]] if target else _ranked_targets(answers or others, texts[0])
     if not targets:
-        raise UserError(f"no column beside {texts[0].name!r} can be the reference", remedy="name it: --target COLUMN")
+        raise _no_reference(rows, texts[0].name)
+    numbered = targets[0]
+    targets = [numbered] if target else _label_names(numbered, others) or targets
     chosen = targets[0]
     flags = [column.name for column in others if column.counts and all(map(is_flag, column.counts))]
     if not target and chosen.name in flags and len(flags) > 2:
@@ -320,6 +246,7 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
         alternatives = tuple(other.name for other in rest)
         if column.name != default or alternatives:
             reason = "by its name and values" if column.role in ("text", *_TARGETS) else "by its values"
+            reason = f"the names of the values of {numbered.name!r}" if column is chosen is not numbered else reason
             guesses.append(Guess(f"preprocess.{setting}_column", column.name, reason, alternatives))
     if joined:
         added = [column.name for column in joined[1:]]
@@ -336,21 +263,51 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
         *task[:1],
         *names,
         *task[1:],
-        *_beside(rows, (texts[0].name, chosen.name, *(c.name for c in joined))),
+        *(_offset_unit([*zip(map(str, texts[0].cells), chosen.spans, strict=True)]) if chosen.is_spans else []),
+        *_beside(rows, (texts[0].name, chosen.name, numbered.name, *(c.name for c in joined))),
     ]
 
 
-def _joined(columns: Sequence[_Column]) -> list[_Column]:
+def _label_names(numbered: Column, columns: Sequence[Column]) -> list[Column]:
+    """The column with the names of labels that are numbers, each of one number; else []."""
+    if not numbered.is_label or not all(map(str.isdecimal, numbered.counts)):
+        return []
+    named = [column for column in columns if column.is_label and column.is_text and not column.separator]
+    pairs = {column.name: len({*zip(numbered.cells, column.cells, strict=True)}) for column in named}
+    return [c for c in named if len(c.counts) == len(numbered.counts) == pairs[c.name]][:1]
+
+
+def _no_reference(rows: Sequence[JsonObject], text: str) -> UserError:
+    """The error for a table without a column that can be the reference; it says of the first columns why."""
+    columns = [Column(name, [row.get(name) for row in rows]) for name in dict.fromkeys(n for row in rows for n in row)]
+    problems, remedies = [], []
+    for column in [column for column in columns if column.name != text][:_MAX_LISTED]:
+        filled, count = len(column.values), len({*map(repr, column.values)})
+        values = f"{count} different values" if count > 1 else "one value" if count else "no value"
+        problems.append(f"{column.name!r} has {values} in {filled} of {column.rows} rows")
+        is_sparse = filled < 0.5 * column.rows
+        remedies.append(_FILL if is_sparse else "add rows with other references" if count == 1 else "")
+    if not problems:
+        return UserError(
+            f"{text!r} is the only column", remedy="add a column with the label or the answer of each text"
+        )
+    remedy = "; ".join(dict.fromkeys([*filter(None, remedies), "name the column, if one has labels: --target COLUMN"]))
+    return UserError(f"no column beside {text!r} can be the reference: {'; '.join(problems)}", remedy=remedy)
+
+
+def _joined(columns: Sequence[Column]) -> list[Column]:
     """Two columns that are one text together, by their names: an instruction and its input, two sentences; else []."""
-    by_name = {_plain(column.name): column for column in columns if column.is_text}
-    for names in _data()["joined"]:
+    by_name = {plain(column.name): column for column in columns if column.is_text}
+    for names in vocabulary()["joined"]:
         if all(name in by_name for name in names):
             return [by_name[name] for name in names]
     return [*(_twins([column for column in columns if column.role == "text"]) or ())]
 
 
-def _text_remedy(columns: Sequence[_Column]) -> str:
+def _text_remedy(columns: Sequence[Column]) -> str:
     """What makes a text of rows without a column of texts: nested fields, or turns under other names."""
+    if {"data", "annotations"} <= {column.name for column in columns}:
+        return "these are Label Studio's tasks: export them as JSON-MIN or CSV, which have a column for each result"
     nested = [column.name for column in columns if column.is_object]
     lists = [column.name for column in columns if column.containers[list]]
     if nested:
@@ -361,23 +318,21 @@ def _text_remedy(columns: Sequence[_Column]) -> str:
     return "name it: --text COLUMN"
 
 
-def _columns(rows: Sequence[JsonObject]) -> list[_Column]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    columns = [_Column(name, [row.get(name) for row in rows]) for name in names]
-    return [column for column in columns if column.values]
-
-
 def has_header(rows: Sequence[JsonObject]) -> bool:
-    """Whether the names of a table's columns are names. Not where one is a text, or a label of its own column while no
-    other column has a name that is known for columns.
+    """Whether the names of a table's columns are names. Not where one is a text, or, while no other column has a name
+    that is known for columns, a label of its own column or a number above numbers.
     """
-    columns = _columns(rows)
-    named = {c.name for c in columns if any(_plain(c.name) in names for names in _names().values())}
-    labels = [c.name for c in columns if c.is_label and c.name in c.counts]
+    columns = columns_of(rows)
+    named = {c.name for c in columns if any(plain(c.name) in names for names in known_names().values())}
+    labels = [c.name for c in columns if (c.is_label and c.name in c.counts) or _is_number_among_numbers(c)]
     return not any(len(c.name) > MAX_LABEL_CHARS for c in columns) and all(named - {name} for name in labels)
 
 
-def _ranked_texts(columns: Sequence[_Column]) -> list[_Column]:
+def _is_number_among_numbers(column: Column) -> bool:
+    return column.name.isdecimal() and all(map(str.isdecimal, column.counts))
+
+
+def _ranked_texts(columns: Sequence[Column]) -> list[Column]:
     """The likeliest column of texts, then those that are nearly as likely."""
     texts = [column for column in columns if column.is_text and not column.is_label]
     texts = [column for column in texts if column.role not in ("split", *_TARGETS)] or texts
@@ -387,9 +342,10 @@ def _ranked_texts(columns: Sequence[_Column]) -> list[_Column]:
     return ranked[:1] + [column for column in ranked[1:] if column.mean > 0.5 * ranked[0].mean]
 
 
-def _ranked_targets(columns: Sequence[_Column], text: _Column) -> list[_Column]:
+def _ranked_targets(columns: Sequence[Column], text: Column) -> list[Column]:
     """The likeliest column of references, then those that are nearly as likely."""
     usable = [c for c in columns if len(c.values) >= 0.5 * c.rows and c.role != "split" and not _is_split(c)]
+    usable = [c for c in usable if c.rows == 1 or len({*map(repr, c.values)}) > 1]
     objects = [column for column in usable if column.is_object]
     labels = [column for column in usable if not column.is_object and (column.is_label or column.separator)]
     free = [column for column in usable if column.is_text and column not in labels]
@@ -415,7 +371,7 @@ def _ranked_targets(columns: Sequence[_Column], text: _Column) -> list[_Column]:
     )
 
 
-def _by_gain(columns: list[_Column], text: _Column) -> list[_Column]:
+def _by_gain(columns: list[Column], text: Column) -> list[Column]:
     """The columns that the text predicts, best first, as far as they are close to the best."""
     if len(columns) < 2:
         return columns
@@ -424,7 +380,7 @@ def _by_gain(columns: list[_Column], text: _Column) -> list[_Column]:
     return [column for column in ranked if gains[column.name] > gains[ranked[0].name] - _CLOSE_GAIN]
 
 
-def _gain(column: _Column, text: _Column) -> float:
+def _gain(column: Column, text: Column) -> float:
     """Accuracy of a simple classifier of the text, above that of the commonest value."""
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.model_selection import KFold, cross_val_predict
@@ -439,14 +395,14 @@ def _gain(column: _Column, text: _Column) -> float:
     return float(hits - Counter(labels).most_common(1)[0][1]) / len(labels)
 
 
-def _is_split(column: _Column) -> bool:
-    return column.is_label and bool({"train", "training"} & {_plain(value) for value in column.counts})
+def _is_split(column: Column) -> bool:
+    return column.is_label and bool({"train", "training"} & {plain(value) for value in column.counts})
 
 
 # -- the task --------------------------------------------------------------------------------------------------------
 
 
-def _kind(column: _Column, text_mean: float | None) -> str:
+def _kind(column: Column, text_mean: float | None) -> str:
     """A kind of task, or `several labels`, from the references."""
     if column.is_spans:
         return "extraction"
@@ -455,15 +411,15 @@ def _kind(column: _Column, text_mean: float | None) -> str:
     if column.is_object:
         return "extraction"
     if column.is_label:
-        names = _names()["sentiments"]
-        return "sentiment" if all(_plain(label) in names for label in column.counts) else "classification"
+        names = known_names()["sentiments"]
+        return "sentiment" if all(plain(label) in names for label in column.counts) else "classification"
     if column.role == "summary":
         return "summarization"
     is_short = text_mean is not None and column.role != "answer" and column.mean < 0.5 * text_mean
     return "summarization" if is_short and (text_mean or 0) > 3 * MAX_LABEL_CHARS else "generation"
 
 
-def _task_guesses(column: _Column, kind: str, reason: str, texts: Sequence[str]) -> list[Guess]:
+def _task_guesses(column: Column, kind: str, reason: str, texts: Sequence[str]) -> list[Guess]:
     several = kind == "several labels"
     guesses = [Guess("task.kind", "classification" if several else kind, reason)]
     if several:
@@ -479,7 +435,7 @@ def _language(texts: Iterable[str], kind: str) -> list[Guess]:
     """The instruction, in the language of the texts where it is told by their script."""
     scripts = Counter(script(text) for text in list(texts)[:500]).most_common(1)
     language = scripts[0][0] if scripts else ""
-    translated: JsonObject = _data()["instructions"]
+    translated: JsonObject = vocabulary()["instructions"]
     instruction = translated.get(language, {}).get(kind) or DEFAULT_WORDING[kind][0]
     return [Guess("task.instruction", instruction, "say here, in a sentence, what the answer is for")]
 
@@ -495,7 +451,7 @@ def _answer_limit(references: Iterable[str], kind: str) -> list[Guess]:
 
 def _beside(rows: Sequence[JsonObject], used: Sequence[str]) -> list[Guess]:
     """Columns of groups, slices, splits and times, beside those of text and reference."""
-    columns = [column for column in _columns(rows) if column.name not in used]
+    columns = [column for column in columns_of(rows) if column.name not in used]
     guesses, groups = [], GroupColumns()
     for row in rows:
         groups.add(row, "", used)
@@ -518,9 +474,9 @@ def _beside(rows: Sequence[JsonObject], used: Sequence[str]) -> list[Guess]:
     return guesses
 
 
-def _is_time(column: _Column) -> bool:
+def _is_time(column: Column) -> bool:
     looks = [value for value in column.counts if re.match(r"\d{4}-?\d\d-?\d\d", value)]
-    if len(looks) < max(2, _CERTAIN * len(column.counts)):
+    if len(looks) < max(2, CERTAIN * len(column.counts)):
         return False
     try:
         parse_times(dict.fromkeys(column.counts, 0), column.name)
@@ -529,48 +485,9 @@ def _is_time(column: _Column) -> bool:
     return True
 
 
-# -- names -----------------------------------------------------------------------------------------------------------
-
-
-@cache
-def _data() -> JsonObject:
-    text = resources.files("gemtune.data").joinpath("column_names.yaml").read_text(encoding="utf-8")
-    values: JsonObject = yaml.safe_load(text)
-    return values
-
-
-@cache
-def _names() -> dict[str, dict[str, None]]:
-    return {role: {_plain(str(n)): None for n in names} for role, names in _data().items() if isinstance(names, list)}
-
-
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).strip().casefold()
-
-
-def _words(name: str) -> dict[str, None]:
-    return dict.fromkeys(_plain(word) for word in _WORDS.findall(unicodedata.normalize("NFKC", name)))
-
-
-@cache
-def _role(name: str) -> str:
-    """What a name of a column says that it holds: by its last word that says anything; "" if none does."""
-    roles = ("chosen", "rejected", "label", "object", "summary", "answer", "split", "text", "other")
-    names = _names()
-    words = _words(name)
-    for word in [_plain(name), *reversed(words)]:
-        for role in roles:
-            if word in names[role] or (word.isascii() and word.endswith("s") and word[:-1] in names[role]):
-                sides = [side for side in roles[:2] if role == "answer" and names[side].keys() & words.keys()]
-                return sides[0] if sides else role
-    # names in scripts without spaces: the longest part that is known
-    parts = [(len(part), role) for role in roles for part in names[role] if not part.isascii() and part in _plain(name)]
-    return max(parts)[1] if parts else ""
-
-
-def _title(column: _Column) -> str:
+def _title(column: Column) -> str:
     """The name of a column as prompts use it; "" for a name that says nothing."""
     words = re.sub(r"[\s_-]+", " ", column.name).strip()
-    if column.role not in ("text", *_TARGETS) or _plain(words) in ("text", "label", "target", "y"):
+    if column.role not in ("text", *_TARGETS) or plain(words) in ("text", "label", "target", "y"):
         return ""
     return words[:1].upper() + words[1:] if words.isascii() else words

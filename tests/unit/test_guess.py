@@ -142,6 +142,13 @@ FORMS: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
       "preprocess.target_column": "output", "task.kind": "generation"}),
     ("instruction, context and category", rows(instruction=text, context=text, response=long_text, category=label),
      {"preprocess.added_columns": ["context"], "preprocess.target_column": "response"}),
+    ("names of numbered labels", rows(text=text, label=lambda n: n % 3, label_text=label),
+     {"preprocess.target_column": "label_text", "preprocess.slice_columns": None}),
+    ("constants beside labels", rows(text=text, answer="accept", accept=lambda n: [label(n)]),
+     {"preprocess.target_column": "accept", "task.label_separator": "; "}),
+    ("spans in UTF-16", rows(text=lambda n: f"😀 from Ann Lee on {n}",
+     entities=lambda n: [{"start": 8, "end": 15, "label": ("who", "whom")[n % 2]}]),
+     {"preprocess.offset_unit": "utf16"}),
     ("two sentences", rows(sentence1=text, sentence2=text, label=lambda n: n % 2),
      {"preprocess.text_column": "sentence1", "preprocess.added_columns": ["sentence2"], "task.kind": "classification"}),
     ("OpenAI's preference files", rows(input=lambda n: {"messages": [message("user", sentence())]},
@@ -185,6 +192,22 @@ def test_guess_refuses_answers_whose_better_one_is_not_named(columns: dict[str, 
     assert guessed(rows(prompt=text, **columns), target=next(iter(columns)))["task.kind"]
 
 
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({}, "'text' is the only column (add a column"),
+        ({"label": "a"}, "'label' has one value in 60 of 60 rows (add rows with other references; name the column"),
+        ({"label": lambda n: "a" if n == 3 else None}, "'label' has one value in 1 of 60 rows (fill every row"),
+        ({"tag": lambda n: ("O", "O", "B-PER")[n % 3]}, "the rows are words with tags"),
+        ({"label": None, "score": lambda n: n / 7}, "'label' has no value in 0 of 60 rows; 'score' has 60 different"),
+    ],
+)
+def test_guess_says_why_no_column_is_the_reference(columns: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UserError) as raised:
+        guess(rows(text=text, **columns))
+    assert problem in str(raised.value)
+
+
 def test_guess_of_nameless_columns_takes_what_the_text_predicts() -> None:
     words = {"billing": "invoice", "delivery": "parcel", "account": "password"}
     columns = {"F1": lambda n: RNG.choice(("web", "mail")), "F2": lambda n: f"{words[label(n)]} {sentence(4)}"}
@@ -210,6 +233,7 @@ def test_guess_distinguishes_a_first_row_of_data_from_a_header() -> None:
     assert has_header(rows(F1=text, F2=label))
     assert has_header(rows(text=text, delivery=label))  # a label that is the name of its column, too
     assert not has_header(rows(hello=text, delivery=label))
+    assert not has_header(rows(**{"0": lambda n: n, "hello": text, "2": label}))
     assert not has_header(rows(**{"where is my parcel? it has been three weeks": text, "delivery": label}))
 
 
@@ -243,6 +267,7 @@ def test_guess_refuses_an_unknown_column() -> None:
         ({"id": "7", "payload": {"body": "a b"}}, "jq -c '. + .[\"payload\"]' FILE > rows.jsonl"),
         ({"conversations": [{"speaker": "human", "line": "a"}]}, "write them as messages with role and content"),
         ({"id": 7}, "--text COLUMN"),
+        ({"data": {"text": "a"}, "annotations": [{"result": []}]}, "export them as JSON-MIN or CSV"),
     ],
 )
 def test_guess_says_how_rows_without_a_text_get_one(row: dict[str, Any], remedy: str) -> None:
