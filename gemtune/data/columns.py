@@ -21,6 +21,8 @@ from gemtune.data.segments import spans_as_segments
 MAX_LABEL_CHARS, PLAUSIBLE_LABELS = 80, 10
 _MAX_LABEL_SHARE = 0.3  # labels a row; what a run needs is stricter, and is checked afterwards
 CERTAIN = 0.9  # share of the rows that decides
+_MIN_REPEATED = 0.25  # share of the rows whose value is that of another row
+_ONE_WORD = re.compile(r"[^\W\d]+([-/.][^\W\d]+)*\??")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
 
 
@@ -43,8 +45,9 @@ class Column:
 
     @cached_property
     def role(self) -> str:
-        """What its name says that it holds."""
-        return role_of(self.name)
+        """What its name says that it holds; without that `other` for values as columns of channels or places have."""
+        is_other = self.is_label and all(plain(value) in known_names()["other_values"] for value in self.counts)
+        return role_of(self.name) or ("other" if is_other else "")
 
     @cached_property
     def texts(self) -> list[str]:
@@ -68,7 +71,7 @@ class Column:
             type(parse_container(value.strip()) if isinstance(value, str) else value) for value in self.values
         )
 
-    @property
+    @cached_property
     def is_text(self) -> bool:
         """Whether values have words: neither numbers nor ids nor times."""
         letters = sum(4 * sum(map(str.isalpha, v)) > len(v.strip()) for v in self.values if isinstance(v, str))
@@ -94,12 +97,16 @@ class Column:
         """The segments in each cell, None for cells without."""
         return [spans_as_segments(value) for value in self.cells]
 
-    @property
+    @cached_property
     def is_label(self) -> bool:
-        """Whether values are few, short and repeated."""
-        few = 1 < len(self.counts) <= max(PLAUSIBLE_LABELS, _MAX_LABEL_SHARE * self.rows)
-        is_repeated = len(self.counts) <= 0.5 * len(self.texts)
-        return few and is_repeated and self._holds(sum(len(text) <= MAX_LABEL_CHARS for text in self.texts))
+        """Whether values are few, short and repeated; or many for so few rows, but single words that repeat."""
+        count = len(self.counts)
+        few = 1 < count <= max(PLAUSIBLE_LABELS, _MAX_LABEL_SHARE * self.rows) and count <= 0.5 * len(self.texts)
+        words = sum(rows for text, rows in self.counts.items() if _ONE_WORD.fullmatch(text))
+        repeated = sum(rows for rows in self.counts.values() if rows > 1)
+        are_words = role_of(self.name) == "label" or (not role_of(self.name) and self._holds(words))
+        are_names = are_words and repeated >= _MIN_REPEATED * len(self.texts)
+        return (few or are_names) and self._holds(sum(len(text) <= MAX_LABEL_CHARS for text in self.texts))
 
     @cached_property
     def is_flags(self) -> bool:

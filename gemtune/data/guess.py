@@ -38,7 +38,7 @@ from gemtune.data.source_rows import ONE_COLUMN
 from gemtune.data.times import parse_times
 from gemtune.errors import UserError, did_you_mean
 
-_RANKED_ROWS, _CLOSE_GAIN = 600, 0.05
+_RANKED_ROWS, _RANKED_FOLDS, _CLOSE_GAIN = 600, 10, 0.05
 _MAX_LISTED = 4
 _FILL = "fill every row (merged cells are filled in their first row, formulas only by a spreadsheet program)"
 _TAG = re.compile(r"O|[BIESLU]-\S+")
@@ -361,7 +361,7 @@ def _ranked_targets(columns: Sequence[Column], text: Column) -> list[Column]:
         [column for column in labels if (column.role == "other") == is_other] for is_other in (False, True)
     )
     if texts:  # labels that the text does not predict are those of channels, regions, ...
-        unnamed = [column for column in unnamed if _gain(column, text) > _CLOSE_GAIN]
+        unnamed = [column for column in unnamed if _gains(column, text)[0] > _CLOSE_GAIN]
     return (
         _by_gain(unnamed, text)
         or texts
@@ -375,24 +375,38 @@ def _by_gain(columns: list[Column], text: Column) -> list[Column]:
     """The columns that the text predicts, best first, as far as they are close to the best."""
     if len(columns) < 2:
         return columns
-    gains = {column.name: _gain(column, text) for column in columns}
-    ranked = sorted(columns, key=lambda column: -gains[column.name])
-    return [column for column in ranked if gains[column.name] > gains[ranked[0].name] - _CLOSE_GAIN]
+    order = {column.name: _gains(column, text)[1] for column in columns}
+    ranked = sorted(columns, key=lambda column: -order[column.name])
+    return [column for column in ranked if order[column.name] > order[ranked[0].name] - _CLOSE_GAIN]
 
 
-def _gain(column: Column, text: Column) -> float:
-    """Accuracy of a simple classifier of the text, above that of the commonest value."""
+def _gains(column: Column, text: Column) -> tuple[float, float]:
+    """How well a simple classifier of the text predicts the values: accuracy above that of the commonest value, and how
+    well it ranks the rows of each value above others (Gini coefficient: 0 by chance, 1 always).
+    """
+    import numpy as np
     from sklearn.feature_extraction.text import HashingVectorizer
-    from sklearn.model_selection import KFold, cross_val_predict
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import KFold
     from sklearn.naive_bayes import MultinomialNB
 
     pairs = [(str(a), str(b)) for a, b in zip(text.cells, column.cells, strict=True) if a and b is not None]
     texts, labels = zip(*pairs[:_RANKED_ROWS], strict=True)
-    words = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 3), alternate_sign=False, n_features=2**14)
-    folds = KFold(min(3, len(texts)), shuffle=True, random_state=7)
-    predicted = cross_val_predict(MultinomialNB(alpha=0.1), words.transform(texts), labels, cv=folds)
-    hits = sum(a == b for a, b in zip(predicted, labels, strict=True))
-    return float(hits - Counter(labels).most_common(1)[0][1]) / len(labels)
+    values, own = np.unique(labels, return_inverse=True)
+    words = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), alternate_sign=False, n_features=2**14)
+    vectors, scores = words.transform(texts), np.full((len(texts), len(values)), -np.inf)
+    for train, test in KFold(min(_RANKED_FOLDS, len(texts)), shuffle=True, random_state=7).split(own):
+        model = MultinomialNB(alpha=0.1).fit(vectors[train], own[train])
+        scores[np.ix_(test, model.classes_)] = model.predict_log_proba(vectors[test])
+    sizes = np.bincount(own)
+    accuracy = (scores.argmax(axis=1) == own).mean() - sizes.max() / len(own)
+    ranked = {
+        k: roc_auc_score(own == k, np.maximum(scores[:, k], -1e9))
+        for k in np.flatnonzero(sizes > 1)
+        if sizes[k] < len(own)
+    }
+    rows = sum(sizes[k] for k in ranked)
+    return float(accuracy), float(sum(2 * sizes[k] * (area - 0.5) for k, area in ranked.items()) / max(1, rows))
 
 
 def _is_split(column: Column) -> bool:

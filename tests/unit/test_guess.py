@@ -216,6 +216,23 @@ def test_guess_of_nameless_columns_takes_what_the_text_predicts() -> None:
     assert (settings["preprocess.text_column"], settings["preprocess.target_column"]) == ("F2", "F3")
 
 
+def test_guess_of_few_rows_tells_labels_from_channels() -> None:
+    words = {"billing": "invoice", "delivery": "parcel", "account": "password"}
+    columns = {"F1": lambda n: RNG.choice(("web", "mail", "app")), "F2": lambda n: f"{words[label(n)]} {sentence(12)}"}
+    listed = rows(48, **columns, F3=lambda n: RNG.choice(("north", "south")), F4=label)
+    settings = guessed(listed)
+    assert (settings["preprocess.text_column"], settings["preprocess.target_column"]) == ("F2", "F4")
+    assert guessed([{"text": row["F2"], "F1": row["F1"]} for row in listed])["preprocess.target_column"] == "F1"
+
+
+def test_guess_of_many_labels_in_few_rows_is_a_classification() -> None:
+    names = [f"card_{a}_{b}" for a in WORDS[:6] for b in WORDS[:6]]
+    for name in ("label", "F2"):
+        settings = guessed(rows(text=long_text, **{name: lambda n: names[n % 36]}))
+        assert (settings["task.kind"], settings.get("preprocess.target_column", "label")) == ("classification", name)
+    assert guessed(rows(question=text, answer=lambda n: names[n % 36]))["task.kind"] == "generation"
+
+
 def test_guess_offers_what_fits_nearly_as_well() -> None:
     listed = rows(90, text=text, intent=label, topic=lambda n: label(n + 1))
     [target] = [item for item in guess(listed) if item.setting == "preprocess.target_column"]
