@@ -133,8 +133,8 @@ def _sides(row: JsonObject, rules: Preprocess, config: Preference) -> tuple[Json
     chosen, rejected = (turns_of(answer) or answer for answer in (chosen, rejected))
     if isinstance(chosen, list):
         before = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}] if prompt else []
-        repeated = [turn for turn in before if _content_of(turn) in map(_content_of, chosen)]
-        before = [] if len(repeated) == len(before) else before  # the turns of the answers begin with the prompt
+        if len(chosen) > len(before) and [*map(_content_of, before)] == [*map(_content_of, chosen[: len(before)])]:
+            before = []  # the turns of the answers begin with the prompt
         return {**others, "messages": [*before, *chosen]}, _content_of(rejected[-1])
     if not isinstance(chosen, str) or not isinstance(rejected, str):
         raise TypeError("the answers are not texts")
@@ -169,8 +169,8 @@ def _better(row: JsonObject, config: Preference) -> int:
     winner = row.get(config.winner_column)
     better = named_side(winner, (config.chosen_column, config.rejected_column))
     if better is None:
-        sides = f"{config.chosen_column!r} or {config.rejected_column!r}"
-        raise ValueError(f"{config.winner_column!r} is {winner!r:.40}, which does not name {sides}")
+        sides = config.chosen_column, config.rejected_column
+        raise ValueError(f"{config.winner_column!r} is {winner!r:.40}, which names neither of {', '.join(sides)}")
     return better
 
 

@@ -210,7 +210,7 @@ def _is_row(text: str, file: SourceFile) -> bool:
     try:
         value = parse_json(text)
     except ValueError as error:
-        return "Extra data" not in str(error)
+        return "Extra" not in str(error)
     return not nested_rows(value, file.config.text_column)
 
 

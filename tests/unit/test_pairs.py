@@ -101,7 +101,7 @@ def test_read_pairs_with_a_winner_leaves_out_ties(tmp_path: Path) -> None:
     columns = Preference(chosen_column="a", rejected_column="b", winner_column="winner")
     found = pairs.read(str(tmp_path / "rows.jsonl"), TASK, Preprocess(), columns, ReadStats({}))
     assert [(pair.chosen, pair.rejected) for pair in found.pairs] == [("one", "two"), ("two", "one")]
-    assert [row.detail[:51] for row in found.dropped] == ["'winner' is 'tie', which does not name 'a' or 'b'; "]
+    assert [row.detail[:51] for row in found.dropped] == ["'winner' is 'tie', which names neither of a, b; exp"]
 
 
 def test_read_pairs_keeps_turns_and_system_instruction(tmp_path: Path) -> None:
