@@ -105,8 +105,8 @@ class MonitoringRecord(Record):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        history = self.model_fields_set & {"generation", "since", "windows"}
-        if self.model_fields_set and len(history) < 3 and (history or "claim" not in self.model_fields_set):
+        history = self.model_fields_set & {"generation", "since", "windows", "retrained"}
+        if self.model_fields_set and len(history) < 4 and (history or "claim" not in self.model_fields_set):
             raise ValueError("neither a complete history nor a claim")
         return self
 

@@ -192,8 +192,9 @@ class ChampionRecord(Record):
     def _is_complete(self) -> Self:
         if not bool(self.current) == bool(self.generation) == bool(self.alias):
             raise ValueError("champion, generation and alias do not agree")
-        if not self.current and (self.history or self.rolled_back):
-            raise ValueError("previous champions without a champion")
+        # a promotion adds one champion; a rollback takes one away and keeps it as rolled back
+        if self.generation != bool(self.current) + len(self.history) + 2 * len(self.rolled_back):
+            raise ValueError("the champions listed are not those of this generation")
         if self.model_fields_set and not (self.current or self.candidate or self.logging):
             raise ValueError("neither champion nor candidate")
         return self

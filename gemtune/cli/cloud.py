@@ -19,7 +19,7 @@ from gemtune.cli.exit_codes import INTERRUPTED
 from gemtune.cli.options import REQUIRED, Options, taking
 from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
-from gemtune.interruption import ended_by_signals
+from gemtune.interruption import ended_with_caller
 
 if TYPE_CHECKING:
     from gemtune.config import Config
@@ -133,7 +133,7 @@ class Place(NamedTuple):
 def _this_machine(runs: Path, engine: str | None = None) -> Iterator[None]:
     from pipelines import strict_run
 
-    with ended_by_signals(), strict_run.backend(runs, engine) as url:
+    with ended_with_caller(), strict_run.backend(runs, engine) as url:
         typer.echo(f"emulator at {url}, until this command ends", err=True)
         yield
 

@@ -35,7 +35,7 @@ from gemtune.cli.models import models
 from gemtune.cli.options import Options, as_dict, taking
 from gemtune.cli.output import Json, echo
 from gemtune.cli.results import app as results
-from gemtune.interruption import ended_by_signals
+from gemtune.interruption import ended_with_caller
 
 if TYPE_CHECKING:
     from gemtune.config import Config
@@ -163,7 +163,7 @@ def run(
     start = steady_time()
     state, options = folder.parent / "emulator", [started[name] for name in ("engine", "jobs", "executes")]
     process = emulator_process.emulator(state, 0, *options)
-    with local_run.alone_in(folder) as lock, ended_by_signals(), process as server:
+    with local_run.alone_in(folder) as lock, ended_with_caller(), process as server:
         console.print(f"gemtune run [bold]{folder.name}[/]: {started['data']}\nwatch: {server.url}/", soft_wrap=True)
         steps = local_run.run_pipeline(folder, server, console, lock)
         summary = console_summary.finish(folder, steps, start)
@@ -214,7 +214,7 @@ def monitor(
     local_run.prepare(settings, folder, engine, 1, "monitoring", {"now": now, "new_baseline": new_baseline})
     console = wide_console(as_json)
     emulator = emulator_process.emulator(runs / "emulator", 0, engine, 1)
-    with local_run.alone_in(folder) as lock, ended_by_signals(), emulator as server:
+    with local_run.alone_in(folder) as lock, ended_with_caller(), emulator as server:
         local_run.run_pipeline(folder, server, console, lock, f"gemtune monitor {config}")
         decided = local_run.collect(folder, "report-monitoring")
         to_label = local_run.step_output(folder, "estimate-quality*/annotations")

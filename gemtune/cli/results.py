@@ -15,7 +15,7 @@ from gemtune.cli.commands import RUNS, Messages, Runs, load, local_vertex, wide_
 from gemtune.cli.config import Overrides
 from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
-from gemtune.interruption import ended_by_signals
+from gemtune.interruption import ended_with_caller
 
 if TYPE_CHECKING:
     from gemtune.predictor import Prediction, Predictor
@@ -208,7 +208,7 @@ def serve(
     summary = local_run.read_summary(folder)
     console = wide_console()
     engine = local_run.read_settings(folder)["engine"]
-    with ended_by_signals(), emulator_process.emulator(folder.parent / "emulator", port, engine) as server:
+    with ended_with_caller(), emulator_process.emulator(folder.parent / "emulator", port, engine) as server:
         outcome = summary["outcome"]
         console.print(f"{outcome['model']} at {server.url}\n", soft_wrap=True)
         console.print(console_summary.snippets(outcome, server.url), soft_wrap=True, markup=False)

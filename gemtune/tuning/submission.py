@@ -21,7 +21,7 @@ from gemtune.config import JsonObject, Trial, Tune, fingerprint
 from gemtune.errors import UserError
 from gemtune.state import store
 from gemtune.vertex import Client, jobs, storage
-from gemtune.vertex.calls import TransientError
+from gemtune.vertex.calls import TransientError, translate_errors
 from gemtune.vertex.jobs import FINGERPRINT, NAME, TuningJob, TuningJobSpec
 
 log = logging.getLogger("gemtune")
@@ -162,11 +162,20 @@ def _claimed_job(client: Client, claim: str, wait_s: float) -> TuningJob | None:
         if free and store.replace(client, claim, claimed, generation):
             return None
         if record and record.job:
-            return jobs.get(client, record.job)
+            return _job_of(client, claim, record.job)
         digest = claim.rpartition("-")[0]
         if job := _standing(jobs.find(client, FINGERPRINT, digest)):
             return job
         time.sleep(min(2.0, max(0.05, wait_s / 10)))
+
+
+def _job_of(client: Client, claim: str, name: str) -> TuningJob:
+    """The job that a claim names; `UserError` where it is gone: whether it was paid for cannot be seen any more."""
+    if job := translate_errors(lambda: jobs.get(client, name), {404: None}):
+        return job
+    where = f"gs://{client.bucket}/{JobClaim.key(claim)}"
+    remedy = f"to submit another job, delete its claim: gcloud storage rm {where}"
+    raise UserError(f"the job {name} is claimed and does not exist any more", file=where, remedy=remedy)
 
 
 def _record_job(client: Client, claim: str, name: str) -> None:

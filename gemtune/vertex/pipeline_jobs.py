@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from gemtune.vertex import Client
-from gemtune.vertex.calls import retried, translate_errors
+from gemtune.vertex.calls import TransientError, retried, translate_errors
 
 WAIT_S = 60.0
 
@@ -20,7 +20,9 @@ def create(client: Client, job: Any, job_id: str) -> Any:
     requested = PipelineJob.from_json(job) if isinstance(job, str) else job
     request = {"parent": client.parent, "pipeline_job": requested, "pipeline_job_id": job_id}
     created = translate_errors(lambda: service(client).create_pipeline_job(request, timeout=WAIT_S), {409: None})
-    return created or get(client, f"{client.parent}/pipelineJobs/{job_id}")
+    if job := created or get(client, f"{client.parent}/pipelineJobs/{job_id}"):
+        return job
+    raise TransientError(f"the pipeline job {job_id} exists, but cannot be read", 409)
 
 
 @retried

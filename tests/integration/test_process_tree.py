@@ -60,6 +60,42 @@ def test_started_group_ends_with_its_parent(ending, tmp_path):
     assert not temporary.exists()
 
 
+COMMAND = """
+import sys, time
+from pathlib import Path
+from gemtune.interruption import ended_with_caller
+try:
+    with ended_with_caller():
+        Path(sys.argv[1], "started").touch()
+        time.sleep(2)
+    Path(sys.argv[1], "whole").touch()
+except KeyboardInterrupt:
+    Path(sys.argv[1], "interrupted").touch()
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "end"),
+    [('"$@"; :', "interrupted"), ('"$@" & wait', "whole"), ('nohup "$@"; :', "whole"), ('setsid "$@"; :', "whole")],
+)
+def test_command_ends_with_a_killed_shell_that_waits_for_it(script, end, tmp_path):
+    command = [sys.executable, "-c", COMMAND, str(tmp_path)]
+    shell = subprocess.Popen(["sh", "-c", script, "sh", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def wait_for(*names):
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if done := [name for name in names if (tmp_path / name).exists()]:
+                return done
+            time.sleep(0.05)
+        return []
+
+    assert wait_for("started")
+    shell.kill()
+    shell.wait()
+    assert wait_for("interrupted", "whole") == [end]
+
+
 def test_end_group_kills_what_ignores_the_signal(monkeypatch):
     monkeypatch.setattr(process_tree, "STOP_TIMEOUT_S", 0.3)
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('x', flush=True); time.sleep(600)"

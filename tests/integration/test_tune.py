@@ -307,6 +307,16 @@ def test_tune_takes_over_a_claim_without_a_job(client: Client, tmp_path: Path) -
     assert found.labels[FINGERPRINT] == fingerprint
 
 
+def test_tune_names_a_claim_whose_job_is_gone(client: Client) -> None:
+    job = f"projects/{client.project}/locations/{client.location}/tuningJobs/404"
+    storage.write_record(
+        client, f"jobs/{'e' * 16}-1.json", {"schema_version": 1, "claimed": "yesterday", "job": job}, 0
+    )
+    words = rf"jobs/e+-1\.json: the job {job} is claimed and does not exist .*delete its claim: gcloud storage rm gs://"
+    with pytest.raises(UserError, match=words):
+        submission._claimed_job(client, f"{'e' * 16}-1", 0.2)
+
+
 @pytest.mark.parametrize(
     ("overrides", "trial", "words"),
     [

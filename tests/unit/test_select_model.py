@@ -343,7 +343,7 @@ def selected(
     """What the step selects among checkpoints; `serving` is in production."""
     record = ChampionRecord()
     if serving:
-        record = ChampionRecord(generation=4, alias="champion", current=entry(serving))
+        record = ChampionRecord(generation=1, alias="champion", current=entry(serving))
     monkeypatch.setattr("gemtune.state.champion.read", lambda client, name: record)
     planned(prompts(("zero_shot", 0.5))).write(folder / "plan")
     evaluated(*reports).write(folder / "report")

@@ -114,23 +114,26 @@ def test_parsed_names_every_damaged_record(folder):
         {"generation": 0}, {"alias": ""}, {"current": {}},
         {"current": None, "candidate": {"entry": ENTRY, "against": 2, "alias": "champion"}},
         {"current": None, "generation": 0, "alias": "", "logging": {"table": "t", "sampling_rate": 1}},
-        {"history": [{}]}, {"candidate": ENTRY}, {"current": None},
+        {"history": [{}]}, {"candidate": ENTRY}, {"current": None}, {"history": None}, {"rolled_back": [ENTRY]},
         {"current": {**ENTRY, "generation": {"samples": 0}}}, {"current": {**ENTRY, "cleaning": {"strip_htm": True}}},
         {"current": {**ENTRY, "since": "yesterday"}}, {"current": {**ENTRY, "task": {"labels": 3}}},
         {"candidate": {"entry": ENTRY, "against": 2, "alias": "champion", "smoke": SMOKE}},
     ],
 )  # fmt: skip
 def test_parsed_refuses_a_champion_that_nothing_can_be_derived_from(damage):
+    content = {"schema_version": 1, **CHAMPION, **damage}
+    content = {key: value for key, value in content.items() if key == "current" or value is not None}
     with pytest.raises(
         UserError, match=r"champions/name\.json: the record is damaged: .* \(restore an earlier version"
     ):
-        parsed("champions", {"schema_version": 1, **CHAMPION, **damage})
+        parsed("champions", content)
 
 
 @pytest.mark.parametrize(
     ("folder", "damage"),
     [
-        ("monitoring", {"windows": None}), ("monitoring", {"since": None}), ("splits", {"rows": {"dev": ["a"]}}),
+        ("monitoring", {"windows": None}), ("monitoring", {"since": None}), ("monitoring", {"retrained": None}),
+        ("splits", {"rows": {"dev": ["a"]}}),
         ("early_stopping", {"trials": {"a": {"losses": {"first": 1.0}}}}),
     ],
 )  # fmt: skip
@@ -163,7 +166,9 @@ def test_parsed_refuses_a_champions_record_with_nothing_in_it():
 
 
 def test_read_history_reads_a_record_with_fields_of_a_later_patch(monkeypatch):
-    record = MonitoringRecord.model_validate({"generation": 2, "since": NOW, "windows": [], "of_a_later_patch": 1})
+    record = MonitoringRecord.model_validate(
+        {"generation": 2, "since": NOW, "windows": [], "retrained": [], "of_a_later_patch": 1}
+    )
     monkeypatch.setattr(store, "read", lambda client, kind, name: record)
     served: Any = SimpleNamespace(generation=2)
     assert records.read_history(None, "a", served).generation == 2  # type: ignore[arg-type]
