@@ -12,7 +12,7 @@ import gzip
 import io
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -94,7 +94,8 @@ def open_atomic(path: str | Path, *, compress: bool = False) -> Iterator[TextIO]
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # what the umask leaves of it
     except OSError as error:
         raise actionable(error) from None
     try:
@@ -104,7 +105,6 @@ def open_atomic(path: str | Path, *, compress: bool = False) -> Iterator[TextIO]
             io.TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", newline="\n") as file,
         ):
             yield file
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException as error:
         os.unlink(temporary)

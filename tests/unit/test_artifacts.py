@@ -8,6 +8,7 @@ import ast
 import dataclasses
 import importlib
 import json
+import os
 import pkgutil
 import types
 from collections.abc import Iterator
@@ -84,6 +85,17 @@ def test_open_atomic_writes_lone_surrogates_as_json_reads_them(tmp_path: Path) -
     with open_atomic(tmp_path / "x") as file:
         json.dump(text, file, ensure_ascii=False)
     assert json.loads((tmp_path / "x").read_text(encoding="utf-8")) == text
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_open_atomic_leaves_what_the_umask_allows(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        with open_atomic(tmp_path / "rows.jsonl") as file:
+            file.write("{}")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "rows.jsonl").stat().st_mode & 0o777 == mode
 
 
 def test_open_atomic_leaves_the_old_file_after_a_failure(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 
 import random
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from gemtune.dedup import (
     letter_table,
     similarities,
 )
+from gemtune.dedup._numba import minhash
 
 ALPHABET = "abc  D1é.，カ価👍👎\U0001d54f"
 ROUGH = st.lists(st.text(alphabet=ALPHABET, max_size=14), max_size=20)
@@ -66,6 +68,12 @@ def test_kernels_agree_with_the_numpy_oracle(texts: list[str], threshold: float)
         assert (fast.low == slow.low).all()
         assert (fast.keys == slow.keys).all()
     assert leaders(texts, threshold).tolist() == oracle.leaders(texts, threshold).tolist()
+
+
+def test_compiled_works_where_no_folder_can_keep_the_machine_code() -> None:
+    defined: dict[str, Any] = {}
+    exec(compile("def twice(number): return 2 * number", "of no file", "exec"), defined)
+    assert minhash.compiled(defined["twice"])(21) == 42
 
 
 def test_kernels_agree_with_the_numpy_oracle_on_longer_texts() -> None:

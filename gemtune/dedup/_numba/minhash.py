@@ -6,6 +6,7 @@ Texts lie in one byte buffer: one byte a character where all fit into one (Latin
 *is* its 40-bit number, so that Jaccard similarities of such texts are exact; wider ones are 63-bit hashes.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -16,8 +17,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """Compile at the first call, without holding the interpreter's lock, and keep the machine code on disk."""
-    return cast(F, njit(nogil=True, cache=True)(function))
+    """Compile at the first call, without holding the interpreter's lock, and keep the machine code on disk.
+
+    Where no folder for it can be written to (the package's, the user's, `NUMBA_CACHE_DIR`), each process compiles.
+    """
+    compiler = njit(nogil=True)(function)
+    with contextlib.suppress(RuntimeError):
+        compiler.enable_caching()
+    return cast(F, compiler)
 
 
 SLOTS, WIDTH = 128, 5
