@@ -10,8 +10,10 @@ of the two headers and are not affected.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import re
+import time
 from collections.abc import Collection
 
 from starlette.responses import JSONResponse
@@ -20,10 +22,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emulator.core.google_rest import ApiError
 
 MAX_REQUEST_BYTES, MAX_UPLOAD_BYTES = 32 << 20, 2 << 30
+BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S = 20.0, 10_000.0
 
 
 class OriginCheck:
-    """Middleware: 403 for requests of other sites' pages, 413 for a body above the limit."""
+    """Middleware: 403 for requests of other sites' pages, 413 for a body above the limit, no answer to a slow one."""
 
     def __init__(self, app: ASGIApp, allowed_hosts: Collection[str] = ()) -> None:
         self._app = app
@@ -75,13 +78,25 @@ def _too_large(headers: dict[str, str], limit: int) -> ApiError | None:
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:
-    """`receive` that ends a body of unknown length (chunked) at the limit as if the client had gone."""
-    taken = 0
+    """`receive` that ends a body at the limit, or one that is sent too slowly, as if the client had gone.
+
+    It may take `BODY_TIMEOUT_S` and a second more for each `SLOWEST_BYTES_PER_S`, without the time that the emulator
+    takes for it.
+    """
+    taken, left_s, complete = 0, BODY_TIMEOUT_S, False
 
     async def bounded() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
+        nonlocal taken, left_s, complete
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(None if complete else max(left_s, 0)):
+                message = await receive()
+        except TimeoutError:
+            return {"type": "http.disconnect"}
+        size = len(message.get("body", b""))
+        taken += size
+        left_s += size / SLOWEST_BYTES_PER_S - (time.monotonic() - begun)
+        complete = complete or not message.get("more_body", False)
         return {"type": "http.disconnect"} if taken > limit else message
 
     return bounded

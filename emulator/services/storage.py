@@ -209,7 +209,7 @@ class Storage:
             first = start if start >= 0 else max(0, int(body["size"]) + start)
             try:
                 with (self._data / file).open("rb") as stored:
-                    stored.seek(first)
+                    stored.seek(min(first, int(body["size"])))  # a system has a largest offset
                     return body, stored.read(-1 if end is None else max(0, end - first))
             except FileNotFoundError:
                 continue  # replaced since the query

@@ -160,10 +160,9 @@ def test_request_above_the_size_limit_is_refused(server: Server) -> None:
     assert httpx.get(server.url + JOBS).status_code == 200
 
 
-def test_slow_headers_end_the_connection(tmp_path: Path) -> None:
-    program = (
-        "import sys, emulator.app.cli as cli; cli.HEADER_TIMEOUT_S = 0.5; cli.main()"  # arguments: those of the process
-    )
+def test_slow_headers_and_bodies_end_the_connection(tmp_path: Path) -> None:
+    program = "import emulator.app.cli as cli, emulator.app.origin as origin; "  # arguments: those of the process
+    program += "cli.HEADER_TIMEOUT_S = origin.BODY_TIMEOUT_S = 0.5; cli.main()"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "--engine", "scripted", "--port", "0", "--state-dir", str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -182,6 +181,17 @@ def test_slow_headers_end_the_connection(tmp_path: Path) -> None:
             with contextlib.suppress(ConnectionError):
                 while connection.recv(100):
                     pass
+            assert time.monotonic() - begun < 5
+        head = f"POST {JOBS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", int(match[1])), timeout=0.1) as connection:
+            connection.sendall(head.encode())
+            begun = time.monotonic()
+            with contextlib.suppress(ConnectionError):
+                while time.monotonic() - begun < 10:  # a byte each tenth of a second
+                    connection.sendall(b" ")
+                    with contextlib.suppress(TimeoutError):
+                        if not connection.recv(100):
+                            break
             assert time.monotonic() - begun < 5
     finally:
         process.kill()
