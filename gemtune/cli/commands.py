@@ -327,6 +327,10 @@ def cleanup(
         bool, typer.Option("--yes", help="Undeploy them; without this option they are only listed.")
     ] = False,
     older_than_days: Annotated[float, typer.Option(min=0, help="Leave out jobs that are younger.")] = 7.0,
+    with_models: Annotated[
+        bool,
+        typer.Option("--models", help="Also delete tuned models of which no version is or was in production."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Undeploy checkpoints that interrupted runs of this configuration left deployed; champions stay deployed.
@@ -343,10 +347,17 @@ def cleanup(
         remedy = f"wait for its end, or end it: gemtune runs cancel {config} RUN"
         raise UserError(f"a run of {settings.name} is active: {active}", remedy=remedy)
     unused = endpoints.cleanup(client, settings.name, yes, older_than_days)
-    count = "1 endpoint" if len(unused) == 1 else f"{len(unused)} endpoints"
-    outcome = "undeployed" if yes else "would be undeployed (with --yes)"
-    content = {"endpoints": unused, "undeployed": yes}
-    echo(content, as_json, *unused, f"{settings.name}: {count} {outcome if unused else 'to undeploy'}")
+    deleted = endpoints.delete_models(client, settings.name, yes, older_than_days) if with_models else []
+    lines = [*unused, f"{settings.name}: {_outcome(unused, 'endpoint', 'undeploy', yes)}"]
+    lines += [*deleted, f"{settings.name}: {_outcome(deleted, 'model', 'delete', yes)}"] if with_models else []
+    echo({"endpoints": unused, "undeployed": yes, "models": deleted}, as_json, *lines)
+
+
+def _outcome(items: list[str], noun: str, verb: str, done: bool) -> str:
+    """Such as: 2 models would be deleted (with --yes)."""
+    past = f"{verb.removesuffix('e')}ed"
+    outcome = f"to {verb}" if not items else past if done else f"would be {past} (with --yes)"
+    return f"{len(items)} {noun}{'s' * (len(items) != 1)} {outcome}"
 
 
 def _active_run(client: Client, name: str, folder: Path | None) -> str:

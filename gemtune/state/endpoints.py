@@ -50,20 +50,49 @@ def cleanup(client: Client, name: str, act: bool = True, older_than_days: float 
         reconcile(client, name)
     else:
         champion.read(client, name)
-    own_jobs, limit = jobs.find(client, jobs.NAME, jobs.label(name)), _before(client, name, older_than_days)
-    ended = [job for job in own_jobs if job.ended and job.created <= limit]
-    deployed = [
+    limit = _before(client, name, older_than_days)
+    checkpoints = _checkpoints(client, name, limit)
+    if not act:
+        left = _unused(client, checkpoints, limit)
+        return [variant.model for variant in left if models.deployed(client, variant.model)]
+    undeployed = undeploy(client, checkpoints, limit)
+    log.info("done: %s", f"{len(undeployed)} of {len(checkpoints)} checkpoints undeployed")
+    return undeployed
+
+
+def delete_models(client: Client, name: str, act: bool, older_than_days: float = USE_DAYS) -> list[str]:
+    """Delete the models, with their endpoints, all of whose versions `cleanup` would undeploy; returns the models.
+
+    An equal job is submitted again where a later run needs it.
+    """
+    limit = _before(client, name, older_than_days)
+    checkpoints = _checkpoints(client, name, limit)
+    if act:
+        undeploy(client, checkpoints, limit)
+    unused = _unused(client, checkpoints, limit)
+    kept = {variant.tuned_model for variant in checkpoints if variant not in unused}
+    by_model: dict[str, list[ModelVariant]] = {}
+    for variant in unused:
+        by_model.setdefault(variant.tuned_model.partition("@")[0], []).append(variant)
+    deleted = []
+    for model, own in by_model.items():
+        versions = set(models.versions(client, model))
+        if versions and versions <= {variant.tuned_model for variant in own} - kept:
+            if act:
+                models.delete(client, model, [variant.model for variant in own])
+            deleted.append(model)
+    return deleted
+
+
+def _checkpoints(client: Client, name: str, limit: datetime) -> list[ModelVariant]:
+    """The checkpoints that have an endpoint of the jobs of a name that were made before `limit` and have ended."""
+    return [
         ModelVariant(name=job.name, model=point.endpoint, tuned_model=job.model, checkpoint_id=point.checkpoint_id)
-        for job in ended
-        for point in job.checkpoints
+        for job in jobs.find(client, jobs.NAME, jobs.label(name))
+        if job.ended and job.created <= limit
+        for point in job.saved
         if point.endpoint
     ]
-    if not act:
-        left = _unused(client, deployed, limit)
-        return [variant.model for variant in left if models.deployed(client, variant.model)]
-    undeployed = undeploy(client, deployed, limit)
-    log.info("done: %s", f"{len(undeployed)} of {len(deployed)} checkpoints of {len(ended)} jobs undeployed")
-    return undeployed
 
 
 def _before(client: Client, name: str, days: float) -> datetime:

@@ -20,7 +20,7 @@ from gemtune.catalogue import Limits, trial_base_model
 from gemtune.config import JsonObject, Trial, Tune, fingerprint
 from gemtune.errors import UserError
 from gemtune.state import store
-from gemtune.vertex import Client, jobs, storage
+from gemtune.vertex import Client, jobs, models, storage
 from gemtune.vertex.calls import TransientError, translate_errors
 from gemtune.vertex.jobs import FINGERPRINT, NAME, TuningJob, TuningJobSpec
 
@@ -124,7 +124,7 @@ def get_or_create(
     digest = spec.labels[FINGERPRINT]
     known_jobs = jobs.find(client, FINGERPRINT, digest)
     claim = f"{digest}-{len(known_jobs) + 1}"
-    job = _usable(known_jobs, settings.attempts) or _claimed_job(client, claim, settings.claim_wait_s)
+    job = _usable(client, known_jobs, settings.attempts) or _claimed_job(client, claim, settings.claim_wait_s)
     if job:
         log.info("%s %s", "reusing" if job.ended else "adopting", job.name)
         on_known(job)
@@ -136,9 +136,9 @@ def get_or_create(
     return created
 
 
-def _usable(jobs: Sequence[TuningJob], attempts: int) -> TuningJob | None:
+def _usable(client: Client, jobs: Sequence[TuningJob], attempts: int) -> TuningJob | None:
     """A job that succeeded, else one still going; raises when trying again makes no sense."""
-    if job := _standing(jobs):
+    if job := _standing(client, jobs):
         return job
     failed = [job for job in jobs if job.state in ("FAILED", "EXPIRED")]
     if failed and (not may_succeed_again(failed[0]) or len(failed) >= attempts):
@@ -146,10 +146,11 @@ def _usable(jobs: Sequence[TuningJob], attempts: int) -> TuningJob | None:
     return None
 
 
-def _standing(jobs: Sequence[TuningJob]) -> TuningJob | None:
-    """A job that succeeded, else one still going."""
+def _standing(client: Client, jobs: Sequence[TuningJob]) -> TuningJob | None:
+    """A job that succeeded and whose model was not deleted since, else one still going."""
     going = [job for job in jobs if not job.ended]
-    return next((job for job in jobs if job.succeeded), going[0] if going else None)
+    kept = (job for job in jobs if job.succeeded and models.exists(client, job.model))
+    return next(kept, going[0] if going else None)
 
 
 def _claimed_job(client: Client, claim: str, wait_s: float) -> TuningJob | None:
@@ -164,7 +165,7 @@ def _claimed_job(client: Client, claim: str, wait_s: float) -> TuningJob | None:
         if record and record.job:
             return _job_of(client, claim, record.job)
         digest = claim.rpartition("-")[0]
-        if job := _standing(jobs.find(client, FINGERPRINT, digest)):
+        if job := _standing(client, jobs.find(client, FINGERPRINT, digest)):
             return job
         time.sleep(min(2.0, max(0.05, wait_s / 10)))
 
@@ -199,7 +200,7 @@ def _create(client: Client, spec: TuningJobSpec, settings: Tune) -> TuningJob:
             log.info("waiting for a slot in the queue: %s", error)
             time.sleep(pause)
             pause = min(pause * 2, QUEUE_S)
-            if job := _standing(jobs.find(client, FINGERPRINT, spec.labels[FINGERPRINT])):
+            if job := _standing(client, jobs.find(client, FINGERPRINT, spec.labels[FINGERPRINT])):
                 return job
 
 

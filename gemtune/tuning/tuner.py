@@ -364,12 +364,11 @@ def _cancel_unneeded(client: Client, spec: TuningJobSpec, holder: JobHolder | No
 
 def _serving(client: Client, job: TuningJob) -> list[Checkpoint]:
     """The checkpoints that can be called; those undeployed since they were made are deployed again."""
-    points = list(job.checkpoints) or [Checkpoint("", job.completed_epochs, job.completed_steps, job.endpoint)]
-    for point in points:
-        if point.endpoint and point.checkpoint_id and not models.deployed(client, point.endpoint):
+    serving = [point for point in job.saved if point.endpoint]
+    for point in serving:
+        if not models.deployed(client, point.endpoint):
             log.info("deploying checkpoint %s again", point.checkpoint_id)
             models.deploy(client, point.endpoint, job.model, point.checkpoint_id)
-    serving = [point for point in points if point.endpoint]
     if not serving:
         raise JobFailed(f"{job.name} succeeded but no checkpoint has an endpoint")
     return serving

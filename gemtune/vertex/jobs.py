@@ -110,6 +110,11 @@ class TuningJob:
         return self.state in ENDED
 
     @property
+    def saved(self) -> tuple[Checkpoint, ...]:
+        """The checkpoints; of a job that lists none, that of its end at the job's endpoint."""
+        return self.checkpoints or (Checkpoint("", self.completed_epochs, self.completed_steps, self.endpoint),)
+
+    @property
     def succeeded(self) -> bool:
         """Whether the job produced a model; a partial success counts if it has a checkpoint."""
         return self.state == "SUCCEEDED" or (self.state == "PARTIALLY_SUCCEEDED" and bool(self.checkpoints))

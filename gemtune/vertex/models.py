@@ -9,6 +9,8 @@ nothing else removes them. All calls are idempotent.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gemtune.config import JsonObject, is_resource_name
@@ -19,10 +21,37 @@ DEPLOY_TIMEOUT_S = 1800.0  # seconds that a deployment may take
 
 
 @retried
+def exists(client: Client, model: str) -> bool:
+    """Whether a model (projects/P/locations/L/models/M), or a version of one (@V), was not deleted."""
+    return _version(client, model) is not None
+
+
+@retried
 def aliases(client: Client, model: str) -> list[str]:
     """The aliases of a model version (projects/P/locations/L/models/M@V); [] when it does not exist."""
-    version = translate_errors(lambda: _models(client, model).get_model(name=model), {404: None})
+    version = _version(client, model)
     return list(version.version_aliases) if version else []
+
+
+def _version(client: Client, model: str) -> Any:
+    return translate_errors(lambda: _models(client, model).get_model(name=model), {404: None})
+
+
+@retried
+def versions(client: Client, model: str) -> list[str]:
+    """All versions (projects/P/locations/L/models/M@V) of a model; [] when it does not exist."""
+    listed: list[Any] = translate_errors(
+        lambda: list(_models(client, model).list_model_versions(name=model)), {404: []}
+    )
+    return [f"{model}@{version.version_id}" for version in listed]
+
+
+@retried
+def delete(client: Client, model: str, endpoints: Iterable[str]) -> None:
+    """Delete a model with all of its versions, and these endpoints of it; nothing is deployed there."""
+    for endpoint in endpoints:
+        _wait(lambda name=endpoint: _endpoints(client, name).delete_endpoint(name=name), {404: None})
+    _wait(lambda: _models(client, model).delete_model(name=model), {404: None})
 
 
 @retried
@@ -121,10 +150,10 @@ def undeploy(client: Client, endpoint: str) -> bool:
     return bool(serving)
 
 
-def _wait(start: Any) -> None:
-    """Start a long-running operation and wait for it; it fails like any other call."""
-    operation = translate_errors(start)
-    translate_errors(lambda: operation.result(timeout=DEPLOY_TIMEOUT_S))
+def _wait(start: Any, expected: Mapping[int, None] = MappingProxyType({})) -> None:
+    """Start a long-running operation and wait for it; it fails like any other call (see `translate_errors`)."""
+    if operation := translate_errors(start, expected):
+        translate_errors(lambda: operation.result(timeout=DEPLOY_TIMEOUT_S))
 
 
 def _model_config(client: Client, method: str, model: str, action: str, body: JsonObject | None = None) -> JsonObject:

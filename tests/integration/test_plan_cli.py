@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 from emulator_process import Taken, jobs_of
-from samples import examples, sections, splits
+from samples import entry, examples, sections, splits
 from typer.testing import CliRunner, Result
 
 from gemtune.artifacts.cost import Estimate
 from gemtune.artifacts.records import SplitRecord
 from gemtune.artifacts.tuning import TuningPlan, TuningRecord
 from gemtune.cli.main import app
-from gemtune.config import Config
-from gemtune.state import store
+from gemtune.config import Config, ModelVariant
+from gemtune.state import champion, store
 from gemtune.steps import preprocess, split, tune
-from gemtune.vertex import PROJECT_VARIABLES, Client, models
+from gemtune.vertex import PROJECT_VARIABLES, Client, models, storage
 from pipelines import runs
 from pipelines.cloud import Source
 
@@ -187,6 +187,39 @@ def test_cleanup_command_lists_then_undeploys(client: Client, tmp_path: Path) ->
     assert "left: 2 endpoints undeployed" in cleanup("--yes")
     assert not any(models.deployed(client, endpoint) for endpoint in endpoints)
     assert "0 endpoints to undeploy" in cleanup()
+
+
+def test_cleanup_command_deletes_models_that_no_record_names(client: Client, tmp_path: Path) -> None:
+    train, validation, _ = splits(tmp_path)
+    (tmp_path / "c.yaml").write_text("name: emptied\n")
+
+    def tuned(epochs: int) -> ModelVariant:
+        record, trial = str(tmp_path / "job.json"), {"name": "t", "epoch_count": epochs}
+        tune.run(train, validation, trial, "emptied", record, str(tmp_path / "events"), **sections())
+        for use in storage.list_times(client, "in_use"):
+            storage.delete(client, use)
+        return TuningRecord.read(record).variants[-1]
+
+    def cleanup(*arguments: str, age: str = "0") -> list[str]:
+        own = ["cleanup", str(tmp_path / "c.yaml"), "--older-than-days", age, "--json", "--models", *arguments]
+        result = CliRunner().invoke(app, own)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)["models"]  # type: ignore[no-any-return]
+
+    left, serving = tuned(1), tuned(2)
+    champion.promote(client, "emptied", 0, "champion", entry(serving))
+    name = left.tuned_model.partition("@")[0]
+    assert cleanup("--yes", age="7") == []
+    assert cleanup() == [name]
+    assert models.exists(client, left.tuned_model)
+    assert cleanup("--yes") == [name]
+    assert cleanup("--yes") == []
+    assert [models.exists(client, own.tuned_model) for own in (left, serving)] == [False, True]
+    assert len(jobs_of(client, "emptied")) == 2
+    again = tuned(1)
+    assert again.tuned_model != left.tuned_model
+    assert models.deployed(client, again.model)
+    assert len(jobs_of(client, "emptied")) == 3, "the model of the first is gone"
 
 
 def doctored(folder: Path, *arguments: str) -> Result:
