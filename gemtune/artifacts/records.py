@@ -66,7 +66,7 @@ class DecisionFacts(RecordPart):
 
     verdict: str
     metric: str
-    rows: int
+    rows: int = Field(ge=0)
     """Test rows."""
     score: float | None = None
     """Mean score of the answers to test rows, with which those of labelled production rows are compared."""
@@ -108,7 +108,7 @@ class ChampionEntry(RecordPart):
     reasons: list[str] = []
     manifest: ManifestDigests = ManifestDigests()
     actor: str = ""
-    continuations: int = 0
+    continuations: int = Field(0, ge=0)
     """How many champions in a row, this one included, were each tuned from the one before."""
     gemtune: str = ""
     image: str = ""
@@ -117,6 +117,14 @@ class ChampionEntry(RecordPart):
     """gs:// URI of the training rows, where the prompt shows some of them."""
     test: StoredTestSet | None = None
     leakage_report: LeakageReport | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.variant.is_tuned and not self.variant.tuned_model:
+            raise ValueError("an endpoint without its tuned model")
+        if self.task.is_labelled and not self.task.labels:
+            raise ValueError("a task without its labels")
+        return self
 
 
 class SmokeTestAnswers(RecordPart):

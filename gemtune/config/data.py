@@ -75,7 +75,7 @@ class Task(Section):
         kind = values.get("kind", "classification")
         if kind == "classification" and values.get("label_separator"):
             kind = "several labels"
-        instruction, target_name = DEFAULT_WORDING.get(kind, ("", ""))
+        instruction, target_name = DEFAULT_WORDING.get(str(kind), ("", ""))
         return {"instruction": instruction, "target_name": target_name, **values}
 
     @field_validator("output_schema")

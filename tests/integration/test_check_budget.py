@@ -130,7 +130,7 @@ def test_check_budget_finds_what_is_new_since_the_last_decision(client: Client, 
     assert is_new()
     ratings.write_text("id,text,reference,answer,rating\n1,t,refund,refund,5\n")
     assert not is_new()
-    other = ModelVariant(name="t@3", model="projects/1/locations/us-central1/endpoints/9")
+    other = ModelVariant(name="t@3", model="projects/1/locations/us-central1/endpoints/9", tuned_model="m@1")
     champion.promote(client, name, 0, "champion", entry(other))
     assert is_new()
     assert not taken
@@ -142,8 +142,9 @@ def test_check_budget_includes_the_champion_at_its_base_price(client: Client, tm
         return found
 
     serving = ModelVariant(
-        name="t@3", model="projects/1/locations/us-central1/endpoints/9", base_model="gemini-3.5-flash"
-    )
+        name="t@3", model="projects/1/locations/us-central1/endpoints/9", tuned_model="m@1",
+        base_model="gemini-3.5-flash",
+    )  # fmt: skip
     champion.promote(client, "serves", 0, "champion", entry(serving))
     nobody, large = item("nobody").cost, item("serves").cost
     assert nobody.expected == 0 < nobody.upper

@@ -1,5 +1,7 @@
 """Settings: one way in, one way out, and a clear message for each mistake."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,6 +166,20 @@ def test_config_max_output_tokens_follow_the_kind(overrides, tokens):
 def test_config_load_names_a_section_that_is_not_a_mapping(section):
     with pytest.raises(UserError, match=section):
         Config.load(None, [f"{section}=7"])
+
+
+def settings_of(node, path=""):
+    for name, value in node.items():
+        yield f"{path}{name}"
+        yield from settings_of(value, f"{path}{name}.") if isinstance(value, dict) else ()
+
+
+@pytest.mark.parametrize("value", ["[[]]", "{}", "{x: [1]}", "10000000000000000000000", ".nan", "null"])
+def test_config_load_raises_nothing_else_for_any_setting_of_another_type(value):
+    for setting in settings_of(Config().model_dump(mode="json")):
+        with contextlib.suppress(UserError):
+            Config.load(None, [f"{setting}={value}"])
+    assert "task.kind" in refused(None, overrides=["task.kind=[]"])
 
 
 def test_trial_continues_a_checkpoint_only_of_a_tuned_model():

@@ -55,9 +55,8 @@ def score(value: float, half: float = 0.0392) -> Score:
 
 def variant(trial: str, epoch: int = 1, role: Any = "candidate") -> ModelVariant:
     name = f"{trial}@{epoch}"
-    return ModelVariant(
-        name=name, model=f"projects/p/locations/us/endpoints/{name}", role=role, trial=trial, epoch=epoch
-    )
+    endpoint, model = (f"projects/p/locations/us/{kind}/{name}" for kind in ("endpoints", "models"))
+    return ModelVariant(name=name, model=endpoint, tuned_model=model, role=role, trial=trial, epoch=epoch)
 
 
 def scored(name: str, epoch: int, value: float, size: int = 4, price: float = 1.75) -> VariantScore:
@@ -435,7 +434,9 @@ def test_select_step_charges_equal_trials_that_share_a_job_once(
 def test_select_step_compares_on_the_champion_test_set_and_knows_what_was_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any]
 ) -> None:
-    serving = ModelVariant(name="champion", model="projects/p/locations/us/endpoints/old", role="champion")
+    serving = ModelVariant(
+        name="champion", model="projects/p/locations/us/endpoints/old", tuned_model="m@1", role="champion"
+    )
     reports = [reported(variant("t"), 0.9)]
     fresh = selected(tmp_path, monkeypatch, reports, [job("t")], serving, **sections)
     assert (fresh.regression_variants, fresh.continued) == ([variant("t"), serving], False)
@@ -464,7 +465,9 @@ def test_select_step_follows_a_preference_trial_to_what_its_first_job_started_fr
     model = "projects/p/locations/us/models/8@1"
     first = TuningRecord(jobs=[job("supervised", hyper={"base": base}, model=model)], start=start)
     first.write(tmp_path / "start")
-    serving = ModelVariant(name="champion", model="projects/p/locations/us/endpoints/old", role="champion")
+    serving = ModelVariant(
+        name="champion", model="projects/p/locations/us/endpoints/old", tuned_model="m@1", role="champion"
+    )
     jobs = [job("t", hyper={"base": model, "method": "preference"})]
     sections = {"preference": {"ranker": "reference"}, "start": str(tmp_path / "start")}
     selection = selected(tmp_path, monkeypatch, [reported(variant("t"), 0.9)], jobs, serving, **sections)

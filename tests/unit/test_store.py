@@ -117,6 +117,8 @@ def test_parsed_names_every_damaged_record(folder):
         {"history": [{}]}, {"candidate": ENTRY}, {"current": None}, {"history": None}, {"rolled_back": [ENTRY]},
         {"current": {**ENTRY, "generation": {"samples": 0}}}, {"current": {**ENTRY, "cleaning": {"strip_htm": True}}},
         {"current": {**ENTRY, "since": "yesterday"}}, {"current": {**ENTRY, "task": {"labels": 3}}},
+        {"current": {**ENTRY, "task": {"kind": []}}}, {"current": {**ENTRY, "task": {}}},
+        {"current": {**ENTRY, "variant": {"name": "tuned", "model": "projects/p/locations/us/endpoints/1"}}},
         {"candidate": {"entry": ENTRY, "against": 2, "alias": "champion", "smoke": SMOKE}},
     ],
 )  # fmt: skip
