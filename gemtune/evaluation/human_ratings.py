@@ -18,10 +18,11 @@ from gemtune.data.example import Example
 from gemtune.data.sources import local_path
 from gemtune.errors import UserError
 from gemtune.evaluation.agreement import PairwiseChoice
+from gemtune.evaluation.verdicts import CHOICES, score_of, verdict_of
+from gemtune.inference.field_values import read_number
 
 RATINGS = ("id", "text", "reference", "answer", "rating")
 PAIRS = ("id", "text", "reference", "first", "second", "better")
-BETTER = ("first", "second", "tie")
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,12 @@ def read_pair_ratings(path: str | Path) -> list[HumanPairRating]:
     """
     by_pair: dict[tuple[str, frozenset[str]], list[tuple[int, dict[str, str]]]] = {}
     for line, row in _filled_rows(path, PAIRS):
-        row["better"] = row["better"].strip().lower()
-        if row["better"] not in BETTER:
+        vote = verdict_of(row["better"])
+        if vote is None:
             raise UserError(
-                f"{row['better']!r} is not one of {', '.join(BETTER)}", file=path, line=line, remedy="correct it"
+                f"{row['better']!r} is not one of {', '.join(CHOICES)}", file=path, line=line, remedy="correct it"
             )
+        row["better"] = vote
         by_pair.setdefault((row["id"], frozenset((row["first"], row["second"]))), []).append((line, row))
     return [_pair(votes) for votes in by_pair.values()]
 
@@ -146,12 +148,10 @@ def _filled_rows(path: str | Path, columns: Sequence[str]) -> Iterator[tuple[int
 
 
 def _rating(path: str | Path, line: int, text: str, scale: Sequence[int]) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not scale[0] <= value <= scale[1]:
+    number = read_number(text)
+    rating = float(number) if isinstance(number, int | float) else score_of(text, scale)
+    if rating is None or not scale[0] <= rating <= scale[1]:
         raise UserError(
             f"{text!r} is not a rating from {scale[0]} to {scale[1]}", file=path, line=line, remedy="correct it"
         )
-    return value
+    return rating

@@ -14,7 +14,6 @@ rated, and the lower bound of the agreement must reach the configured minimum. S
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
@@ -31,7 +30,7 @@ from gemtune.artifacts.evaluation import (
     PairwiseBiases,
     Score,
 )
-from gemtune.config import Evaluate, JsonObject, Judge, Prompt, Task
+from gemtune.config import Evaluate, JsonObject, Judge, Task
 from gemtune.contents import ModelOutput
 from gemtune.data.example import Example
 from gemtune.evaluation.agreement import (
@@ -42,13 +41,12 @@ from gemtune.evaluation.agreement import (
     length_correlation,
     position_bias,
 )
-from gemtune.evaluation.comparisons import compared
 from gemtune.evaluation.human_ratings import HumanPairRating, HumanRating, majority
 from gemtune.evaluation.intervals import PERMUTATION, SIGN_TEST, PairedDifference, interval, mean, paired, wilson
 from gemtune.evaluation.scorers import request_usage
-from gemtune.inference.answer_forms import is_refusal, words_of
+from gemtune.evaluation.verdicts import CHOICES, score_of, verdict_of
+from gemtune.inference.answer_forms import is_refusal
 from gemtune.inference.generate import GenerateRequest
-from gemtune.inference.parsing import parse
 
 UNREADABLE = "unreadable"
 Send = Callable[[Sequence[GenerateRequest]], Awaitable[list[ModelOutput]]]
@@ -130,7 +128,7 @@ def pairwise_requests(
     )
     orders = [{"first": candidate, "second": baseline}, {"first": baseline, "second": candidate}]
     contents = [_quoted(task, example, order) for order in orders]
-    schema = _verdict_schema("better", {"type": "STRING", "enum": _CHOICES})
+    schema = _verdict_schema("better", {"type": "STRING", "enum": [*CHOICES]})
     return [_request(config, example, system, contents[i % 2], i, schema) for i in range(2 * config.samples)]
 
 
@@ -170,7 +168,7 @@ def parse_rating(config: Judge, samples: Sequence[ModelOutput]) -> Rating:
     """One rating from the judge's outputs; numbers outside the scale are unreadable, not clipped."""
     scores, refused, unreadable = [], 0, 0
     for output in samples:
-        score = _score(config, output.text)
+        score = score_of(output.text or "", config.scale)
         if score is not None:
             scores.append(score)
         elif is_refusal(output.text) or output.block_reason:
@@ -188,7 +186,7 @@ def parse_pairwise(samples: Sequence[ModelOutput], candidate: str, baseline: str
     choices = []
     for i, output in enumerate(samples):
         lengths = (len(candidate), len(baseline)) if i % 2 == 0 else (len(baseline), len(candidate))
-        choices.append(PairwiseChoice(_chosen(output.text or ""), *lengths))
+        choices.append(PairwiseChoice(verdict_of(output.text or ""), *lengths))
     votes = [[choice.chosen for choice in choices[i::2] if choice.chosen] for i in range(2)]
     if not all(votes):
         return PairwiseResult(UNREADABLE, choices=choices)
@@ -196,33 +194,7 @@ def parse_pairwise(samples: Sequence[ModelOutput], candidate: str, baseline: str
     return PairwiseResult(first if first == second else "tie", {first, second} == {"candidate", "baseline"}, choices)
 
 
-def _chosen(text: str) -> str | None:
-    """The verdict in the judge's output; None if it has none or two."""
-    side, rest = compared(text)
-    stated = _MEANING.get(parse(_BETTER, Prompt(), rest).value or "")
-    return None if side and stated and side != stated else side or stated
-
-
 _SIDES = ({"first": "candidate", "second": "baseline"}, {"first": "baseline", "second": "candidate"})
-_CHOICES = ["first", "second", "tie"]
-_MEANING = {"A": "first", "1": "first", "B": "second", "2": "second", "C": "tie"} | {
-    word: choice for choice in _CHOICES for word in (choice, *words_of(choice))
-}
-_BETTER = Task(labels=list(_MEANING), target_name="better")
-_OBJECT = Task(kind="extraction", target_name="score")
-
-
-def _score(config: Judge, text: str | None) -> float | None:
-    """The score in the judge's output: a whole number of the scale, or a fraction inside the scale in an object."""
-    low, high = config.scale
-    text = re.sub(rf"(?<=\d)\s*(?:[/／]|\b(?:out of|von|sur|de|su)\b)\s*{high}(?![\d.]*\d)", "", text or "")  # 4/5
-    scale = Task(labels=[str(score) for score in range(low, high + 1)], target_name="score")
-    whole = parse(scale, Prompt(), text).value
-    if whole is not None:
-        return float(whole)
-    score = json.loads(parse(_OBJECT, Prompt(), text).value or "{}").get("score")
-    is_number = isinstance(score, int | float) and not isinstance(score, bool)
-    return float(score) if is_number and low <= score <= high else None
 
 
 def summarize_ratings(

@@ -36,6 +36,17 @@ def any_of(words: Iterable[str]) -> str:
     return f"(?:{'|'.join(parts)})" if parts else r"(?!)"
 
 
+def beginning_with(beginnings: Iterable[str]) -> str:
+    """A pattern for European words that begin with one of these, and for these in other scripts."""
+    return rf"(?:{'|'.join(_edges(part)[0] + re.escape(part) for part in beginnings)}){_LATIN}*"
+
+
+def ending_of(particles: Iterable[str], beginnings: Iterable[str]) -> str:
+    """A pattern for a particle and words that begin with one of these, in any inflection: "に分類されます"."""
+    inflected = rf"{beginning_with(beginnings)}[ぁ-ん\uac00-\ud7a3]*"
+    return rf"{any_of(particles)}?(?:\s*{inflected}{any_of(particles)}?)+"
+
+
 def _edges(word: str) -> tuple[str, str]:
     """What must not stand before and after a word."""
     return rf"(?<!{_LATIN})" if re.match(_LATIN, word) else "", rf"(?!{_LATIN})" if re.match(_LATIN, word[-1]) else ""

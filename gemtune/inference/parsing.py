@@ -26,9 +26,10 @@ from typing import Any
 from gemtune.config import JsonObject, Prompt, Task
 from gemtune.config.output_schema import answer_problem
 from gemtune.data.readers import parse_finite, reject_constant
-from gemtune.inference.answer_forms import FORMS, any_of, is_refusal, pattern_of, taken_back, words_of
+from gemtune.inference.answer_forms import FORMS, any_of, ending_of, is_refusal, pattern_of, taken_back, words_of
 from gemtune.inference.field_values import canonical_object, with_read_values
 from gemtune.inference.spellings import SPELLINGS, exact, folded, label_index, loose, scale_of
+from gemtune.inference.visible_text import visible
 
 REFUSAL, CUT_OFF = "refusal", "cut off inside a JSON value"
 MAX_DEPTH = 100  # levels of a JSON value; deeper ones are not read
@@ -36,19 +37,18 @@ LEAD_CHARS = 160  # of the line in which a lead-in is looked for
 MAX_CHARS = 2000  # longer texts are no label with words around it
 MAX_FORMS = 60  # texts inside one answer that are compared with the labels
 
-_BEFORE, _AFTER = ("articles", "openings", "nouns"), ("links", "verdicts", "grounds")
+_BEFORE, _AFTER = ("articles", "openings", "nouns", "limits"), ("links", "verdicts", "grounds")
 _SEPARATOR = r"=>|[:：=＝]|->|[→⇒➡➜👉]\ufe0f?|\s[-–—]\s"
 _SYMBOLS = r"\u2190-\u21ff\u2300-\u23ff\u2500-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0e\ufe0f\u200d\u20e3"
 _SYMBOL = re.compile(rf"(?![{FORMS['crosses']}])[{_SYMBOLS}]")
 _END_TOKEN = r"<[|/]{0,2}\w{1,20}\|?>"  # of a model's turn, or of a tag that was never opened
-_DECORATION = re.compile(rf"^(?:\s|{_SYMBOL.pattern})+|(?:[\s.!。！]|{_SYMBOL.pattern}|{_END_TOKEN})+$")
+_DECORATION = re.compile(rf"^(?:\s|{_SYMBOL.pattern}|=>|->|∴)+|(?:[\s.!。！]|{_SYMBOL.pattern}|{_END_TOKEN})+$")
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n((?:(?!```).)*)```", re.DOTALL)
-_THINK = r"[<\[◁]\s*/?\s*(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)\s*[>\]▷]"
 _MARKUP = r"(?:[^\w\n{\[\"']|_){0,8}"
 _THOUGHT = re.compile(rf"^{_MARKUP}{any_of(words_of('thoughts'))}{_MARKUP}[:：][ \t*]*(?:\n.*|.*)\n?", re.I | re.M)
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』")
 _TAG = re.compile(r"<([^\W\d][\w-]{0,30})(?:\s[^<>]{0,80})?>([^<>]*)</\1>")
-_BOXED = re.compile(r"(?:\\boxed\{(?:\\text\w*\{)?|\[\[)([^{}\[\]]*)(?:\}|\]\])")
+_BOXED = re.compile(r"(?:\\(?:boxed|text|math)\w*\{(?:\\(?:text|math)\w*\{)?|\[\[)([^{}\[\]]*)(?:\}|\]\])")
 _MARKER = r"[-•・·▪●–—+]|\*(?=\s)|[(（\[]?\d{1,3}[.)．）\]:：](?!\d)|#\d{1,3}\b|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]"
 _CHECKED = re.compile(r"^[\s*-]*(?:\[[xX✓✔]\]|[☑✅✔✓]\ufe0f?)\s*(?=\S)")
 _UNCHECKED = re.compile(rf"^[\s*-]*(?:\[ ?\]|[☐{FORMS['crosses']}]\ufe0f?)\s*(?=\S)")
@@ -59,16 +59,22 @@ _CUE = re.compile(rf"{_SEPARATOR}|{any_of([*words_of('links'), *words_of('mentio
 _CUE_END = re.compile(rf"(?:{_SEPARATOR}|{any_of(words_of('links'))})\W*$", re.IGNORECASE)
 _EXPLAINED = re.compile(r"\s[-–—]\s|[:：]")
 _VERDICT = re.compile(
-    rf"[,，、(（]|{_EXPLAINED.pattern}|{any_of(w for k in _AFTER for w in words_of(k))}", re.IGNORECASE
+    rf"[,，、;；|(（\[]|{_EXPLAINED.pattern}|{any_of(w for k in _AFTER for w in words_of(k))}", re.IGNORECASE
 )
-_ASIDE = re.compile(r"(?:[(（][^()（）]*[)）]|[,，]\s*(?:[01]?\.\d+|\d{1,3}\s?%))\W*")
+_CONFIDENCE = r"(?:[^\W\d]{1,20}\s*[:=]\s*)?(?:[01]?\.\d+|\d{1,3}\s?%)"
+_ASIDE = re.compile(rf"(?:[(（][^()（）]*[)）]|[,，;；|\[]\s*{_CONFIDENCE})\W*")
 _GROUND = re.compile(rf"[\s,，、(（–—-]*{any_of(words_of('grounds'))}[\s:：,，、]*[^\s:：,，、.。…]", re.IGNORECASE)
 _RIGHT = pattern_of("nouns", "verdicts")
 _CORRECTION, _CORRECTED, _DOUBT = pattern_of("corrections"), pattern_of("corrections", "verdicts"), pattern_of("doubts")
-_CLOSING = pattern_of("closings")
+_CLOSING, _ADVERSATIVE = pattern_of("closings"), pattern_of("adversatives")
 _CLAUSE = re.compile(r"[,，、;；.。!！?？]\s*(?=\S)")
+_CLAUSE_OR_TURN = re.compile(rf"{_CLAUSE.pattern}|{_ADVERSATIVE.pattern}", re.IGNORECASE)
 _OPENER = re.compile(rf"^\W*{any_of(w for k in _BEFORE for w in words_of(k))}[\s,，、:：!！]*", re.IGNORECASE)
-_ENDING = re.compile(rf"{any_of(words_of('endings'))}\W*$", re.IGNORECASE)
+_ENDING = re.compile(
+    rf"(?:{any_of([*words_of('endings'), *words_of('limits')])}"
+    rf"|(?P<assigned>{ending_of(words_of('particles'), words_of('assigns'))}))\W*$",
+    re.IGNORECASE,
+)
 _YES, _NO = (re.compile(rf"\W*{any_of(words_of(kind))}\W*", re.IGNORECASE) for kind in ("affirmations", "negations"))
 _CONCLUSION = re.compile(rf"(?:^|[\W_]){any_of(words_of('conclusions'))}[\s,，、:：]*", re.IGNORECASE)
 _AFFIRMED = re.compile(
@@ -104,7 +110,7 @@ def parse(task: Task, prompt: Prompt, answer: str | None) -> Parsed:
         return Parsed(None, f"half of a surrogate pair: {_shown(answer)}")
     if task.is_labelled:
         return _parse_labels(task, prompt, answer)
-    text = _visible(answer)
+    text = visible(answer)
     if prompt.chain_of_thought:
         text = _after_cue(text, any_of([task.target_name]))
     if task.kind == "extraction":
@@ -118,18 +124,8 @@ def canonical(task: Task, target: str) -> str | None:
     """The reference in the form that `parse` returns; None if it is not a valid value of the task."""
     parsed = parse(task, Prompt.of({}), target)
     if parsed.problem == REFUSAL and task.is_free_text:
-        return _visible(target)  # people wrote it: a reference that declines is what the model should answer
+        return visible(target)  # people wrote it: a reference that declines is what the model should answer
     return parsed.value
-
-
-def _visible(answer: str) -> str:
-    """The answer without its thinking block and the fence around it; empty if it ends inside the thinking block."""
-    text = answer.strip()
-    if not _OPENING.match(text):  # a tag inside a JSON value is text
-        text = re.split(_THINK.replace("/?", "/"), text, flags=re.IGNORECASE)[-1].strip()
-    if text.startswith("```") and text.endswith("```") and text.count("```") == 2:
-        text = re.sub(r"^[\w-]*[ \t]*\n", "", text[3:-3]).strip()
-    return "" if re.match(_THINK, text, re.IGNORECASE) else text
 
 
 def _is_text(text: str) -> bool:
@@ -169,15 +165,16 @@ def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
         return Parsed(values.pop())
     if values:
         return Parsed(None, f"names several labels: {', '.join(sorted(values))}")
-    return Parsed(None, REFUSAL if is_refusal(_visible(answer)) else f"not one of the labels: {_shown(answer)}")
+    return Parsed(None, REFUSAL if is_refusal(visible(answer)) else f"not one of the labels: {_shown(answer)}")
 
 
 def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
     """The parts of an answer that may be the label: all of it first."""
-    visible = _visible(answer)
-    text = _checked(re.sub(r"\A\*\*([^*]+)\*\*\Z", r"\1", _THOUGHT.sub("", visible)))
+    whole = visible(answer)
+    text = re.sub(r"~~[^~\n]+~~", "", _THOUGHT.sub("", whole))
+    text = _checked(re.sub(r"\A\*\*([^*]+)\*\*\Z", r"\1", text))
     text = _affirmed(task, text)
-    has_thoughts = text != visible
+    has_thoughts = text != whole
     text = _without_next_row(task, prompt, text)
     lines = [line for line in text.splitlines() if line.strip()]
     cued = next((rest for nouns in _nouns(task)[:2] if (rest := _after_cue(text, nouns)) != text), "")
@@ -203,7 +200,7 @@ def _conclusions(task: Task, prompt: Prompt, answer: str) -> Iterator[str]:
     """What an answer ends with: after "therefore", after the lead-in of its last line or "the correct label is" of its
     last clause.
     """
-    text = _without_next_row(task, prompt, _visible(answer))[-MAX_CHARS:]
+    text = _without_next_row(task, prompt, visible(answer))[-MAX_CHARS:]
     last = text.rpartition("\n")[2]
     if _json_spans(text)[0] or text.count("\n") > MAX_FORMS or len(last) > 2 * LEAD_CHARS:
         return
@@ -212,8 +209,8 @@ def _conclusions(task: Task, prompt: Prompt, answer: str) -> Iterator[str]:
         yield text[ends[-1] :]
     if last != text:
         yield from _after_lead_in(task, last)
-    *before, clause = _CLAUSE.split(last)
-    if before and _CORRECTED.search(clause):
+    *before, clause = _CLAUSE_OR_TURN.split(last)
+    if before and (_CORRECTED.search(clause) or _ADVERSATIVE.search(last)):
         yield from _after_lead_in(task, clause)
 
 
@@ -351,14 +348,25 @@ def _unwrapped(task: Task, text: str) -> Iterator[str]:
     yield _ITEM.sub("", text, count=1)
     if not _SYMBOL.search("".join(task.labels)):
         yield _DECORATION.sub("", text)
+    if re.search(r"[?？]\W*$", text):
+        return
     yield from _without_contrast(task, text)
     yield from _after_lead_in(task, text)
     yield from _before_verdict(task, text)
     if (opener := _OPENER.match(text)) and not _named(task, opener[0]):
         yield text[opener.end() :]
-    yield _ENDING.sub("", text)
+    yield from _without_ending(task, text)
     if (scale := scale_of(tuple(task.labels))) and scale.search(text):
         yield scale.sub("", text)
+
+
+def _without_ending(task: Task, text: str) -> Iterator[str]:
+    """The text before any ending, a polite one or one that assigns without doubt: " applies", 「に分類されます」."""
+    ending = _ENDING.search(text)
+    while ending:
+        if not ending["assigned"] or not (_DOUBT.search(ending[0]) or _named(task, ending[0])):
+            yield text[: ending.start()]
+        ending = _ENDING.search(text, ending.start() + 1)
 
 
 def _after_lead_in(task: Task, text: str) -> Iterator[str]:
@@ -473,9 +481,13 @@ def _label_texts(task: Task, value: Any) -> list[str]:
     if isinstance(value, dict):
         if value and all(chosen in (0, 1) and _one_label(task, label) for label, chosen in value.items()):
             return _label_texts(task, [label for label, chosen in value.items() if chosen])
+        are_numbers = scale_of(tuple(task.labels)) is not None
+        candidates = {key: v for key, v in value.items() if are_numbers or not isinstance(v, float)}
         named: list[Any] = []
         for matches, nouns in product((re.fullmatch, re.search), _nouns(task)[:2]):
-            named = named or [v for key, v in value.items() if matches(nouns, key.replace("_", " "), re.IGNORECASE)]
+            named = named or [
+                v for key, v in candidates.items() if matches(nouns, key.replace("_", " "), re.IGNORECASE)
+            ]
         return [text for inner in named or value.values() for text in _label_texts(task, inner)]
     if isinstance(value, list):
         texts = [text for inner in value for text in _label_texts(task, inner)]

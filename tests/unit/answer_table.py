@@ -64,6 +64,25 @@ EVERYWHERE = {
     "think in brackets": "[THINK]{y}?[/THINK]\n{x}",
     "labels as keys": '{{"{x}": true, "{y}": false}}',
     "emoji in object": '{{"label": "{x} 🎉"}}',
+    "harmony": "<|channel|>analysis<|message|>{y}?<|end|><|start|>assistant<|channel|>final<|message|>{x}<|return|>",
+    "harmony without its tokens": "analysisThey write about {y}.assistantfinal{x}",
+    "turn of chatml": "<|im_start|>assistant\n{x}<|im_end|>",
+    "prompt and turn of chatml": "<|im_start|>user\n{y}?<|im_end|>\n<|im_start|>assistant\n{x}<|im_end|>",
+    "turn of llama": "<|begin_of_text|><|start_header_id|>assistant<|end_header_id|>\n\n{x}<|eot_id|>",
+    "turn of mistral": "<s>[INST] {y}? [/INST] {x}</s>",
+    "turn of gemma": "<start_of_turn>model\n{x}<end_of_turn>",
+    "turn of deepseek": "<｜Assistant｜>{x}<｜end▁of▁sentence｜>",
+    "thoughts of command": "<|START_THINKING|>{y}<|END_THINKING|><|START_RESPONSE|>{x}<|END_RESPONSE|>",
+    "thoughts of sky": "<|begin_of_thought|>{y}<|end_of_thought|>\n<|begin_of_solution|>{x}<|end_of_solution|>",
+    "thoughts of seed": "<seed:think>{y}</seed:think>{x}",
+    "end of thoughts": "Maybe {y}.\n</think>\n\n{x}",
+    "final answer section": "## Analysis\nIt mentions {y}.\n\n## Final Answer\n**{x}**",
+    "crossed out in markdown": "~~{y}~~ {x}",
+    "math": "$\\text{{{x}}}$",
+    "named confidence": "label={x}; confidence=0.95",
+    "confidence in brackets": "{x} [0.97]",
+    "arrow": "=> {x}",
+    "label with a score inside": '{{"label": {{"name": "{x}", "score": 0.9}}}}',
 }
 REJECTED_EVERYWHERE = {
     "two objects": '{{"label": "{x}"}} {{"label": "{y}"}}',
@@ -80,6 +99,10 @@ REJECTED_EVERYWHERE = {
     "crossed out": "{x} ❌",
     "another label in the aside": "{x} ({y}?)",
     "crossed out, then another": "❌ {x}\n✅ {y}?",
+    "open thoughts of harmony": "<|channel|>analysis<|message|>It is {x}",
+    "open thoughts of command": "<|START_THINKING|>{x}",
+    "turn of the user": "<|im_start|>user\n{x}<|im_end|>",
+    "crossed out alone": "~~{x}~~",
 }
 BY_LANGUAGE = {
     "contrast before": {

@@ -105,6 +105,24 @@ def test_read_pairs_names_a_wrong_word_with_its_line(tmp_path):
         read_pair_ratings(tmp_path / "ratings.csv")
 
 
+def test_ratings_files_are_read_like_answers(tmp_path):
+    """People write a cell as models write an answer."""
+    (tmp_path / "r.csv").write_text(
+        "id,text,reference,answer,rating\n"
+        + "".join(
+            f"{i},t,r,a{i},{cell}\n" for i, cell in enumerate(["4", "４", "4点", "4/5", "★★★★", '"4,0"', "4 stars"])
+        ),
+        encoding="utf-8",
+    )
+    assert {row.rating for row in read_ratings(tmp_path / "r.csv", (1, 5))} == {4}
+    cells = ["first", "A", "1", "回答Aの方が良い", "The first is better.", "Réponse A", "B is worse than A"]
+    (tmp_path / "p.csv").write_text(
+        "id,text,reference,first,second,better\n" + "".join(f"{i},t,r,a,b{i},{cell}\n" for i, cell in enumerate(cells)),
+        encoding="utf-8",
+    )
+    assert {pair.better for pair in read_pair_ratings(tmp_path / "p.csv")} == {"first"}
+
+
 def test_ratings_file_of_a_spreadsheet_is_read_and_needs_utf_8(tmp_path):
     saved = tmp_path / "saved.csv"
     saved.write_text("\ufeffid;text;reference;answer;rating\r\n1;a, b;r;x;4\r\n", encoding="utf-8")

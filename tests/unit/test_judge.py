@@ -203,7 +203,7 @@ VERDICTS = {
     None: ["", "A or B", "The first answer is worse.", "The first is not better.",
            "Is A better than B?", "A is better than B in tone, but B is better than A in content.",
            "回答1不比回答2好。",
-           "A is less verbose than B.", "A is better than B. Verdict: B", "回答1は回答2より良くない。",
+           "A is longer than B.", "A is better than B. Verdict: B", "回答1は回答2より良くない。",
            "The answer is better than the second.", "1つ目の回答は良くない", "I cannot decide."],
 }  # fmt: skip
 

@@ -17,9 +17,9 @@ from gemtune.cli.judge import judge_app
 from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.human_ratings import (
-    BETTER,
     read_pair_ratings,
 )
+from gemtune.evaluation.verdicts import CHOICES
 from gemtune.inference import vertex_generation
 from gemtune.inference.generate import RetryPolicy
 
@@ -138,7 +138,7 @@ def test_judge_agreement_on_pairs_agrees_with_scikit_learn(files, judged_by):
     names = ("--variants", "tuned", "prompt")
     judge("export-pairs", files / "predictions", files / "rows", *names, "--out", path)
     rng = random.Random(4)
-    fill(path, lambda first, second: rng.choice(BETTER))
+    fill(path, lambda first, second: rng.choice(CHOICES))
     people = {one.first: one.better for one in read_pair_ratings(path)}
     judged_by(lambda shown: {"better": "first" if quality(shown["first"]) >= quality(shown["second"]) else "second"})
     judge("validate", files / "config.yaml", "--pairs", path, "--out", files / "found.json")

@@ -1,0 +1,186 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a judge or a person decides: the better of two answers, or a score.
+
+A verdict names the answer ("B", "the first is better", "[[A>B]]") or compares both: 「回答2は回答1より劣る」,
+"回答1比回答2更好" and "B is more verbose than A" choose the first. A degree (more, less, as) and a quality (accurate,
+verbose) make a comparison; without a quality that is known to be good or bad, and with a denial, nothing is decided.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from gemtune.config import Prompt, Task
+from gemtune.inference.answer_forms import any_of, beginning_with, pattern_of, words_of
+from gemtune.inference.parsing import parse
+from gemtune.inference.visible_text import visible
+
+CHOICES = ("first", "second", "tie")
+MAX_CHARS = 4000  # of a text that are compared: its last ones
+_MEANING = {"A": "first", "1": "first", "B": "second", "2": "second", "C": "tie"} | {
+    word: choice for choice in CHOICES for word in (choice, *words_of(choice))
+}
+_CHOICE = Task(labels=list(_MEANING), target_name="better")
+_OBJECT = Task(kind="extraction", target_name="score")
+_FIRST, _SECOND = "\ue000", "\ue001"  # stand for the names of the answers in a sentence
+_SIDES = {_FIRST: "first", _SECOND: "second"}
+_OTHER = {"first": "second", "second": "first"}
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？\n])")
+_DEGREES = ("less", "more", "alike")
+_RELATION = re.compile(f"([{_FIRST}{_SECOND}])\\s*([<>]+|[=≈]+)\\s*([{_FIRST}{_SECOND}])")  # [[A>>B]]
+_COMPARATIVE = re.compile(r"er(?:e[nrs]?)?$")  # clearer, genauere
+
+
+def verdict_of(text: str) -> str | None:
+    """The better answer ("first", "second") or "tie"; None if the text decides nothing, or two things."""
+    text = visible(text)
+    if re.search("[{\ue000-\uf8ff]", text):
+        return _stated(text)
+    conclusion = _conclusions().split(text[-MAX_CHARS:])[-1]
+    if conclusion != text and (concluded := _verdict(conclusion)):
+        return concluded if _stated(_SENTENCE.split(text)[0]) in (concluded, None) else None
+    return _verdict(text)
+
+
+def score_of(text: str, scale: Sequence[int]) -> float | None:
+    """The score that a text gives: a whole number of the scale, or a fraction inside the scale in an object."""
+    low, high = scale
+    text = re.sub(rf"(?<=\d)\s*(?:[/／]|\b(?:out of|von|sur|de|su)\b)\s*{high}(?![\d.]*\d)", "", text)  # 4/5
+    scores = Task(labels=[str(score) for score in range(low, high + 1)], target_name="score")
+    whole = parse(scores, Prompt(), text).value
+    if whole is not None:
+        return float(whole)
+    score = json.loads(parse(_OBJECT, Prompt(), text).value or "{}").get("score")
+    is_number = isinstance(score, int | float) and not isinstance(score, bool)
+    return float(score) if is_number and low <= score <= high else None
+
+
+def _stated(text: str) -> str | None:
+    """The answer that a text names, without a comparison."""
+    return _MEANING.get(parse(_CHOICE, Prompt(), text).value or "")
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """The better answer of a clause; whether it is called better, not only more accurate."""
+
+    side: str
+    is_called: bool
+
+
+def _verdict(text: str) -> str | None:
+    """The answer that a text states or calls better; qualities count where it does neither."""
+    comparisons, others = list[_Comparison](), list[str]()
+    for sentence in _SENTENCE.split(text):
+        of_sentence = _comparisons(sentence)
+        comparisons += of_sentence
+        others += [] if of_sentence else [sentence]
+    called = {comparison.side for comparison in comparisons if comparison.is_called} | {_stated(" ".join(others))}
+    sides = called - {None} or {comparison.side for comparison in comparisons}
+    return sides.pop() if len(sides) == 1 else None
+
+
+def _comparisons(sentence: str) -> list[_Comparison]:
+    """What the clauses of a sentence compare; the whole sentence, where they compare nothing."""
+    masked = _names("second", "[B2Ｂ２]").sub(_SECOND, _names("first", "[A1Ａ１]").sub(_FIRST, sentence))
+    is_pair = {*_SIDES} <= {*masked}
+    compared = [comparison for clause in _clauses().split(masked) if (comparison := _comparison(clause, is_pair))]
+    whole = None if compared else _comparison(masked, is_pair)
+    return [whole] if whole else compared
+
+
+def _comparison(clause: str, is_pair: bool) -> _Comparison | None:
+    """The comparison of a clause (of a sentence that names both answers: a pair); None if it leaves the better open."""
+    if relation := _RELATION.search(clause):
+        sides = {"=": "tie", "≈": "tie", ">": _SIDES[relation[1]], "<": _SIDES[relation[3]]}
+        return _Comparison(sides[relation[2][0]], is_called=True)
+    names = {*clause} & {*_SIDES}
+    standards = {mask for match in _standards().finditer(clause) for mask in names if mask in match[0]}
+    rest = _words("tie").sub(" ", clause)
+    kinds = {match.lastgroup for match in _evidence().finditer(rest)}
+    signs = [*_signs(rest, bool(standards))]
+    if rest != clause and kinds <= {*_DEGREES}:
+        signs = [(0, True)]
+    others = _evidence().sub(" ", rest)
+    doubts = _words("doubts").search(_words("nots").sub(" ", others) if "alike" in kinds else others)
+    if not names or not signs or doubts or (standards and not is_pair) or re.search("[?？]", clause):
+        return None
+    called = {sign for sign, is_called in signs if is_called}
+    side = _side(clause, standards, called or {sign for sign, _ in signs})
+    return _Comparison(side, bool(called)) if side else None
+
+
+def _side(clause: str, standards: set[str], signs: set[int]) -> str | None:
+    """The better answer by the sign of a comparison: the one compared with the standard, the preferred or only one."""
+    names = re.findall(f"[{_FIRST}{_SECOND}]", clause)
+    if len(standards) > 1 or len(signs) > 1:
+        return None
+    if signs == {0}:
+        return "tie" if len({*names}) > 1 else None
+    if standards:
+        standard = _SIDES[standards.pop()]
+        return _OTHER[standard] if signs == {1} else standard
+    preference = _words("prefers").search(clause)
+    if len({*names}) > 1:
+        names = re.findall(f"[{_FIRST}{_SECOND}]", clause[preference.end() :]) if preference else []
+    return _SIDES[names[0]] if names and signs == {1} else None
+
+
+def _signs(clause: str, has_standard: bool) -> Iterator[tuple[int, bool]]:
+    """Of each word that compares: better (1), worse (-1) or as good (0), and whether it says so without a degree."""
+    words = [(match.lastgroup or "", match[0]) for match in _evidence().finditer(clause)]
+    degrees = {"more": 1, "less": -1, "alike": -1 if _words("nots").search(_evidence().sub(" ", clause)) else 0}
+    for i, (kind, word) in enumerate(words):
+        before = [degrees[other] for other, _ in words[:i] if other in degrees]
+        if kind in ("better", "worse", "prefers"):
+            is_less = i > 0 and words[i - 1][0] == "less"
+            yield (1 if (kind == "worse") == is_less else -1), True
+        elif kind in ("good", "bad"):
+            after = [degrees[other] for other, _ in words[i:] if other in degrees]
+            is_comparative = has_standard or _COMPARATIVE.search(word) is not None
+            for degree in before[-1:] or after[:1] or [1] * is_comparative:
+                yield (degree if kind == "good" else -degree), False
+
+
+@cache
+def _names(side: str, short: str) -> re.Pattern[str]:
+    """How a judge names an answer: "the first answer", "Response A", "B"; "A" before a noun is an article."""
+    nouns = any_of([*words_of("nouns"), "assistant"])
+    start, end = r"(?<![\d.])(?<!(?=[\0-\u10ff])\w)", r"(?![.,]?\d)(?!(?=[\0-\u10ff])\w)"
+    letter = rf"{nouns}\s*{short}{end}|{start}(?-i:{short}){end}(?!\s*{nouns})"
+    return re.compile(rf"{any_of([side, *words_of(side)])}(?:\s+{nouns})?|{letter}", re.I)
+
+
+@cache
+def _standards() -> re.Pattern[str]:
+    """The answer with which the other is compared: "than B", "B より"."""
+    quotes = r"[\s*_\"“”「」]*"
+    than = rf"{any_of(words_of('than'))}{quotes}(?:{any_of(words_of('articles'))}{quotes})?[{_FIRST}{_SECOND}]"
+    return re.compile(rf"{than}|[{_FIRST}{_SECOND}]{quotes}{any_of(words_of('than_after'))}", re.IGNORECASE)
+
+
+@cache
+def _evidence() -> re.Pattern[str]:
+    """The words that compare, by kind; qualities by the beginnings of their words."""
+    whole = "|".join(f"(?P<{kind}>{any_of(words_of(kind))})" for kind in ("worse", "better", "prefers", *_DEGREES))
+    stems = "|".join(f"(?P<{kind}>{beginning_with(words_of(kind))})" for kind in ("bad", "good"))
+    return re.compile(f"{whole}|{stems}", re.IGNORECASE)
+
+
+_words = cache(pattern_of)
+
+
+@cache
+def _clauses() -> re.Pattern[str]:
+    return re.compile(
+        rf"[,，、;；:：]\s*(?!\s|dass)|{any_of([*words_of('adversatives'), *words_of('grounds')])}", re.IGNORECASE
+    )
+
+
+@cache
+def _conclusions() -> re.Pattern[str]:
+    words = any_of([*words_of("conclusions"), *words_of("overall")])
+    return re.compile(rf"(?:^|[.!?。！？,，、;；:：\n]\s*){words}", re.IGNORECASE)
