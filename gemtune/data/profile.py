@@ -102,7 +102,8 @@ def script(text: str) -> str:
 
 @cache
 def _script_of(letter: str) -> str:
-    return unicodedata.name(letter, "NONE").split(" ")[0].split("-")[0]
+    wide = unicodedata.normalize("NFKC", letter)[0]  # of a full-width letter its script, not its width
+    return unicodedata.name(wide, "NONE").split(" ")[0].split("-")[0]
 
 
 @cache

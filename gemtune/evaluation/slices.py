@@ -4,12 +4,11 @@
 
 import math
 import re
-import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from gemtune.data.example import Example
+from gemtune.data.profile import script
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -39,18 +38,3 @@ def by_number(value: str) -> tuple[list[float], str]:
     except ValueError:
         numbers = [float(number) for number in _NUMBER.findall(value)]
     return [number for number in numbers if math.isfinite(number)], value
-
-
-def script(text: str) -> str:
-    """The writing system of most letters; kana distinguish Japanese from Chinese."""
-    counts = Counter(name for char in text if char.isalpha() for name in [_script_of(char)])
-    if counts["kana"] and counts["kana"] + counts["han"] >= max(counts.values()):
-        return "japanese"
-    return "none" if not counts else {"kana": "japanese", "han": "chinese"}.get(top := counts.most_common(1)[0][0], top)
-
-
-def _script_of(char: str) -> str:
-    name = unicodedata.name(char, "other").split()[0].lower()
-    return {"hiragana": "kana", "katakana": "kana", "cjk": "han", "fullwidth": "latin", "halfwidth": "kana"}.get(
-        name, name
-    )

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from gemtune.config import Prompt, Task
 from gemtune.data.example import Example
-from gemtune.evaluation.slices import by_number, script, with_auto_slices
+from gemtune.data.profile import script
+from gemtune.evaluation.slices import by_number, with_auto_slices
 from gemtune.inference import tfidf_baseline
 from gemtune.inference.few_shot import _highest, select_shots
 
@@ -73,7 +74,7 @@ def test_choose_shots_is_empty_without_rows_or_shots():
     ("text", "name"),
     [
         ("hello", "latin"), ("東京へ行く", "japanese"), ("カタカナ", "japanese"), ("北京是首都", "chinese"),
-        ("서울특별시 API", "hangul"), ("Привет", "cyrillic"), ("123!", "none"), ("ＡＢＣ", "latin"),
+        ("서울특별시 API", "korean"), ("Привет", "cyrillic"), ("123!", "none"), ("ＡＢＣ", "latin"),
     ],
 )  # fmt: skip
 def test_script_separates_writing_systems(text, name):
