@@ -9,17 +9,13 @@ from typing import Any, ClassVar, Literal
 from gemtune.artifacts.base import Artifact, Part
 from gemtune.artifacts.cost import CostItem, TokenUsage
 from gemtune.artifacts.evaluation import (
-    ClassReport,
-    Confusion,
     InjectionReport,
     JudgeReport,
     Latency,
     PairwiseReport,
     Score,
-    SliceReport,
     TestSetUsage,
-    UnusableForm,
-    VertexMetric,
+    VariantResult,
 )
 from gemtune.artifacts.tuning import CheckpointScore, TrialSummary
 from gemtune.config import Gate, ModelVariant, Task
@@ -129,7 +125,7 @@ class DeploymentRecord(Artifact):
     smoke_test: SmokeTest | None = None
 
 
-class VariantSummary(Part):
+class VariantSummary(VariantResult):
     """A variant as tables show it: the metric with interval, rates, tokens, latency, cost (US dollars)."""
 
     name: str
@@ -138,21 +134,12 @@ class VariantSummary(Part):
     constrained_output: bool = False
     rows: int
     score: Score
-    metrics: dict[str, Score]
     invalid_rate: float
-    outcomes: dict[str, int]
-    unusable_forms: list[UnusableForm] = []
     tokens_per_row: float
     latency_s: float
     cost: float
     cost_per_1000: float
     """Of as many calls outside batch jobs (US dollars)."""
-    per_class: list[ClassReport] = []
-    confusion: Confusion | None = None
-    slices: dict[str, dict[str, SliceReport]] = {}
-    calibration: dict[str, Any] | None = None
-    vertex_metrics: dict[str, VertexMetric] = {}
-    vertex_metrics_error: str = ""
 
 
 class CostSummary(Part):

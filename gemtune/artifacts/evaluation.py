@@ -87,28 +87,33 @@ class UnusableForm(Part):
     rows: int
 
 
-class VariantReport(Part):
-    """How one model variant did on one set of rows."""
+class VariantResult(Part):
+    """What the answers of one model variant to one set of rows show."""
 
-    variant: ModelVariant
     metrics: dict[str, Score]
     outcomes: dict[str, int]
     slices: dict[str, dict[str, SliceReport]] = {}
-    tokens: TokenUsage
-    latency_s: Latency
-    attempts: int
-    cached: int
     unusable_forms: list[UnusableForm] = []
     """The commonest forms of its unusable answers."""
     per_class: list[ClassReport] = []
     confusion: Confusion | None = None
-    judging: dict[str, TokenUsage] = {}
-    """Tokens of requests about its answers (verbal confidence, judge), by model."""
     calibration: dict[str, Any] | None = None
-    deviations: dict[str, list[float]] = {}
-    """Of a checkpoint, by metric: how leaving out each validation row (or group of rows) moves the score."""
     vertex_metrics: dict[str, VertexMetric] = {}
     vertex_metrics_error: str = ""
+
+
+class VariantReport(VariantResult):
+    """How one model variant did on one set of rows."""
+
+    variant: ModelVariant
+    tokens: TokenUsage
+    latency_s: Latency
+    attempts: int
+    cached: int
+    judging: dict[str, TokenUsage] = {}
+    """Tokens of requests about its answers (verbal confidence, judge), by model."""
+    deviations: dict[str, list[float]] = {}
+    """Of a checkpoint, by metric: how leaving out each validation row (or group of rows) moves the score."""
 
     @property
     def invalid_rate(self) -> float:
@@ -116,20 +121,25 @@ class VariantReport(Part):
         return invalid_rate(self.outcomes)
 
 
-class PairwiseReport(Part):
-    """How often one variant's answers win against another's: the win rate (ties count half) with interval."""
+class PairwiseCounts(Part):
+    """How often the answers of one variant win against another's."""
 
     candidate: str
     baseline: str
-    value: float
-    low: float
-    high: float
     pairs: int
     wins: int
     losses: int
     ties: int
     order_flips: int
     p_value: float
+
+
+class PairwiseReport(PairwiseCounts):
+    """The win rate of one variant's answers against another's (ties count half) with interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 class JudgeRatings(Part):
@@ -142,22 +152,14 @@ class JudgeRatings(Part):
     tokens: TokenUsage = TokenUsage()
 
 
-class JudgeComparison(Part):
+class JudgeComparison(PairwiseCounts):
     """The judge's comparison of two variants in both orders: the candidate's win rate, and the judge's biases.
 
     `winners` are the results by row: candidate, baseline, tie, or unreadable, which does not count as a pair.
     """
 
-    candidate: str
-    baseline: str
     winners: list[str]
     win_rate: Score
-    pairs: int
-    wins: int
-    losses: int
-    ties: int
-    order_flips: int
-    p_value: float
     chose_first: Score
     chose_longer: Score
     unreadable: int

@@ -8,8 +8,8 @@ if it also passes when each of them goes against it (the worst case: Horowitz & 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import fields, replace
+from typing import Any, TypeVar
 
 from gemtune.artifacts.evaluation import JudgeReport
 from gemtune.config import Task
@@ -29,31 +29,20 @@ def failed_rows(variants: Sequence[ScoredVariant]) -> dict[str, list[int]]:
 
 def without_rows(scored: ScoredVariant, left_out: set[int]) -> ScoredVariant:
     """The variant on the other rows."""
+    names = [field.name for field in fields(scored) if field.name not in ("variant", "pairwise")]
+    own: dict[str, Any] = {name: _kept(getattr(scored, name), left_out) for name in names}
+    own["pairwise"] = {other: _kept(results, left_out) for other, results in scored.pairwise.items()}
+    return replace(scored, **own)
 
-    def kept(values: Sequence[T]) -> list[T]:
-        return [value for i, value in enumerate(values) if i not in left_out]
 
-    return ScoredVariant(
-        scored.variant,
-        kept(scored.rows),
-        kept(scored.outcomes),
-        kept(scored.latency_s),
-        kept(scored.input_tokens),
-        kept(scored.output_tokens),
-        kept(scored.slices),
-        kept(scored.confidence),
-        {other: kept(results) for other, results in scored.pairwise.items()},
-    )
+def _kept(values: Sequence[T], left_out: set[int]) -> list[T]:
+    return [value for i, value in enumerate(values) if i not in left_out]
 
 
 def judge_without_rows(report: JudgeReport, left_out: set[int]) -> JudgeReport:
     """The judge's report on the other rows: its ratings and winners are by row."""
-
-    def kept(values: Sequence[T]) -> list[T]:
-        return [value for i, value in enumerate(values) if i not in left_out]
-
-    ratings = {name: own.model_copy(update={"scores": kept(own.scores)}) for name, own in report.ratings.items()}
-    pairs = [pair.model_copy(update={"winners": kept(pair.winners)}) for pair in report.pairwise]
+    ratings = {n: own.model_copy(update={"scores": _kept(own.scores, left_out)}) for n, own in report.ratings.items()}
+    pairs = [pair.model_copy(update={"winners": _kept(pair.winners, left_out)}) for pair in report.pairwise]
     return report.model_copy(update={"ratings": ratings, "pairwise": pairs})
 
 
@@ -80,11 +69,10 @@ def worst_case(task: Task, scored: ScoredVariant, failed: Sequence[int], all_fai
 
 def judge_worst_case(report: JudgeReport, failed: set[int]) -> JudgeReport:
     """The judge's report as if what it could not compare were lost by the first of a pair, and not rated good."""
-
-    def without_scores(scores: Sequence[float | None]) -> list[float | None]:
-        return [None if i in failed else score for i, score in enumerate(scores)]
-
-    ratings = {n: own.model_copy(update={"scores": without_scores(own.scores)}) for n, own in report.ratings.items()}
+    ratings = {
+        name: own.model_copy(update={"scores": [None if i in failed else score for i, score in enumerate(own.scores)]})
+        for name, own in report.ratings.items()
+    }
     pairs = [
         pair.model_copy(update={"winners": ["baseline" if i in failed else w for i, w in enumerate(pair.winners)]})
         for pair in report.pairwise

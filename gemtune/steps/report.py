@@ -29,7 +29,7 @@ from gemtune.artifacts.decision import (
     VariantSummary,
     Verdict,
 )
-from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
+from gemtune.artifacts.evaluation import EvaluationReport, VariantReport, VariantResult
 from gemtune.artifacts.manifest import Manifest, key_id, public_key, versions
 from gemtune.artifacts.records import LastDecision
 from gemtune.artifacts.tuning import Selection, TuningPlan
@@ -316,9 +316,8 @@ def actual_items(documents: Documents) -> list[CostItem]:
 
 
 def _summary(report: VariantReport, metric: str, rows: int, prices: Mapping[str, float]) -> VariantSummary:
-    same = {name: value for name, value in report if name in VariantSummary.model_fields and name != "latency_s"}
     return VariantSummary(
-        **same,
+        **{name: getattr(report, name) for name in VariantResult.model_fields},
         name=report.variant.name,
         role=report.variant.role,
         model=report.variant.model,
