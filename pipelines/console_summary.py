@@ -21,14 +21,7 @@ from pipelines.local_run import collect, copy_manifest, orchestration, step_outp
 from pipelines.steps import Step, steady_time
 
 BAR_WIDTH = 16
-VERDICTS = {
-    "deploy": ("DEPLOY", " the tuned model", "green"),
-    "keep_prompt": ("KEEP THE PROMPT", "", "yellow"),
-    "keep_champion": ("KEEP THE CHAMPION", "", "yellow"),
-    "use_tfidf_baseline": ("USE THE TF-IDF BASELINE", "", "yellow"),
-    "none_usable": ("NO VARIANT MAY SERVE", "", "red"),
-    "not_enough_data": ("NOT ENOUGH DATA", " to decide", "yellow"),
-}
+STYLES = {"deploy": "green", "none_usable": "red"}  # of verdicts; yellow for all others
 
 
 def finish(folder: Path, steps: list[Step], start: float) -> dict[str, Any]:
@@ -51,13 +44,13 @@ def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
 
     Also appended, as Markdown, to the file that GITHUB_STEP_SUMMARY names, where it is set.
     """
-    (verdict, rest, style), outcome, took = VERDICTS[summary["verdict"]], summary["outcome"], summary["time"]
+    style, outcome, took = STYLES.get(summary["verdict"], "yellow"), summary["outcome"], summary["time"]
     relative = os.path.relpath(folder)
     place = min(str(folder), relative, key=len)
     console.print(Rule(summary["run"], style="dim"))
     level = f"{summary['confidence_level']:.0%}"
     measured = f"  {summary['metric']} on {summary['test_rows']} held-out test rows, {level} intervals"
-    console.print(Text.assemble((verdict, f"bold {style}"), rest, (measured, "dim")))
+    console.print(Text.assemble((summary["headline"].upper(), f"bold {style}"), (measured, "dim")))
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(overflow="fold")
     for name, score in _compared(summary):

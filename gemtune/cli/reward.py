@@ -58,19 +58,13 @@ def check(
 
 def _examples(settings: Config, rows: int) -> tuple[Task, list[Example]]:
     """The task with its labels, and training rows as a run would have them."""
+    from gemtune.cli import first_steps
     from gemtune.data.example import read_examples
     from gemtune.inference.prompts import resolve
-    from gemtune.steps import preprocess, split
 
-    sections = {name: values for name, values in settings.parameters().items() if isinstance(values, dict)}
-    del sections["preference"]
     with tempfile.TemporaryDirectory() as folder:
-        names = ("rows", "dropped", "data", "train", "validation", "test", "split")
-        paths = {name: f"{folder}/{name}" for name in names}
-        preprocess.run(settings.data, paths["rows"], paths["dropped"], paths["data"], "", **sections)
-        splits = (paths["train"], paths["validation"], paths["test"])
-        split.run(paths["rows"], splits, paths["split"], "", settings.name, False, **sections)
-        train = list(read_examples(splits[0]))
+        first_steps.execute(settings, folder, offline=False)
+        train = list(read_examples(f"{folder}/train"))
     return resolve(settings.task, train), sorted(train, key=lambda example: example.id)[:rows]
 
 

@@ -45,10 +45,14 @@ def rewrite_request(task: Task, variant: ModelVariant, train: Sequence[Example],
 
 
 def parse_instructions(answer: str | None, limit: int) -> list[str]:
-    """The numbered lines of an answer, without numbers and duplicates, and of a plausible length."""
+    """The numbered lines of an answer that have a plausible length."""
+    return [line for line in numbered_lines(answer) if 8 <= len(line) <= MAX_INSTRUCTION_CHARS][:limit]
+
+
+def numbered_lines(answer: str | None) -> list[str]:
+    """The numbered lines of an answer, without numbers, quotes and duplicates."""
     lines = re.findall(r"^\s*(?:[-*]\s*)?\d+\s*[.):]\s*(.+?)\s*$", answer or "", re.MULTILINE)
-    stripped = (line.strip("*\"'“” ") for line in lines)
-    return list(dict.fromkeys(line for line in stripped if 8 <= len(line) <= MAX_INSTRUCTION_CHARS))[:limit]
+    return list(dict.fromkeys(line.strip("*\"'“” ") for line in lines))
 
 
 def grid(variant: ModelVariant) -> list[ModelVariant]:

@@ -12,7 +12,6 @@ under `max_cost` and the plan's by their upper bound.
 import asyncio
 import logging
 import random
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,6 +31,7 @@ from gemtune.evaluation.scorers import request_usage
 from gemtune.inference import tfidf_baseline
 from gemtune.inference.generate import GenerateAll, GenerateRequest
 from gemtune.inference.parsing import parse
+from gemtune.inference.prompt_search import numbered_lines
 from gemtune.inference.prompts import render, resolve
 from gemtune.inference.vertex_generation import sending
 from gemtune.state import champion, store
@@ -39,7 +39,6 @@ from gemtune.steps.context import Section, StepContext
 
 log = logging.getLogger("gemtune")
 
-_NUMBERED = re.compile(r"^\s*(?:[-*]\s*)?\d+\s*[.):]\s*(.+?)\s*$", re.MULTILINE)
 PURPOSES = ("paraphrases", "label checks of new rows")
 NEAR_ONLY = {"passage_chars": 0, "semantic_threshold": 0}  # what the leakage report of the new rows counts
 
@@ -84,8 +83,7 @@ def _misspell(word: str, draw: random.Random) -> str:
 
 def parse_paraphrases(reply: str | None, text: str, count: int) -> list[str]:
     """The numbered lines of a reply that differ from the text, without quotes and repetitions."""
-    lines = (line.strip("*\"'“” ") for line in _NUMBERED.findall(reply or ""))
-    return list(dict.fromkeys(line for line in lines if line and line != text))[:count]
+    return [line for line in numbered_lines(reply) if line and line != text][:count]
 
 
 def without_overlaps(

@@ -9,6 +9,7 @@ import yaml
 from rich.cells import cell_len
 from rich.console import Console
 
+from gemtune.steps.report import HEADLINES
 from pipelines import console_summary
 from pipelines.live_display import PHASES, LiveDisplay, shortened, sparkline
 from pipelines.steps import StepRecord
@@ -120,7 +121,7 @@ def test_sparkline_shows_finite_values(values, line):
     assert len(sparkline([n * 1.0 for n in range(1000)]).split()[1]) == 24
 
 
-@pytest.mark.parametrize("verdict", list(console_summary.VERDICTS))
+@pytest.mark.parametrize("verdict", list(HEADLINES))
 def test_card_has_at_most_15_lines_and_whole_names(verdict, tmp_path, monkeypatch):
     written = tmp_path / "steps" / "report"
     written.mkdir(parents=True)
@@ -133,6 +134,7 @@ def test_card_has_at_most_15_lines_and_whole_names(verdict, tmp_path, monkeypatc
     summary = {
         "run": "support-20261126-095301",
         "verdict": verdict,
+        "headline": HEADLINES[verdict],
         "metric": "accuracy",
         "confidence_level": 0.95,
         "test_rows": 428,
