@@ -63,7 +63,7 @@ class Evidence:
     judge: JudgeReport | None = None
     ranked_by_judge: bool = False
     free: Sequence[ScoredVariant] = ()
-    regression: tuple[ScoredVariant, ScoredVariant] | None = None
+    regression: Sequence[ScoredVariant] = ()
     regression_groups: Sequence[str | None] = ()
     injection: Sequence[InjectionReport] = ()
 
@@ -73,9 +73,6 @@ class Evidence:
 
     def without_rows(self, left_out: set[int], old: set[int]) -> Evidence:
         """The evidence on the other test rows, and on the other rows of the champion's test set."""
-        candidate, champion = (
-            (without_rows(scored, old) for scored in self.regression) if self.regression else (None, None)
-        )
         return replace(
             self,
             variants=[without_rows(scored, left_out) for scored in self.variants],
@@ -83,7 +80,7 @@ class Evidence:
             groups=[group for row, group in enumerate(self.groups) if row not in left_out],
             fresh=[fresh for row, fresh in enumerate(self.fresh) if row not in left_out],
             judge=judge_without_rows(self.judge, left_out) if self.judge else None,
-            regression=(candidate, champion) if candidate and champion else None,
+            regression=[without_rows(scored, old) for scored in self.regression],
             regression_groups=[group for row, group in enumerate(self.regression_groups) if row not in old],
         )
 
@@ -95,13 +92,9 @@ class Evidence:
             return [worst_case(task, scored, own.get(scored.variant.name, ()), rows) for scored in variants]
 
         rows = {row for rows in failed.values() for row in rows}
-        candidate, champion = against(self.regression, old) if self.regression else (None, None)
-        return replace(
-            self,
-            variants=against(self.variants, failed),
-            judge=judge_worst_case(self.judge, rows) if self.judge else None,
-            regression=(candidate, champion) if candidate and champion else None,
-        )
+        judge = judge_worst_case(self.judge, rows) if self.judge else None
+        regression = against(self.regression, old)
+        return replace(self, judge=judge, variants=against(self.variants, failed), regression=regression)
 
 
 def decide(task: Task, gate: Gate, evidence: Evidence, comparing: Comparing) -> DecisionRecord:
@@ -112,7 +105,7 @@ def decide(task: Task, gate: Gate, evidence: Evidence, comparing: Comparing) -> 
     technical reasons are left out, and `deploy` must hold in their worst case too. Raises `UserError` for a candidate
     that nothing is there to compare with.
     """
-    failed, old = failed_rows(evidence.variants), failed_rows(evidence.regression or ())
+    failed, old = failed_rows(evidence.variants), failed_rows(evidence.regression)
     if not failed and not old:
         return _decide(task, gate, evidence, comparing)
     left_out, old_rows = ({row for rows in own.values() for row in rows} for own in (failed, old))
@@ -379,9 +372,10 @@ class _Decider:
     def _on_champion_test_set(self) -> Comparison | None:
         """Candidate and champion on the champion's test set; None where too few of its rows were answered."""
         evidence = self.evidence
-        if evidence.regression is None or len(evidence.regression_groups) < MIN_PER_GROUP:
+        if not evidence.regression or len(evidence.regression_groups) < MIN_PER_GROUP:
             return None
-        return self.comparing(self.stated, evidence.regression_groups)(*evidence.regression)
+        candidate, champion = evidence.regression
+        return self.comparing(self.stated, evidence.regression_groups)(candidate, champion)
 
     def _regression_rule(self, comparison: Comparison) -> Rule:
         """What the candidate lost on the champion's test set (catastrophic forgetting: McCloskey and Cohen 1989)."""

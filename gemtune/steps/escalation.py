@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from gemtune.data.example import Example, read_before_gate
 from gemtune.evaluation.evaluator import Dataset
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.checkpoint_selection import VariantScore, choose, variant_scores
-from gemtune.tuning.tuner import Tuner, TuningData
+from gemtune.tuning.tuner import Tuner
 
 log = logging.getLogger("gemtune")
 
@@ -60,11 +59,8 @@ def run(
         like_best = like_the_best(trial, state.best, [*records, *state.jobs])
         path = Path(f"{paths['job']}.{trial.name}")
         own_rows = reweighted if like_best.reweighted else train
-        data = partial(
-            TuningData.of, context.client, context.task, context.evaluate, own_rows, rows,
-            last_only=context.tune.last_checkpoint_only,
-        )  # fmt: skip
-        Tuner(context.client, context.tune, trial.base, name, data, path, Path(paths["events"])).run(like_best)
+        settings = context.client, context.tune, context.task, with_larger.evaluate
+        Tuner(*settings, name, own_rows, rows, path, Path(paths["events"])).run(like_best)
         state.add_job(with_larger, TuningRecord.read(path), trial)
         path.unlink()
     TuningRecord(jobs=state.jobs, notes=state.notes, spent=state.spent).write(paths["job"])

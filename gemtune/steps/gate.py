@@ -35,7 +35,6 @@ def run(predictions: str, selection: str, tuning_plan: str, tested: str, decisio
         return ComparePairwise(gate, groups) if objective.is_pairwise else CompareByMetric(task, gate, metric, groups)
 
     old = read_predictions(predictions, CHAMPION_TEST_SET)
-    regression = tuple(old.of(variant) for variant in chosen.regression_variants) if old.size else ()
     plan, usage = TuningPlan.read(tuning_plan), report.test_set_usage
     fresh = set(usage.fresh) if usage else set()
     evidence = Evidence(
@@ -47,7 +46,7 @@ def run(predictions: str, selection: str, tuning_plan: str, tested: str, decisio
         judge=report.judge,
         ranked_by_judge=report.ranker == "judge",
         free=[finals.of(result.variant) for result in report.free_baselines],
-        regression=regression or None,  # type: ignore[arg-type]
+        regression=[old.of(variant) for variant in chosen.regression_variants] if old.size else (),
         regression_groups=old.groups,
         injection=report.injection,
     )

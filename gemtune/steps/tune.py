@@ -3,7 +3,6 @@
 """Tune one trial (`gemtune.tuning.tuner` has the guarantees)."""
 
 import logging
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from gemtune.data.example import read_before_gate
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.loss_diagnostics import VALIDATION
 from gemtune.tuning.trials import lowest_loss, started_from
-from gemtune.tuning.tuner import Tuner, TuningData
+from gemtune.tuning.tuner import Tuner
 
 log = logging.getLogger("gemtune")
 
@@ -42,11 +41,10 @@ def run(
     rows = reweighted if configured.reweighted and reweighted else train
     context = StepContext(sections)
     train_rows, validation_rows = (read_before_gate(path) for path in (rows, validation))
-    data = partial(
-        TuningData.of, context.client, context.task, context.evaluate, train_rows, validation_rows,
-        last_only=context.tune.last_checkpoint_only,
+    tuner = Tuner(
+        context.client, context.tune, context.task, context.evaluate, name, train_rows, validation_rows, Path(job),
+        Path(events),
     )  # fmt: skip
-    tuner = Tuner(context.client, context.tune, context.evaluate.base_model, name, data, Path(job), Path(events))
     return tuner.run(configured)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -57,7 +57,7 @@ class TuningData:
     @classmethod
     def of(
         cls, client: Client, task: Task, evaluate: Evaluate,
-        train: Sequence[Example], validation: Sequence[Example], trial: Trial, last_only: bool = False,
+        train: Sequence[Example], validation: Sequence[Example], trial: Trial, last_only: bool,
     ) -> TuningData:  # fmt: skip
         """The rows of a trial's job, which saves only its last checkpoint with `last_only`; labels come from the
         training rows unless the task names them.
@@ -77,23 +77,24 @@ class EarlyStopped(Exception):
     """Another trial learns faster; this one's job is cancelled."""
 
 
+@dataclass
 class Tuner:
-    """What stays the same over a trial and its follow-ups; `jobs` are their records, newest last."""
+    """What stays the same over a trial and its follow-ups; the base model is that of `evaluate`.
 
-    def __init__(
-        self,
-        client: Client,
-        settings: Tune,
-        base_model: str,
-        name: str,
-        data_of: Callable[[Trial], TuningData],
-        path: Path,
-        events: Path,
-    ) -> None:
-        self._client, self._settings, self._base_model = client, settings, base_model
-        self._name, self._data_of = name, data_of
-        self._path, self._events = path, events
-        self.jobs: list[TrialRecord] = []
+    `path` is the file of their record, `events` the folder of TensorBoard events; `jobs` are their records, newest
+    last.
+    """
+
+    client: Client
+    settings: Tune
+    task: Task
+    evaluate: Evaluate
+    name: str
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    path: Path
+    events: Path
+    jobs: list[TrialRecord] = field(default_factory=list)
 
     def run(self, trial: Trial) -> dict[str, float]:
         """Tune, and follow up while the diagnosis says how and the plan left tokens for it; returns the metrics."""
@@ -115,9 +116,10 @@ class Tuner:
 
     def _tune(self, trial: Trial) -> dict[str, float]:
         """One job from its specification to its diagnosis. A job that is stopped early leaves only its record."""
-        client, settings = self._client, self._settings
-        self._data = self._data_of(trial)
-        spec = submission.build_spec(client, trial, settings, self._base_model, self._name)
+        client, settings = self.client, self.settings
+        rows = self.train, self.validation
+        self._data = TuningData.of(client, self.task, self.evaluate, *rows, trial, settings.last_checkpoint_only)
+        spec = submission.build_spec(client, trial, settings, self.evaluate.base_model, self.name)
         spec = replace(spec, reinforcement=self._data.reinforcement, evaluation=self._data.evaluation)
         spec = submission.with_rows(client, spec, self._data.train, self._data.validation)
         self._start_record(spec, trial)
@@ -133,12 +135,11 @@ class Tuner:
             self._write(None, diagnosis=Diagnosis(kind="early_stopped", evidence=str(stopped), action="none"))
             return {}
         series = jobs.loss_series(client, job)
-        rows = len(self._data.train)
-        diagnosis = loss_diagnostics.diagnose_job(series, job.dropped, rows, job.dropped_reasons)
-        write_events(self._events / (trial.name or "trial"), series, job.created.timestamp())
-        base_model = trial_base_model(trial, self._base_model)
+        diagnosis = loss_diagnostics.diagnose_job(series, job.dropped, len(self._data.train), job.dropped_reasons)
+        write_events(self.events / (trial.name or "trial"), series, job.created.timestamp())
+        base_model = trial_base_model(trial, self.evaluate.base_model)
         # before it is looked whether they serve; a repeated step is the same user
-        in_use = endpoints.use(client, job.model, self._name, fingerprint(str(self._path.resolve())))
+        in_use = endpoints.use(client, job.model, self.name, fingerprint(str(self.path.resolve())))
         variants = [self._variant(trial, base_model, job, point) for point in _serving(client, job)]
         self._write(job, curve=series, diagnosis=diagnosis, variants=variants, use=in_use)
         log.info("diagnosis: %s, because %s; next: %s", diagnosis.kind, diagnosis.evidence, diagnosis.action)
@@ -147,34 +148,34 @@ class Tuner:
     def _job(self, spec: TuningJobSpec, trial: Trial, runner: _Runner, holder: JobHolder) -> TuningJob:
         """The succeeded job: found or submitted; submitted again when the service failed, as often as configured."""
         while True:
-            job = submission.get_or_create(self._client, spec, self._settings, self._write)
+            job = submission.get_or_create(self.client, spec, self.settings, self._write)
             job = self._monitor(job, trial, runner, holder)
             if job.succeeded:
                 return job
             if not submission.may_succeed_again(job):
-                raise submission.failure(job, self._settings.attempts)
+                raise submission.failure(job, self.settings.attempts)
             log.warning("%s failed: %s; submitting it again", job.name, job.error or "no reason given")
 
     def _monitor(self, job: TuningJob, trial: Trial, runner: _Runner, holder: JobHolder) -> TuningJob:
         """Poll the job until it ends; raises `JobFailed` if it is late or too expensive, or `EarlyStopped`."""
-        progress, deadline, stopped = _Progress(trial.epoch_count), self._settings.deadline_h * 3600, ""
+        progress, deadline, stopped = _Progress(trial.epoch_count), self.settings.deadline_h * 3600, ""
         running_s, before = 0.0, time.monotonic()  # as seen here: neither a queue nor a wrong clock makes a job late
         while not job.ended:
             progress(job)
             if running_s > deadline:
-                raise JobFailed(f"{job.name} ran longer than tune.deadline_h, {self._settings.deadline_h:g} h")
+                raise JobFailed(f"{job.name} ran longer than tune.deadline_h, {self.settings.deadline_h:g} h")
             if 0 < trial.max_billable_tokens < job.billable_tokens * trial.epoch_count:
                 raise JobFailed(f"{job.name} would bill more than {trial.max_billable_tokens} tokens")
             if not stopped and (stopped := runner.report_losses(job)):
                 if holder.release():
                     raise EarlyStopped(stopped)
                 log.info("cancelling %s: %s", job.name, stopped)
-                jobs.cancel(self._client, job.name)
-            time.sleep(self._settings.poll_s)
+                jobs.cancel(self.client, job.name)
+            time.sleep(self.settings.poll_s)
             holder.refresh()
             now = time.monotonic()
             running_s, before = running_s + (0.0 if job.waiting else now - before), now
-            seen = jobs.get(self._client, job.name)
+            seen = jobs.get(self.client, job.name)
             if (seen.state, seen.detail) != (job.state, job.detail):
                 self._write(seen)
             job = seen
@@ -189,8 +190,8 @@ class Tuner:
 
     def _runner(self, trial: Trial, fingerprint: str) -> _Runner:
         """The job's place in early stopping. A follow-up trial is not compared, because it has more epochs."""
-        group = "" if self.jobs[1:] else early_stopping.group_of(trial, self._settings.early_stopping)
-        return _Runner(self._client, group, fingerprint, trial.epoch_count, self._settings.first_rung_epochs)
+        group = "" if self.jobs[1:] else early_stopping.group_of(trial, self.settings.early_stopping)
+        return _Runner(self.client, group, fingerprint, trial.epoch_count, self.settings.first_rung_epochs)
 
     def _variant(self, trial: Trial, base_model: str, job: TuningJob, point: Checkpoint) -> ModelVariant:
         return ModelVariant(
@@ -209,8 +210,8 @@ class Tuner:
     # The record: written when the job is known, at every change of state, and at the end.
 
     def _start_record(self, spec: TuningJobSpec, trial: Trial) -> None:
-        price = self._client.catalogue.trial_price(trial, self._base_model).model_dump(mode="json")
-        base = trial.base or self._base_model
+        price = self.client.catalogue.trial_price(trial, self.evaluate.base_model).model_dump(mode="json")
+        base = trial.base or self.evaluate.base_model
         self.jobs.append(TrialRecord(trial=trial, spec=asdict(spec), base_model=base, price=price))
 
     def _write(self, job: TuningJob | None, **more: Any) -> None:
@@ -223,7 +224,7 @@ class Tuner:
                 now = datetime.now(UTC).isoformat(timespec="seconds")
                 more["states"] = [*record.states, StateChange(state=job.state, detail=job.detail, at=now)]
         self.jobs[-1] = record.model_copy(update=more)
-        TuningRecord(jobs=self.jobs).write(self._path)
+        TuningRecord(jobs=self.jobs).write(self.path)
 
 
 def follow_up(trial: Trial, record: TrialRecord, tokens_left: int) -> Trial | None:
