@@ -102,8 +102,8 @@ def script(text: str) -> str:
 
 @cache
 def _script_of(letter: str) -> str:
-    wide = unicodedata.normalize("NFKC", letter)[0]  # of a full-width letter its script, not its width
-    return unicodedata.name(wide, "NONE").split(" ")[0].split("-")[0]
+    plain = unicodedata.normalize("NFKC", letter)[0]  # of a full-width letter its script, not its width
+    return unicodedata.name(plain, "NONE").split(" ")[0].split("-")[0]
 
 
 @cache
