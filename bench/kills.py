@@ -40,7 +40,7 @@ IN_FLIGHT_S = 3.0  # an answer this long before a kill may not have been stored 
 TARGETS = {
     "command": "-m gemtune run",
     "runner": "-m pipelines.kfp_local_events",
-    "step": "-m kfp.dsl.executor_main",
+    "step": "pipelines.step_server",  # its forks, or itself
     "emulator": "-m emulator",
 }
 

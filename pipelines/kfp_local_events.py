@@ -6,9 +6,9 @@
 one event per line to standard output: `start`, `line` (what a step logs through the `gemtune` logger) and `finish` of
 each step, then `end`. Everything else a step prints goes to `FOLDER/logs/<n>-<step>.log`; numbers go on after STEPS,
 those of an earlier attempt. kfp 2.17 offers no hook for this, so the one function that starts a step's process is
-replaced, and the one that colours names; `tests/pipeline` would notice a kfp that renamed it. kfp's cache, here one for
-each run, skips the steps that an earlier attempt finished; it holds for all steps, also those that a new run must not
-take from an earlier run.
+replaced, by `pipelines.step_server`, and the one that colours names; `tests/pipeline` would notice a kfp that renamed
+it. kfp's cache, here one for each run, skips the steps that an earlier attempt finished; it holds for all steps, also
+those that a new run must not take from an earlier run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 import urllib.request
@@ -27,6 +26,7 @@ import warnings
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipelines.step_server import StepServer
 from pipelines.steps import steady_time
 
 PIPELINE, ARGUMENTS, STARTED = "pipeline.yaml", "arguments.json", "start.json"
@@ -36,8 +36,8 @@ LINE = re.compile(r"^\[KFP Executor [^\]]*\]: ((?:done|progress|note|score): .*)
 class Observer:
     """Runs steps as kfp's own function does, and reports them as events."""
 
-    def __init__(self, events: TextIO, folder: Path, earlier: int) -> None:
-        self._events, self._folder = events, folder
+    def __init__(self, events: TextIO, folder: Path, earlier: int, server: StepServer) -> None:
+        self._events, self._folder, self._server = events, folder, server
         self._numbers, self._lock = itertools.count(earlier + 1), threading.Lock()
         self._ending = threading.Event()
 
@@ -72,24 +72,16 @@ class Observer:
         number, step = next(self._numbers), _step_name(inputs)
         log = self._folder / "logs" / f"{number:02d}-{step}.log"
         self.emit(event="start", number=number, step=step, about=_about(inputs), log=str(log))
-        process = subprocess.Popen(
-            full_command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env={**os.environ, **(env_vars or {})},
-        )
-        last = ""
-        with log.open("w", encoding="utf-8") as out, process:
-            assert process.stdout is not None
-            for line in process.stdout:
+        output, ended = self._server.start(full_command, {**os.environ, **(env_vars or {})})
+        last = "the process that starts the steps has ended; see logs/kfp.log"
+        with log.open("w", encoding="utf-8") as out, output, ended:
+            for line in output:
                 out.write(line)
                 out.flush()
                 last = line.strip() or last
                 if match := LINE.match(line.rstrip("\n")):
                     self.emit(event="line", number=number, step=step, text=match[1])
-        code = process.returncode
+            code = int(ended.read() or 1)
         if code == 0:
             _complete(inputs)
         self.emit(event="finish", number=number, step=step, code=code, last="" if code == 0 else last)
@@ -130,13 +122,17 @@ def main(folder: str, earlier: str) -> int:
     """Run a pipeline; 0 when every step succeeded."""
     # kfp prints to standard output; events have a channel of their own
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as events:
-        return _run(Path(folder), Observer(events, Path(folder), int(earlier)))
+        root = Path(folder)
+        (root / "logs").mkdir(parents=True, exist_ok=True)
+        sys.stdout = sys.stderr = (root / "logs" / "kfp.log").open("a", encoding="utf-8", buffering=1)
+        server = StepServer(sys.stdout)  # it loads the steps while this process loads kfp
+        try:
+            return _run(root, Observer(events, root, int(earlier), server))
+        finally:
+            server.close()
 
 
 def _run(root: Path, observer: Observer) -> int:
-    (root / "logs").mkdir(parents=True, exist_ok=True)
-    sys.stdout = sys.stderr = (root / "logs" / "kfp.log").open("a", encoding="utf-8", buffering=1)
-
     import yaml
     from kfp import components, local
     from kfp.local import logging_utils, subprocess_task_handler

@@ -1,8 +1,10 @@
 """Options and guards of the whole suite: tests stay on loopback; goldens are rewritten on request."""
 
+import gc
 import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,6 +12,8 @@ from hypothesis import HealthCheck, settings
 # Before torch is loaded: threads that spin while they wait make small models many times slower on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("NO_GCE_CHECK", "true")  # google-auth looks for no metadata server
+# Each client of google-genai reads all authorities three times, 0.1 s; tests need none: here is one without a key.
+os.environ.setdefault("SSL_CERT_FILE", str(Path(__file__).with_name("authority.pem")))
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that: tests of Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -23,6 +27,15 @@ settings.load_profile("suite")
 def pytest_addoption(parser):
     parser.addoption("--live", action="store_true", help="also run the tests that need the real cloud")
     parser.addoption("--golden", action="store_true", help="rewrite the expected files")
+
+
+# What the test modules load stays: the garbage collector would look through it again and again.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config, items):

@@ -176,7 +176,7 @@ def test_snippets_are_shell_and_python():
 def test_durations_of_steps_survive_a_clock_that_is_set(tmp_path, monkeypatch):
     """The events of a step are those of one process."""
     events = io.StringIO()
-    observer = Observer(events, tmp_path, 0)
+    observer = Observer(events, tmp_path, 0, None)
     observer.emit(event="other")
     real = time.time
     for change in (-86400, 7200):

@@ -9,17 +9,21 @@ import os
 import subprocess
 import sys
 
-if "pipelines.kfp_local_events" in sys.orig_argv:
+if any("pipelines.step_server" in part for part in sys.orig_argv):
+    from pipelines import step_server
+
+    step_server.FORKS = False
     environment = json.loads(os.environ["IMAGE_ENVIRONMENT"])
     user = {"user": 1000, "group": 1000, "extra_groups": []} if os.getuid() == 0 else {}
     os.umask(0)  # the steps' user writes to the run's folder
     popen = subprocess.Popen
 
     class StepPopen(popen):
-        def __init__(self, command, env=None, **options):
+        def __init__(self, command, **options):
+            env = options.pop("env", None)
             if isinstance(command, list) and "--executor_input" in command:
                 command = [part.replace(sys.executable, "python3") for part in command]
-                outside = {name: value for name, value in env.items() if name not in ("PYTHONPATH", "TMPDIR")}
+                outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "TMPDIR")}
                 env, options = {**outside, **environment}, {**options, **user}
             super().__init__(command, env=env, **options)
 

@@ -3,16 +3,18 @@
 Python imports this module at start-up when its folder is on PYTHONPATH. In the emulator's process it wraps the
 application that uvicorn serves; each request is appended to the file that GEMTUNE_REQUEST_LOG names, as a line of JSON.
 GEMTUNE_ANSWER_LOG gets a line when a response has ended: status (0: cut off), time, digest of the request.
-A step's process appends its component and its modules to the file that GEMTUNE_MODULE_LOG names when it ends.
+A step's process appends its component and what it imports to the file that GEMTUNE_MODULE_LOG names when it ends.
 """
 
 import atexit
+import builtins
 import hashlib
 import json
 import os
 import sys
 import time
 from contextlib import suppress
+from itertools import accumulate
 from urllib.parse import unquote
 
 LOG = os.environ.get("GEMTUNE_REQUEST_LOG", "")
@@ -101,11 +103,24 @@ if WRAPPERS and any(part.partition(".")[0] == "emulator" for part in sys.orig_ar
         uvicorn.Config.__init__ = wrapped
 
 
-def record_modules():
-    component = sys.orig_argv[sys.orig_argv.index(COMPONENT) + 1]
+def record(component, modules):
     with open(MODULE_LOG, "a", encoding="utf-8") as out:
-        out.write(json.dumps({"component": component, "modules": sorted(sys.modules)}) + "\n")
+        out.write(json.dumps({"component": component, "modules": sorted(modules)}) + "\n")
 
 
-if MODULE_LOG and COMPONENT in sys.orig_argv:
-    atexit.register(record_modules)
+def record_imports():
+    """In a fork that executes a step: what its own code imports, as many modules are loaded before it."""
+    names, real = set(), builtins.__import__
+
+    def recorded(name, globals=None, locals=None, fromlist=(), level=0):
+        if level == 0:
+            for whole in (name, *(f"{name}.{part}" for part in fromlist or ())):
+                names.update(accumulate(whole.split("."), lambda package, part: f"{package}.{part}"))
+        return real(name, globals, locals, fromlist, level)
+
+    builtins.__import__ = recorded
+    atexit.register(lambda: record(sys.argv[sys.argv.index(COMPONENT) + 1], names))
+
+
+if MODULE_LOG and any("pipelines.step_server" in part for part in sys.orig_argv):
+    os.register_at_fork(after_in_child=record_imports)
