@@ -105,8 +105,9 @@ class MonitoringRecord(Record):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        history = self.model_fields_set & {"generation", "since", "windows", "retrained"}
-        if self.model_fields_set and len(history) < 4 and (history or "claim" not in self.model_fields_set):
+        written, history = self.model_fields_set, {"generation", "since", "windows"}
+        is_complete = history | {"retrained"} <= written or (not history & written and "claim" in written)
+        if written and not is_complete:
             raise ValueError("neither a complete history nor a claim")
         return self
 

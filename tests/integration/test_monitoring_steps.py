@@ -54,7 +54,7 @@ LABELS = sorted(PHRASES)
 TASK = Task(labels=LABELS)
 VARIANT = ModelVariant.of({
     "name": "trial-1@2", "model": "projects/p/locations/us-central1/endpoints/77", "role": "candidate",
-    "base_model": "gemini-3.1-flash-lite", "prompt": prompts.tuned_prompt(TASK).model_dump(),
+    "tuned_model": "m@1", "base_model": "gemini-3.1-flash-lite", "prompt": prompts.tuned_prompt(TASK).model_dump(),
 })  # fmt: skip
 RENDERED = prompts.render(TASK, VARIANT.prompt, examples(1, 1)[0])
 NEW_WORDS = ["bonus points", "loyalty tier", "voucher wallet"]

@@ -165,7 +165,7 @@ def test_manual_approval_waits_for_promote_which_tests_the_endpoint_again(
     assert [entry["manifest"] for entry in json.loads(listed.output)] == ["a1"]
     assert current.model == outcome.variant.model
     assert champion.read(client, "approved").candidate is None
-    other = PROMPT.model_copy(update={"model": current.model + "0"})
+    other = outcome.variant.model_copy(update={"model": current.model + "0"})
     champion.propose(client, "approved", 0, "champion", samples.entry(other))
     monkeypatch.setattr(models, "deploy", lambda *_: None)
     with pytest.raises(UserError, match=r"changed meanwhile.*generation 1.*against generation 0"):
