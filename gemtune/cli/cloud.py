@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from gemtune.cli.commands import RUNS, ConfigFile, Data, Engine, Messages, Runs, check, load, with_client
+from gemtune.cli.commands import RUNS, ConfigFile, Data, Engine, Messages, Runs, check, load
 from gemtune.cli.config import Overrides
 from gemtune.cli.exit_codes import INTERRUPTED
-from gemtune.cli.options import Options, taking
+from gemtune.cli.options import REQUIRED, Options, taking
 from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
 from gemtune.interruption import ended_with_caller
@@ -104,6 +104,14 @@ def both_methods(settings: Config) -> list[tuple[str, Config]]:
     return [(settings.method, settings), (other, Config.model_validate({**shared, "method": other}))]
 
 
+class At(NamedTuple):
+    """A configuration, a client of the place of its runs, and the folder `runs` where that is this machine."""
+
+    settings: Config
+    client: Client
+    runs: Path | None
+
+
 class Place(NamedTuple):
     """Where a pipeline is to run: on Vertex AI, on the Kubeflow cluster `kubeflow`, or on this machine."""
 
@@ -142,6 +150,15 @@ def _place(**values: Any) -> Iterator[Place]:
         yield Place(**values, ending=ending)
 
 
+@contextlib.contextmanager
+def _at(config: Path, overrides: list[str] | None, local: bool, runs: Path) -> Iterator[At]:
+    from gemtune.vertex import connect
+
+    settings = load(config, overrides)
+    with _this_machine(runs) if local else contextlib.nullcontext():
+        yield At(settings, connect(settings.vertex), runs if local else None)
+
+
 SOURCE: Options = {
     "image": (Image, ""),
     "template": (Template, ""),
@@ -154,7 +171,15 @@ PLACE: Options = {
     "runs": (Runs, RUNS),
     "engine": (Engine, "student"),
 }
+AT: Options = {
+    "config": (ConfigFile, REQUIRED),
+    "overrides": (Overrides, None),
+    "local": (Local, False),
+    "runs": (Runs, RUNS),
+}
+
 _with_source, _with_place = taking("source", _source, SOURCE), taking("place", _place, PLACE)
+_with_client = taking("at", _at, AT)
 
 
 @app.command()
@@ -277,7 +302,7 @@ def _to_run(
 
 
 @runs_app.command(name="list")
-@with_client
+@_with_client
 def list_runs(
     at: Any,  # At
     count: Annotated[int, typer.Option(min=1, help="Most runs to list.")] = 20,
@@ -300,7 +325,7 @@ def _print_table(rows: list[dict[str, str]], width: int, as_json: bool) -> None:
 
 
 @runs_app.command(name="show")
-@with_client
+@_with_client
 def show_run(at: Any, run: Run = "", as_json: Json = False) -> None:
     """Show a run and its steps: states, times, errors."""
     from pipelines import local_run, runs
@@ -314,7 +339,7 @@ def show_run(at: Any, run: Run = "", as_json: Json = False) -> None:
 
 
 @runs_app.command(name="cancel")
-@with_client
+@_with_client
 def cancel_run(
     at: Any,  # At
     run: Annotated[str, typer.Argument(help="Id or resource name of the run.")],
@@ -328,7 +353,7 @@ def cancel_run(
 
 
 @runs_app.command(name="logs")
-@with_client
+@_with_client
 def run_logs(
     at: Any,  # At
     run: Run = "",
@@ -351,7 +376,7 @@ def run_logs(
 
 
 @schedules_app.command(name="list")
-@with_client
+@_with_client
 def list_schedules(at: Any, as_json: Json = False) -> None:
     """List gemtune's schedules in the configuration's project and region."""
     from pipelines import schedules
@@ -361,7 +386,7 @@ def list_schedules(at: Any, as_json: Json = False) -> None:
 
 
 @schedules_app.command(name="show")
-@with_client
+@_with_client
 def show_schedule(at: Any, pipeline: Pipeline = "tuning", as_json: Json = False) -> None:
     """Show the configuration's schedule: state, cron expression, next and last run."""
     from pipelines import schedules
@@ -376,7 +401,7 @@ def show_schedule(at: Any, pipeline: Pipeline = "tuning", as_json: Json = False)
 
 
 def _add_schedule_verb(verb: str, description: str, done: str) -> None:
-    @with_client
+    @_with_client
     def act(at: Any, pipeline: Pipeline = "tuning", as_json: Json = False) -> None:
         from pipelines import schedules
 

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -23,7 +23,7 @@ from gemtune.cli.data import data_app, dedup_command
 from gemtune.cli.exit_codes import AGAINST, INTERRUPTED, OVER_BUDGET
 from gemtune.cli.help import ORDER
 from gemtune.cli.judge import judge_app
-from gemtune.cli.options import REQUIRED, Options, taking
+from gemtune.cli.options import Options, taking
 from gemtune.cli.output import Json, echo
 from gemtune.cli.reward import reward_app
 from gemtune.errors import ServiceError, UserError, actionable
@@ -55,42 +55,21 @@ def local_vertex(runs: Path, engine: str | None = None) -> Iterator[None]:
         yield
 
 
-class At(NamedTuple):
-    """A configuration, a client of its project, and the folder `runs` of local runs where the emulator is that."""
+@contextlib.contextmanager
+def _place(local: bool, runs: Path) -> Iterator[Path | None]:
+    """The folder of the local runs, None on Google Cloud."""
+    with local_vertex(runs) if local else contextlib.nullcontext():
+        yield runs if local else None
 
-    settings: Config
-    client: Client
-    runs: Path | None
 
-
-AT: Options = {
-    "config": (ConfigFile, REQUIRED),
-    "overrides": (Overrides, None),
+LOCAL: Options = {
     "local": (
         Annotated[bool, typer.Option("--local", help="Use the emulator of the local runs instead of Google Cloud.")],
         False,
     ),
     "runs": (Runs, RUNS),
 }
-
-
-@contextlib.contextmanager
-def _at(config: Path, overrides: list[str] | None, local: bool, runs: Path) -> Iterator[At]:
-    from gemtune.vertex import connect
-
-    settings = load(config, overrides)
-    with local_vertex(runs) if local else contextlib.nullcontext():
-        yield At(settings, connect(settings.vertex), runs if local else None)
-
-
-@contextlib.contextmanager
-def _place(local: bool, runs: Path) -> Iterator[None]:
-    with local_vertex(runs) if local else contextlib.nullcontext():
-        yield
-
-
-with_client = taking("at", _at, AT)
-with_local = taking("place", _place, {name: AT[name] for name in ("local", "runs")})
+with_local = taking("place", _place, LOCAL)
 
 
 def load(config: Path | None, overrides: list[str] | None, data: str | None = None, needs_data: bool = False) -> Config:
@@ -339,9 +318,11 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
 
 
 @app.command()
-@with_client
+@with_local
 def cleanup(
-    at: Any,  # At
+    config: ConfigFile,
+    place: Any,  # Path | None
+    overrides: Overrides = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Undeploy them; without this option they are only listed.")
     ] = False,
@@ -358,15 +339,17 @@ def cleanup(
     use since, and nothing while a run of the configuration's name is active.
     """
     from gemtune.state import endpoints
+    from gemtune.vertex import connect
 
-    name = at.settings.name
-    if yes and (active := _active_run(at.client, name, at.runs)):
-        remedy = "wait for its end, or end it: gemtune runs cancel CONFIG RUN"
-        raise UserError(f"a run of {name} is active: {active}", remedy=remedy)
-    unused = endpoints.cleanup(at.client, name, yes, older_than_days)
-    deleted = endpoints.delete_models(at.client, name, yes, older_than_days) if with_models else []
-    lines = [*unused, f"{name}: {_outcome(unused, 'endpoint', 'undeploy', yes)}"]
-    lines += [*deleted, f"{name}: {_outcome(deleted, 'model', 'delete', yes)}"] if with_models else []
+    settings = load(config, overrides)
+    client = connect(settings.vertex)
+    if yes and (active := _active_run(client, settings.name, place)):
+        remedy = f"wait for its end, or end it: gemtune runs cancel {config} RUN"
+        raise UserError(f"a run of {settings.name} is active: {active}", remedy=remedy)
+    unused = endpoints.cleanup(client, settings.name, yes, older_than_days)
+    deleted = endpoints.delete_models(client, settings.name, yes, older_than_days) if with_models else []
+    lines = [*unused, f"{settings.name}: {_outcome(unused, 'endpoint', 'undeploy', yes)}"]
+    lines += [*deleted, f"{settings.name}: {_outcome(deleted, 'model', 'delete', yes)}"] if with_models else []
     echo({"endpoints": unused, "undeployed": yes, "models": deleted}, as_json, *lines)
 
 
@@ -419,26 +402,29 @@ def log_requests(
 
 
 @champion_app.command(name="show")
-@with_client
-def show_champion(at: Any, as_json: Json = False) -> None:
+@with_local
+def show_champion(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
     """Show what serves under the configuration's name: endpoint, since when, and the decision behind it."""
-    champion = next((entry for entry in _entries(at) if entry["state"] == "champion"), None)
+    settings = load(config, overrides)
+    champion = next((entry for entry in _entries(settings) if entry["state"] == "champion"), None)
     if champion is None:
-        raise UserError(f"{at.settings.name}: no champion", remedy="deploy one: gemtune run, or gemtune promote")
+        raise UserError(f"{settings.name}: no champion", remedy="deploy one: gemtune run, or gemtune promote")
     echo(champion, as_json, *(f"{key:10} {value}" for key, value in champion.items() if value not in (None, "")))
 
 
 @champion_app.command(name="history")
-@with_client
-def champion_history(at: Any, as_json: Json = False) -> None:
+@with_local
+def champion_history(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
     """List the waiting candidate, the champion, those before it and those that were rolled back."""
-    entries = _entries(at)
+    settings = load(config, overrides)
+    entries = _entries(settings)
     lines = [f"{entry['state']:12} {entry['since'] or '':26} {entry['model']}" for entry in entries]
-    echo(entries, as_json, *(lines or [f"{at.settings.name}: no champion yet"]))
+    echo(entries, as_json, *(lines or [f"{settings.name}: no champion yet"]))
 
 
-def _entries(at: At) -> list[dict[str, Any]]:
+def _entries(settings: Config) -> list[dict[str, Any]]:
     from gemtune.state import champion
+    from gemtune.vertex import connect
 
     return [
         {
@@ -452,32 +438,33 @@ def _entries(at: At) -> list[dict[str, Any]]:
             "gemtune": entry.gemtune,
             "manifest": entry.manifest.digest,
         }
-        for state, entry in champion.read(at.client, at.settings.name).states
+        for state, entry in champion.read(connect(settings.vertex), settings.name).states
     ]
 
 
 @app.command()
-@with_client
-def promote(at: Any, as_json: Json = False) -> None:
+@with_local
+def promote(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
     """Take the candidate that passed the gate into service, after a smoke test of its endpoint.
 
     With deploy.approval: manual it waits for this command.
     """
     from gemtune.steps import deploy
 
-    name = at.settings.name
-    variant, smoke = deploy.promote(name, at.settings.vertex.model_dump())
-    content = {"name": name, "model": variant.model, "smoke_test": smoke and smoke.model_dump()}
-    lines = [f"{name}: {variant.model} is in production", *([smoke.summary] if smoke else [])]
+    settings = load(config, overrides)
+    variant, smoke = deploy.promote(settings.name, settings.vertex.model_dump())
+    content = {"name": settings.name, "model": variant.model, "smoke_test": smoke and smoke.model_dump()}
+    lines = [f"{settings.name}: {variant.model} is in production", *([smoke.summary] if smoke else [])]
     echo(content, as_json, *lines)
 
 
 @app.command()
-@with_client
-def rollback(at: Any, as_json: Json = False) -> None:
+@with_local
+def rollback(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
     """Restore the previous champion: endpoint, default checkpoint, alias and record."""
     from gemtune.steps import deploy
 
-    name = at.settings.name
-    back = deploy.rollback(name, at.settings.vertex.model_dump())
-    echo({"name": name, "model": back.model}, as_json, f"{name}: {back.model} is in production again")
+    settings = load(config, overrides)
+    back = deploy.rollback(settings.name, settings.vertex.model_dump())
+    content = {"name": settings.name, "model": back.model}
+    echo(content, as_json, f"{settings.name}: {back.model} is in production again")
