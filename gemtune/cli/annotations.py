@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gemtune.cli.config import Overrides
+from gemtune.cli.local import with_local
 from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
 
@@ -29,6 +30,7 @@ NewLabels = Annotated[list[str] | None, typer.Option(help="Label that the task d
 
 
 @annotations_app.command()
+@with_local
 def add(
     file: Annotated[Path, typer.Argument(help="Annotation file with its column `label` filled in (CSV).")],
     config: Configuration,
@@ -48,6 +50,7 @@ def add(
 
 
 @annotations_app.command()
+@with_local
 def join(
     file: Annotated[
         str,

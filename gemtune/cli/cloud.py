@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from gemtune.cli.commands import RUNS, ConfigFile, Data, Engine, Messages, Runs, check, load
+from gemtune.cli.commands import ConfigFile, Data, Engine, Messages, check, load
 from gemtune.cli.config import Overrides
 from gemtune.cli.exit_codes import INTERRUPTED
+from gemtune.cli.local import RUNS, Runs
 from gemtune.cli.options import REQUIRED, Options, taking
 from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,7 +21,7 @@ from gemtune.cli.data import data_app, dedup_command
 from gemtune.cli.exit_codes import AGAINST, INTERRUPTED, OVER_BUDGET
 from gemtune.cli.help import ORDER
 from gemtune.cli.judge import judge_app
-from gemtune.cli.options import Options, taking
+from gemtune.cli.local import with_local
 from gemtune.cli.output import Json, echo
 from gemtune.cli.reward import reward_app
 from gemtune.errors import ServiceError, UserError, actionable
@@ -38,38 +36,11 @@ ConfigFile = Annotated[
 ]
 
 Data = Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")]
-Runs = Annotated[Path, typer.Option(help="Where local runs, and the emulator's state, are kept.")]
 Engine = Annotated[str, typer.Option(help="Model of the emulator: student, student:FOLDER-OR-HUB-NAME, scripted:FILE.")]
-RUNS, RECENT_RUNS = Path("runs"), 100  # of a name, among which those that go on are looked for
+RECENT_RUNS = 100  # of a name, among which those that go on are looked for
 ExitZero = Annotated[
     bool, typer.Option("--exit-zero", help="Exit code 0 instead of 3, 4 and 5 (see gemtune run --help).")
 ]
-
-
-@contextlib.contextmanager
-def local_vertex(runs: Path, engine: str | None = None) -> Iterator[None]:
-    """Let Google's clients of this process call the emulator of the local runs in a folder, with its state."""
-    from pipelines import strict_run
-
-    with strict_run.backend(runs, engine, executes=()):
-        yield
-
-
-@contextlib.contextmanager
-def _place(local: bool, runs: Path) -> Iterator[Path | None]:
-    """The folder of the local runs, None on Google Cloud."""
-    with local_vertex(runs) if local else contextlib.nullcontext():
-        yield runs if local else None
-
-
-LOCAL: Options = {
-    "local": (
-        Annotated[bool, typer.Option("--local", help="Use the emulator of the local runs instead of Google Cloud.")],
-        False,
-    ),
-    "runs": (Runs, RUNS),
-}
-with_local = taking("place", _place, LOCAL)
 
 
 def load(config: Path | None, overrides: list[str] | None, data: str | None = None, needs_data: bool = False) -> Config:

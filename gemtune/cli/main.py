@@ -17,13 +17,11 @@ from gemtune import __version__
 from gemtune.cli import bundled, exit_codes, help
 from gemtune.cli.cloud import app as cloud
 from gemtune.cli.commands import (
-    RUNS,
     ConfigFile,
     Data,
     Engine,
     ExitZero,
     Messages,
-    Runs,
     check,
     check_own_rows,
     load,
@@ -31,6 +29,7 @@ from gemtune.cli.commands import (
 )
 from gemtune.cli.commands import app as steps
 from gemtune.cli.config import Overrides
+from gemtune.cli.local import RUNS, Runs
 from gemtune.cli.models import models
 from gemtune.cli.options import Options, as_dict, taking
 from gemtune.cli.output import Json, echo
@@ -198,9 +197,9 @@ def monitor(
     exit_zero: ExitZero = False,
     as_json: Json = False,
 ) -> None:
-    """Examine the champion's production logs on this machine; ends with a verdict, a report and rows to label.
+    """Examine the production logs of the local runs' champion; ends with a verdict, a report and rows to label.
 
-    Exit code 3: retrain; 4: nothing can be concluded.
+    Exit code 3: retrain; 4: nothing can be concluded. On Google Cloud: gemtune submit CONFIG --pipeline monitoring.
     """
     from gemtune.monitoring.logs import require_source
     from gemtune.monitoring.windows import moment

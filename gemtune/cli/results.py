@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gemtune.cli.commands import RUNS, Messages, Runs, load, local_vertex, wide_console
+from gemtune.cli.commands import Messages, load, wide_console
 from gemtune.cli.config import Overrides
+from gemtune.cli.local import RUNS, Runs, local_vertex
 from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
 from gemtune.interruption import ended_with_caller
