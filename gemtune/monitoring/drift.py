@@ -79,14 +79,13 @@ def examine(
         similarity=windows.moments([item.label for item in texts], scores.tolist()),
         confidence=windows.moments([label for label, _ in sure], [value for _, value in sure]),
     )
-    outcomes = {item.row.id: item.outcome for item in served}
     skewed = {row.id: monitored.skewed(row) for row in rows}
     checks = [
         skew.prompt_skew(skewed, monitor.max_skew, monitored.level("prompt_skew")),
-        skew.unusable_answers(outcomes, monitored.max_invalid_rate, monitored.level("unusable_answers")),
+        skew.unusable_answers(served, monitored.max_invalid_rate, monitored.level("unusable_answers")),
         skew.cleaning_skew(rows, monitored.clean),
     ]
-    unanswered = sum(outcome == "error" for outcome in outcomes.values())
+    unanswered = sum(item.outcome == "error" for item in served)
     baseline = [window for window in earlier if comparable(window)][: monitor.baseline_windows]
     if len(baseline) == monitor.baseline_windows and comparable(record):
         least = [texts[i].row.id for i in np.argsort(scores, kind="stable")[: skew.EXAMPLES]]

@@ -32,6 +32,7 @@ from gemtune.monitoring.traffic import ServedRow
 
 COLUMNS = ("id", "window", "pi", "confidence", "text", "answer", "label")
 NEAR = 0.9  # cosine from which a text is a near-duplicate
+_CONSIDERED = 10  # rows to learn from that are considered, for each row of the file
 
 
 @dataclass(frozen=True)
@@ -57,28 +58,38 @@ def choose(
 ) -> list[Annotation]:
     """`count` rows of a window: half drawn by confidence, half to learn from, those first in `order` first.
 
-    `order` are row ids, `left_out` those that are labelled or like a labelled row: they are not to learn from. With a
-    judge's `ratings` of the first texts (their order is random) rows are drawn from those, by rating. The draw depends
-    on the window, the texts and the ratings alone, so that a rerun draws the same rows.
+    `order` are row ids, `left_out` those of `candidates` that are like a labelled row: they are not to learn from. With
+    a judge's `ratings` of the first texts (their order is random) rows are drawn from those, by rating. The draw
+    depends on the window, the texts and the ratings alone, so that a rerun draws the same rows.
     """
     if not texts or not count:
         return []
-    logged = [0.5 if item.confidence is None else item.confidence for item in texts]
-    sure = [*ratings, *logged[len(ratings) :]]
+    sure = _sure(texts, ratings)
     pi = quality.drawing_probabilities(sure[: len(ratings) or None], (count + 1) // 2)
     rng = np.random.default_rng([int(window.timestamp()), len(texts)])
     drawn = quality.draw(pi, rng)
-    by_id = {item.row.id: i for i, item in enumerate(texts)}
-    excluded = {*drawn, *(by_id[row] for row in left_out if row in by_id)}
-    unsure = sorted(range(len(texts)), key=lambda i: sure[i])
-    ranked = [i for i in dict.fromkeys([*(by_id[row] for row in order if row in by_id), *unsure]) if i not in excluded]
-    ranked = ranked[: 3 * count]
+    considered = candidates(texts, order, count, ratings)
+    ranked = [i for i in considered if i not in drawn and texts[i].row.id not in left_out][: 3 * count]
     first = leaders(embed([texts[i].row.text for i in ranked]), NEAR, [""] * len(ranked)).tolist()
     learned = [i for position, i in enumerate(ranked) if first[position] == position][: count // 2]
     return [
         *(_annotation(window, texts[i], float(pi[i])) for i in drawn),
         *(_annotation(window, texts[i], None) for i in learned),
     ]
+
+
+def candidates(
+    texts: Sequence[ServedRow], order: Sequence[str], count: int, ratings: Sequence[float] = ()
+) -> list[int]:
+    """The texts that are considered to learn from in a file of `count` rows: those in `order`, then the unsure ones."""
+    by_id, sure = {item.row.id: i for i, item in enumerate(texts)}, _sure(texts, ratings)
+    unsure = sorted(range(len(texts)), key=lambda i: sure[i])
+    return list(dict.fromkeys([*(by_id[row] for row in order if row in by_id), *unsure]))[: _CONSIDERED * count]
+
+
+def _sure(texts: Sequence[ServedRow], ratings: Sequence[float]) -> list[float]:
+    logged = [0.5 if item.confidence is None else item.confidence for item in texts]
+    return [*ratings, *logged[len(ratings) :]]
 
 
 def _annotation(window: datetime, item: ServedRow, pi: float | None) -> Annotation:

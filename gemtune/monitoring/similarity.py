@@ -6,7 +6,8 @@ The embedder is that of deduplication (`preprocess.embedder`). The built-in one 
 its vectors would change with each window. Here its n-grams are weighted by the training rows alone and compared without
 the reduction, and an n-gram that no training row has counts in a text's length: another language is similar to nothing.
 A few training rows in another script would be the nearest of all texts in it: where less than a twentieth of the rows
-have a text's script, its similarity counts in proportion.
+have a text's script, its similarity counts in proportion. A script that no row has is not just unlike them as the least
+similar texts are: its score is below 0.
 """
 
 from __future__ import annotations
@@ -28,16 +29,13 @@ Floats = NDArray[np.float64]
 _BLOCK, _FEATURES, _MAX_TEXT_CHARS = 1024, 2**18, 2000
 CLUSTERS, MIN_CLUSTER, TEXTS, NGRAMS = 10, 3, 3, 5
 _MOST_CLUSTERED = 1000  # rows
+_FOREIGN = 0.25  # times `typical` below 0: the score of a script that no training row has (docs/lab/monitoring.md)
 _COMMON, _SCRIPT_CHARS = 0.05, 200  # share of the rows from which a script is common; characters that show it
 _TOPIC, _TOPICS = 0.4, 10  # cosine with the first text of a cluster; groups of labels, each a topic
 
 
 class TrainingRows:
-    """The training rows that texts are compared with; `labels` are theirs, `embedder` None for the built-in one.
-
-    `typical` is the median similarity of a training row to the nearest other one. Scores stop there: how much closer a
-    text is to a training row says nothing about drift, and its variance would hide one (bench/monitoring.py).
-    """
+    """The training rows that texts are compared with; `labels` are theirs, `embedder` None for the built-in one."""
 
     def __init__(self, texts: Sequence[str], labels: Sequence[str] = (), embedder: Embedder | None = None) -> None:
         self._texts, self._embedder = list(texts), embedder
@@ -46,7 +44,13 @@ class TrainingRows:
         scripts = Counter(script(text[:_SCRIPT_CHARS]) for text in texts)
         self._common = {name: min(1.0, rows / len(texts) / _COMMON) for name, rows in scripts.items()}
         self.labels = np.array(labels if len(labels) else [""] * len(self._texts))
-        self.typical = float(np.median(self._scores(self._vectors, np.eye(len(self._texts), dtype=bool))[0]))
+
+    @cached_property
+    def typical(self) -> float:
+        """The median similarity of a training row to the nearest other one. Scores stop there: how much closer a text
+        is to a training row says nothing about drift, and its variance would hide one (bench/monitoring.py).
+        """
+        return float(np.median(self._scores(self._vectors, np.eye(len(self._texts), dtype=bool))[0]))
 
     def _embedded(self, texts: Sequence[str]) -> Any:
         """Unit vectors: dense ones of the embedder, else a sparse matrix of weighted n-grams."""
@@ -78,19 +82,20 @@ class TrainingRows:
 
     def scores(self, texts: Sequence[str]) -> Floats:
         """Cosine of each text with its nearest training row, at most `typical`, less where its script is rare."""
-        return np.minimum(self.cosines(texts), self.typical) * self._shares(texts)
+        return self._bounded(self.cosines(texts), texts)
 
-    def _shares(self, texts: Sequence[str]) -> Floats:
-        """For each text how common its script is among the training rows, at most 1."""
-        return np.array([self._common.get(script(text[:_SCRIPT_CHARS]), 0.0) for text in texts])
+    def _bounded(self, cosines: Floats, texts: Sequence[str]) -> Floats:
+        """The scores of texts with these cosines."""
+        common = np.array([self._common.get(script(text[:_SCRIPT_CHARS]), 0.0) for text in texts])
+        return common * np.minimum(cosines, self.typical) - (1 - common) * _FOREIGN * self.typical
 
     def cosines(self, texts: Sequence[str]) -> Floats:
         """Cosine of each text with its nearest training row."""
-        return self._scores(self._embedded(texts))[0] if len(texts) else np.zeros(0)
+        return self.nearest(texts)[0]
 
-    def nearest_labels(self, texts: Sequence[str]) -> NDArray[np.str_]:
-        """The label of each text's nearest training row."""
-        return np.asarray(self.labels[self._scores(self._embedded(texts))[1]])
+    def nearest(self, texts: Sequence[str]) -> tuple[Floats, NDArray[np.int64]]:
+        """Cosine of each text with its nearest training row, and which that is."""
+        return self._scores(self._embedded(texts)) if len(texts) else (np.zeros(0), np.zeros(0, np.int64))
 
     @cached_property
     def _apart(self) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
@@ -108,7 +113,7 @@ class TrainingRows:
         """
         cosines, nearest, tenths = self._apart
         centre = np.array([centres.get(str(label), centres[""]) for label in self.labels[nearest]])
-        scores = np.minimum(cosines, self.typical) * self._shares(self._texts) - centre
+        scores = self._bounded(cosines, self._texts) - centre
         topics = [scores[tenths == tenth] for tenth in np.unique(tenths)]
         return [WindowMean(len(own), float(own.mean()), float(own.var())) for own in topics if len(own) >= MIN_CLUSTER]
 

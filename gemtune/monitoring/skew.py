@@ -3,8 +3,9 @@
 """Exact differences between production and tuning: prompts, cleaning, unusable answers; and the mix of labels.
 
 A share is an alarm when its lower Clopper-Pearson bound is above a limit of the settings: no past is needed, so these
-checks hold from the first window on. The labels are reported and are no alarm by themselves; their mix is estimated by
-inverting the validation confusion matrix (black-box shift estimation, Lipton et al. 2018, arXiv 1802.03916).
+checks hold from the first window on; how many rows that takes is stated. The labels are reported and are no alarm by
+themselves; their mix is estimated by inverting the validation confusion matrix (black-box shift estimation, Lipton et
+al. 2018, arXiv 1802.03916).
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gemtune.artifacts.evaluation import Confusion, Score
 from gemtune.artifacts.monitoring import Check
 from gemtune.artifacts.production_log import LogRow, PromptTemplate
 from gemtune.config import fingerprint
 from gemtune.contents import fields_of
-from gemtune.evaluation import intervals
+from gemtune.monitoring.traffic import ServedRow
 
 EXAMPLES = 5
 _POOLED_BELOW = 10  # expected rows of a label; rarer labels are one class in the chi-square test
@@ -31,21 +33,28 @@ _SCHEMAS = {"responseSchema", "responseJsonSchema"}
 
 
 def share_check(
-    name: str, ids: Sequence[str], rows: int, limit: float, level: float, what: str, remedy: str = ""
+    name: str, ids: Sequence[str], rows: int, limit: float, level: float, what: str, remedy: str = "", alike: float = 1
 ) -> Check:
-    """The share of rows with these ids, an alarm when it is shown to be above the limit."""
-    hits = intervals.mean([1.0] * len(ids) + [0.0] * (rows - len(ids)))
-    bounds = intervals.interval(hits, exact=True)
-    alarm = intervals.interval(hits, level=1 - 2 * level, exact=True).low > limit
-    summary = f"{len(ids)} of {rows} rows ({bounds.value:.1%}) {what}; up to {limit:.1%} is expected"
+    """The share of rows with these ids, an alarm when it is shown to be above the limit; `alike` rows count as one
+    (Korn and Graubard 1998).
+    """
+    from scipy.special import betainc, betaincinv
+
+    share, size, count = len(ids) / max(1, rows), rows / alike, len(ids) / alike
+    counts = np.arange(1, rows + 1) / alike
+    p_values = np.array([1.0, *betainc(counts, size - counts + 1, limit)])  # of each count of rows or more
+    needed = int(np.argmax([*(p_values <= level), True]))
+    alarm = len(ids) >= needed
+    summary = f"{len(ids)} of {rows} rows ({share:.1%}) {what}; up to {limit:.1%} is expected, alarm at {needed} rows"
     return Check(
         name=name,
-        value=bounds.value,
-        low=bounds.low,
-        high=bounds.high,
+        value=share,
+        low=float(betaincinv(count, size - count + 1, 0.025)) if ids else 0.0,
+        high=float(betaincinv(count + 1, size - count, 0.975)) if len(ids) < rows else 1.0,
         rows=rows,
         summary=f"{summary}: {remedy}" if alarm and remedy else summary,
-        threshold=limit,
+        p_value=float(p_values[len(ids)]),
+        threshold=needed / rows if needed <= rows else None,
         alarm=alarm,
         examples=list(ids[:EXAMPLES]),
     )
@@ -98,18 +107,37 @@ def cleaning_skew(rows: Sequence[LogRow], clean: Callable[[str], str]) -> Check:
     """The share of rows that the exported cleaning rules would change; reported only."""
     unclean = [row.id for row in rows if clean(row.text) != row.text]
     check = share_check("cleaning_skew", unclean, len(rows), 1.0, 0.5, "are not cleaned as the training rows were")
-    return check.model_copy(update={"threshold": None, "summary": check.summary.partition(";")[0]})
+    return check.model_copy(update={"p_value": None, "summary": check.summary.partition(";")[0]})
 
 
-def unusable_answers(outcomes: Mapping[str, str], max_invalid_rate: float, level: float) -> Check:
-    """The share of unusable answers by row id and outcome, per outcome; rows without an answer do not count."""
-    answered = {row: outcome for row, outcome in outcomes.items() if outcome != "error"}
-    unusable = [row for row, outcome in answered.items() if outcome != "ok"]
-    counts = Counter(answered[row] for row in unusable)
+def unusable_answers(served: Sequence[ServedRow], max_invalid_rate: float, level: float) -> Check:
+    """The share of unusable answers, per outcome; rows without an answer do not count. Answers to the same text count
+    as rows of their own only where they differ as those to other texts do.
+    """
+    answered = [item for item in served if item.outcome != "error"]
+    unusable = [item for item in answered if item.outcome != "ok"]
+    counts = Counter(item.outcome for item in unusable)
     listed = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
     what = f"have an unusable answer{f' ({listed})' if listed else ''}"
     remedy = "see the example rows; raise max_output_tokens where answers are truncated"
-    return share_check("unusable_answers", unusable, len(answered), max_invalid_rate, level, what, remedy)
+    rows, hits = (Counter(item.row.text for item in own) for own in (answered, unusable))
+    alike = _design_effect(np.array([(rows[text], hits[text]) for text in rows], float).reshape(-1, 2))
+    ids = [item.row.id for item in unusable]
+    return share_check("unusable_answers", ids, len(answered), max_invalid_rate, level, what, remedy, alike)
+
+
+def _design_effect(rows_and_hits: NDArray[np.float64]) -> float:
+    """How many rows count as one where texts repeat, by how alike the rows of a text are (their intraclass
+    correlation; 1 where no row or each is a hit).
+    """
+    rows, hits = rows_and_hits.T
+    count = max(1.0, rows.sum())
+    share, repeats = hits.sum() / count, (rows**2).sum() / count - 1
+    if repeats <= 0:
+        return 1.0
+    expected = count * share * (1 - share)
+    alike = (((hits - share * rows) ** 2).sum() / expected - 1) / repeats if expected else 1.0
+    return float(1 + np.clip(alike, 0, 1) * repeats)
 
 
 def label_shift(predicted: Mapping[str, int], baseline: Mapping[str, int]) -> Check | None:

@@ -47,9 +47,10 @@ def run(rows: str, drift: str, report: str, to_label: str, name: str, **sections
         if monitor.judge_rows and texts:
             check, ratings = _judged(context, served.entry.task, texts[: monitor.judge_rows])
             checks = [*checks, check]
-        left_out = {*(row.id for row in labelled), *_near_duplicates(client, name, served, texts)}
-        order = [topic.ids[0] for topic in DriftReport.read(drift).topics]
-        chosen = labelling.choose(newest.start, texts, order, left_out, monitor.labels_a_window, ratings)
+        order, count = [topic.ids[0] for topic in DriftReport.read(drift).topics], monitor.labels_a_window
+        considered = [texts[i] for i in labelling.candidates(texts, order, count, ratings)]
+        left_out = {*(row.id for row in labelled), *_near_duplicates(client, name, served, considered)}
+        chosen = labelling.choose(newest.start, texts, order, left_out, count, ratings)
         drawn = {row.id for row in chosen if row.pi is not None}
         rated = zip(texts, ratings, strict=False)
         judged = {item.row.id: rating for item, rating in rated if item.row.id in drawn}

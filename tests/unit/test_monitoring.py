@@ -132,16 +132,15 @@ def test_a_year_without_change_rings_no_more_often_than_promised():
     source, rng = bench.generated(), np.random.default_rng(1)
     assert sum(bench.rings(bench.Stream(source, 200, 0.0, rng)) for _ in range(8)) <= 2
     found = [bench.detection(bench.Stream(source, 1000, 0.0, rng), 8, source.others["unseen labels"]) for _ in range(2)]
-    assert all(hit for hit, *_ in found)
-    assert min(stated for _, stated, _ in found) > 0.8
+    assert all(own.week == 1 and own.stated > 0.8 for own in found)
 
 
 # -- similarity ------------------------------------------------------------------------------------------------------
 
 
-def test_scores_of_another_language_are_near_zero():
+def test_scores_of_another_script_are_below_those_of_any_text_in_a_known_one():
     training = TrainingRows(ENGLISH)
-    assert training.scores(KOREAN).max() < 0.02
+    assert training.scores(KOREAN).max() < 0 <= training.scores(["zzz qqq"])[0]
     assert training.scores(["cancel my parcel today please"])[0] > 0.3
 
 

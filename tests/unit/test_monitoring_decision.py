@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from typer.testing import CliRunner
 
 from gemtune.artifacts.evaluation import Confusion
@@ -19,7 +20,7 @@ from gemtune.errors import UserError
 from gemtune.monitoring import labelling, quality, skew, windows
 from gemtune.monitoring.decision import MonitoringEvidence, decide
 from gemtune.monitoring.labelling import Annotation
-from gemtune.monitoring.traffic import distinct, served_rows
+from gemtune.monitoring.traffic import ServedRow, distinct, served_rows
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 SHARE = windows.level(0.05, 7, "prompt_skew")
@@ -88,10 +89,41 @@ def test_share_check_is_an_alarm_only_above_its_limit(rows, share):
     assert not check.alarm or check.value > 0.05
 
 
+@pytest.mark.parametrize("rows", [3, 60, 200, 1000])
+def test_share_check_states_how_many_rows_are_an_alarm(rows):
+    """As many as have their lower Clopper-Pearson bound, an independent one, above the limit."""
+    few = skew.share_check("prompt_skew", [], rows, 0.01, SHARE, "are so")
+    needed = round(few.threshold * rows)
+    for hits in (needed - 1, needed):
+        check = skew.share_check("prompt_skew", [str(i) for i in range(hits)], rows, 0.01, SHARE, "are so")
+        bound = binomtest(hits, rows).proportion_ci(1 - 2 * SHARE, "exact").low
+        assert check.alarm == (bound > 0.01) == (check.p_value <= SHARE) == (hits == needed)
+        interval = binomtest(hits, rows).proportion_ci(0.95, "exact")
+        assert (check.low, check.high) == pytest.approx((interval.low, interval.high))
+        assert f", alarm at {needed} rows" in check.summary
+
+
+def answers(outcomes, text="text {}"):
+    return [ServedRow(row(i).model_copy(update={"text": text.format(i)}), own, "a", None)
+            for i, own in enumerate(outcomes)]  # fmt: skip
+
+
 def test_unusable_answers_do_not_count_requests_that_failed():
-    outcomes = {str(i): "error" for i in range(90)} | {"ok": "ok", "bad": "truncated"}
-    check = skew.unusable_answers(outcomes, 0.05, SHARE)
+    check = skew.unusable_answers(answers(["error"] * 90 + ["ok", "truncated"]), 0.05, SHARE)
     assert (check.rows, check.value, check.alarm) == (2, 0.5, False)
+
+
+def test_unusable_answers_to_a_text_that_repeats_are_no_further_evidence():
+    same = answers(["blocked"] * 30, text="x")
+    assert not skew.unusable_answers([*same, *answers(["ok"] * 170)], 0.05, SHARE).alarm
+    assert skew.unusable_answers(answers(["blocked"] * 30 + ["ok"] * 170), 0.05, SHARE).alarm
+    assert not skew.unusable_answers(same, 0.05, SHARE).alarm
+    # of texts that repeat, too, answers that fail independently of the text are rows of their own
+    mixed = [
+        *answers((["blocked"] * 2 + ["ok"] * 8) * 10, text="x"),
+        *answers((["ok"] * 8 + ["blocked"] * 2) * 10, "y"),
+    ]
+    assert skew.unusable_answers(mixed, 0.05, SHARE).alarm
 
 
 def test_label_shift_of_many_rare_labels_is_no_proof():
