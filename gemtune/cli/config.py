@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""`gemtune config`: effective settings, their reference and their JSON schema, from the models in `gemtune.config`."""
+"""`gemtune config`: effective settings, what they mean, and their JSON schema, from the models in `gemtune.config`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from gemtune.cli.output import Json, echo
 if TYPE_CHECKING:
     from gemtune.config import Section
 
-config_app = typer.Typer(
-    no_args_is_help=True, help="Print, explain and compare settings; their reference and JSON schema."
-)
+config_app = typer.Typer(no_args_is_help=True, help="Print, explain and compare settings; their JSON schema.")
 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override one setting; repeatable.")
@@ -117,11 +115,3 @@ def schema() -> None:
     from gemtune.cli.settings_reference import json_schema
 
     typer.echo(json_schema())
-
-
-@config_app.command(name="reference")
-def print_reference() -> None:
-    """Print the settings reference as Markdown (docs/reference/settings.md)."""
-    from gemtune.cli.settings_reference import reference
-
-    typer.echo(reference(), nl=False)

@@ -1,4 +1,4 @@
-"""`gemtune config`: effective values, the reference and the JSON schema of the settings."""
+"""`gemtune config`: effective values, explanations and the JSON schema of the settings; their reference."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,10 @@ import yaml
 from typer.testing import CliRunner
 
 from gemtune.cli.main import app
-from gemtune.cli.settings_reference import explanation, reference
+from gemtune.cli.settings_reference import explanation
 from gemtune.config import Config
 from gemtune.config.section import section_of, sections
+from tools import reference
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 
@@ -48,8 +49,7 @@ def test_config_schema_refuses_unknown_settings_and_wrong_types(values):
 
 
 def test_config_reference_lists_every_setting_once():
-    text = reference()
-    assert output("reference") == text
+    text = reference.settings()
     for section, field in Config.model_fields.items():
         model, _ = section_of(field)
         if model is not None:
