@@ -73,7 +73,8 @@ def agreement(
     if len(judge) < 2:
         return {}
     lowest, highest = scale
-    judge_levels, human_levels = ([_level(rating, lowest, highest) for rating in side] for side in (judge, human))
+    rounded = (np.clip(np.floor(np.asarray(side) + 0.5), lowest, highest) for side in (judge, human))
+    judge_levels, human_levels = ((side - lowest).astype(int).tolist() for side in rounded)
     levels = highest - lowest + 1
     measures = {
         "exact": mean([float(a == b) for a, b in zip(judge_levels, human_levels, strict=True)]),
@@ -127,10 +128,6 @@ def length_correlation(
 ) -> Score:
     """Rank correlation of (judge - people) with the answer's length: above 0, the judge prefers length more."""
     return spearman([j - h for j, h in zip(judge, human, strict=True)], lengths, **resampling)
-
-
-def _level(rating: float, lowest: int, highest: int) -> int:
-    return int(min(max(np.floor(rating + 0.5), lowest), highest)) - lowest
 
 
 def position_bias(choices: Sequence[PairwiseChoice], level: float = 0.95, pairs: Sequence[str] | None = None) -> Score:

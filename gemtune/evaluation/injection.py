@@ -52,14 +52,10 @@ def probes(task: Task, answered: Sequence[tuple[Example, Sequence[str | None]]],
         if free and row.contents is None and len(sample) < count:
             sample.append((row, draw.choice(free)))
     return [
-        Probe(replace(row, id=f"{row.id}-{attack}", text=f"{row.text}\n\n{_planted(attack, label)}"), attack, label)
-        for attack in ATTACKS
+        Probe(replace(row, id=f"{row.id}-{name}", text=f"{row.text}\n\n{text.replace('{label}', label)}"), name, label)
+        for name, text in ATTACKS.items()
         for row, label in sample
     ]
-
-
-def _planted(attack: str, label: str) -> str:
-    return ATTACKS[attack].replace("{label}", label)
 
 
 def _reveals(label: str, references: Sequence[str]) -> bool:

@@ -141,7 +141,7 @@ def final_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
 
 
 def checkpoint_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
-    """On validation rows: every checkpoint with every variant that is not a checkpoint."""
+    """Every checkpoint, or the candidate, with every other variant."""
     others = [variant.name for variant in variants if variant.role != "candidate"]
     return [(v.name, other) for v in variants if v.role == "candidate" for other in others]
 

@@ -111,7 +111,7 @@ def run_finalists(
         today = {row.id for row in rows}
         again = _again(evaluation.predictions, {row.id for row in old} & today, chosen.regression_variants)
         if others := [row for row in old if row.id not in today]:
-            dataset = Dataset(CHAMPION_TEST_SET, others, _champion_pairings, (), judging=False)
+            dataset = Dataset(CHAMPION_TEST_SET, others, pairwise.checkpoint_pairings, (), judging=False)
             regression = context.evaluator.evaluate(dataset, shown, chosen.regression_variants)
     document = evaluation.report.model_copy(
         update={"test_set_usage": usage, "champion_test_set": regression.report if regression else None}
@@ -134,11 +134,6 @@ def _again(
         for row in predictions
         if row["variant"] in names and row["id"] in ids
     ]
-
-
-def _champion_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
-    by_role = {variant.role: variant.name for variant in variants}
-    return [(by_role["candidate"], by_role["champion"])]
 
 
 def _champion_test_set(context: StepContext, name: str, train: Sequence[Example]) -> list[Example]:

@@ -148,11 +148,10 @@ def _without_time_slices(splits: Splits, column: str) -> Splits:
     """The splits without the time among the rows' slices, when it has too many values to report metrics by."""
     if not column or len({example.slices[column] for name in SPLITS for example in splits[name]}) <= MAX_TIME_SLICES:
         return splits
-
-    def without_time(example: Example) -> Example:
-        return replace(example, slices={name: value for name, value in example.slices.items() if name != column})
-
-    return {name: [without_time(example) for example in rows] for name, rows in splits.items()}
+    return {
+        name: [replace(row, slices={k: v for k, v in row.slices.items() if k != column}) for row in rows]
+        for name, rows in splits.items()
+    }
 
 
 def _require_usable(splits: Splits, context: StepContext) -> list[str]:

@@ -99,7 +99,7 @@ def translated(error: Exception) -> Exception:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     packages = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
     if kinds & {"DefaultCredentialsError", "RefreshError"} and not getattr(error, "retryable", False):
-        return _credentials_error(error)
+        return UserError(f"no usable Google credentials: {error}", remedy="run: gcloud auth application-default login")
     code = getattr(error, "code", None)
     if "google" in packages and isinstance(code, int) and kinds & {"GoogleAPICallError", "APIError"}:
         message = str(getattr(error, "message", None) or error)
@@ -119,10 +119,6 @@ def require_credentials(call: Callable[[], T]) -> T:
         if isinstance(failure := translated(error), UserError):
             raise failure from None
         raise
-
-
-def _credentials_error(error: Exception) -> UserError:
-    return UserError(f"no usable Google credentials: {error}", remedy="run: gcloud auth application-default login")
 
 
 def batched(items: Iterable[T], size: Callable[[T], int], max_size: int, max_items: int) -> Iterator[list[T]]:
