@@ -26,11 +26,11 @@ sys.path.insert(0, str(ROOT))
 SUBMIT = """
 import sys
 from gemtune.config import Config
-from gemtune.state import lease
+from gemtune.state import store
 from gemtune.vertex import connect
 from pipelines import cloud, schedules
 
-lease.LEASE_S = 2.0
+store.LEASE_S = 2.0
 config = Config(name="nightly", data="gs://b/rows.jsonl")
 client = connect(config.vertex)
 print("ready", flush=True)

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from gemtune.config import Config
 from gemtune.errors import UserError
-from gemtune.state import lease
+from gemtune.state import store
 from gemtune.vertex import Client
 from gemtune.vertex.calls import translate_errors
 from gemtune.vertex.pipeline_jobs import WAIT_S
@@ -82,7 +82,7 @@ def put(client: Client, config: Config, source: Source, cron: str) -> Any:
             service.delete_schedule(name=double.name, timeout=WAIT_S)
         return patched
 
-    with lease.held(client, title(config, source.pipeline)):
+    with store.lease(client, title(config, source.pipeline)):
         return translate_errors(create_or_patch)
 
 

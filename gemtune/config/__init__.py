@@ -18,8 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from gemtune.config.data import Augment, Preprocess, Split, Task
 from gemtune.config.evaluation import Evaluate, Gate, Judge, ModelVariant, Prompt, Role
-from gemtune.config.monitoring import Monitor
-from gemtune.config.pipeline import Notify, Reporting, StepResources, step_resources, step_table
+from gemtune.config.pipeline import Monitor, Notify, Reporting, StepResources, step_resources, step_table
 from gemtune.config.section import JsonObject, Section, explain, fingerprint, is_resource_name
 from gemtune.config.tuning import (
     Backend,

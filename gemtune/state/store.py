@@ -8,18 +8,26 @@ unseen. A record that is damaged, or of another schema version, is never read as
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from gemtune.artifacts.records import SCHEMA_VERSION, Record
+from gemtune.artifacts.records import SCHEMA_VERSION, Lease, Record
 from gemtune.config import JsonObject
 from gemtune.errors import UserError
 from gemtune.vertex import Client
 from gemtune.vertex.storage import damage_remedy, list_times, read_record, write_record
 
+log = logging.getLogger("gemtune")
+
+LEASE_S = 90.0  # a killed holder blocks others for this long
+PAUSE_S = 0.5
 R = TypeVar("R", bound=Record)
 Edited = TypeVar("Edited", bound=Record | None)
 
@@ -109,3 +117,32 @@ def once(client: Client, kind: type[R], name: str, create: Callable[[], R]) -> R
         return kept
     created = create()
     return update(client, kind, name, lambda current: current or created)
+
+
+@contextlib.contextmanager
+def lease(client: Client, name: str) -> Iterator[None]:
+    """Hold the lease of a name for at most `LEASE_S`; waits while another process holds it.
+
+    One process at a time does something that must not happen twice. A holder that was killed is noticed by its record,
+    which stays unchanged for `LEASE_S`: the clocks of the machines may differ, and jump.
+    """
+    owner, holder, since = uuid.uuid4().hex, "", time.monotonic()
+
+    def take(current: Lease | None) -> Lease:
+        outlived = current and current.owner == holder and time.monotonic() - since > LEASE_S
+        return current if current and current.owner and not outlived else Lease(owner=owner)
+
+    def release(current: Lease | None) -> Lease | None:
+        return Lease(owner="") if current and current.owner == owner else current
+
+    while (other := update(client, Lease, name, take).owner) != owner:
+        if other != holder:
+            holder, since = other, time.monotonic()
+            log.info(
+                "waiting for another process that holds %s; %d s, should it have been killed", Lease.key(name), LEASE_S
+            )
+        time.sleep(PAUSE_S)
+    try:
+        yield
+    finally:
+        update(client, Lease, name, release)

@@ -17,7 +17,7 @@ from gemtune.cli.main import app
 from gemtune.config import Config, Monitor
 from gemtune.errors import UserError
 from gemtune.monitoring.decision import MonitoringEvidence, decide
-from gemtune.state import lease
+from gemtune.state import store
 from gemtune.steps import start_retraining
 from gemtune.vertex import connect, notification, project
 from pipelines import cloud, runs, schedules
@@ -291,11 +291,11 @@ def test_schedule_removes_doubles_and_no_schedule_of_others(url, config, invoke)
 def test_schedule_submitted_at_once_and_after_a_kill_is_one(url, config, monkeypatch):
     """`bench/schedules.py` does it with processes that are killed."""
     settings = Config.load(config)
-    monkeypatch.setattr(lease, "PAUSE_S", 0.01)
-    monkeypatch.setattr(lease, "LEASE_S", 1.0)
+    monkeypatch.setattr(store, "PAUSE_S", 0.01)
+    monkeypatch.setattr(store, "LEASE_S", 1.0)
     monkeypatch.setattr(time, "time", iter(count(2e9, -1e8)).__next__)  # the clock jumps back by years
     killed, begun = Lease(owner="killed"), time.monotonic()
-    lease.store.update(connect(settings.vertex), Lease, "shop-supervised-tuning", lambda _: killed)
+    store.update(connect(settings.vertex), Lease, "shop-supervised-tuning", lambda _: killed)
 
     def put(minute):
         return schedules.put(connect(settings.vertex), settings, cloud.Source(image=IMAGE), f"{minute} 3 * * 1").name
