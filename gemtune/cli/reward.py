@@ -93,14 +93,18 @@ def _check(client: Client, settings: Config, trial: Trial, examples: list[Exampl
 
     judged = any(reward.rubric for reward in rewards)
     answers = asyncio.run(_sampled(settings, trial, examples, samples))
-    from_checkpoint = trial.is_continued or trial.supervised_epochs > 0
-    compute = by_service if judged else local
-    result = reward_check.check(task, evaluate, examples, lines, answers, compute, from_checkpoint)
+    result = reward_check.check(
+        task, evaluate, examples, lines, answers, by_service if judged else local, _from_checkpoint(trial)
+    )
     problems = list(result.problems)
     if not judged:
         problems += _differences(lines[:VALIDATED], [example.target for example in examples], local, by_service)
     names, notes = [reward.name for reward in rewards], equivalent_values(trial, task)
     return {"rewards": names, **asdict(result), "notes": notes, "problems": problems}
+
+
+def _from_checkpoint(trial: Trial) -> bool:
+    return trial.is_continued or trial.supervised_epochs > 0
 
 
 def _differences(
