@@ -44,6 +44,7 @@ class ReinforcementRun(LoraRun):
         super().__init__(model, spec, settings)
         self._encoder, self._reward = encoder, reward
         self._steps = 0
+        self._has_moved = False
         if spec.initial_adapter is not None:
             self.model.load_adapter(str(spec.initial_adapter), _START)
 
@@ -66,12 +67,15 @@ class ReinforcementRun(LoraRun):
         for group in answers:
             own = [next(rewards) for _ in group]
             values += own
+            self._has_moved |= len({*own}) > 1
             mean, spread = statistics.fmean(own), statistics.pstdev(own)
             for (_, encoded), value in zip(group, own, strict=True):
                 samples[encoded] = samples.get(encoded, 0.0) + (value - mean) / (spread + 1e-6)
                 counts[encoded] = counts.get(encoded, 0) + 1
-        kl = sum(self._backward(batch, samples, counts, len(values)) for batch in micro_batches(list(samples)))
-        self.step()
+        kl = 0.0
+        if self._has_moved:  # before the first signal the gradient, which is the penalty's alone, is zero
+            kl = sum(self._backward(batch, samples, counts, len(values)) for batch in micro_batches(list(samples)))
+            self.step()
         return {"/train_mean_reward": statistics.fmean(values), "/train_mean_kl": kl}
 
     def evaluate(self, rows: Sequence[ReinforcementRow]) -> dict[str, float]:
