@@ -27,16 +27,19 @@ RETIRES_SOON = timedelta(days=90)
 
 
 class Price(Section):
-    """US dollars per million tokens; `train_basis` says whether the tuning price is published or assumed."""
+    """US dollars per million tokens; a tuning price that is null is unknown."""
 
-    train: float = Field(ge=0)
-    reinforcement: float | None = Field(
-        None, ge=0, description="Per sampled token of reinforcement tuning; null: unknown."
-    )
+    train: float | None = Field(None, ge=0, description="Of supervised and preference tuning.")
+    reinforcement: float | None = Field(None, ge=0, description="Per sampled token of reinforcement tuning.")
     input: float = Field(ge=0)
     output: float = Field(ge=0)
     batch: float = Field(1.0, ge=0, le=1, description="Share of input and output price that a batch job costs.")
-    train_basis: str = "set by the user"
+
+    @field_validator("train", "reinforcement", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        """An override from a pipeline parameter has an empty string for none."""
+        return None if value == "" else value
 
 
 class Source(Section):
@@ -106,10 +109,6 @@ class Model(Section):
         """Where a method is offered; `*` is every region."""
         return self.method_locations.get(method, self.tuning_locations)
 
-    def train_price(self, method: TuningMethod) -> float | None:
-        """US dollars per million tokens of a method's jobs; None: unknown."""
-        return self.price.reinforcement if method == "reinforcement" else self.price.train
-
     @property
     def retirement(self) -> str:
         """The last day, with those that other sources give; "" where none is known."""
@@ -151,15 +150,15 @@ class Catalogue(Section):
     def load(cls, overrides: Mapping[str, Any] | None = None) -> Self:
         """The shipped catalogue with overrides merged in, mapping by mapping; raises `UserError` for an invalid one."""
         try:
-            return cls.model_validate(_merged(_load_shipped(), overrides or {}))
+            return cls.model_validate(merged(_load_shipped(), overrides or {}))
         except ValidationError as error:
             raise UserError(explain(error, cls), file="vertex.catalogue") from None
 
     def tunable(self, method: TuningMethod = "supervised", today: date | None = None) -> list[str]:
-        """Models that can be tuned by a method today, cheapest tuning first."""
+        """Models that can be tuned by a method today, cheapest answers first."""
         day = today or date.today()
         names = [name for name, m in self.models.items() if method in m.methods and not m.retired(day)]
-        return sorted(names, key=lambda name: self.models[name].price.train)
+        return sorted(names, key=lambda name: self.models[name].price.output)
 
     def require(
         self,
@@ -218,21 +217,16 @@ class Catalogue(Section):
             )
         return self.service[metric]
 
-    def trial_price(self, trial: Trial, base_model: str) -> Price:
-        """The price of a trial's requests, and of its tuning as `train`.
-
-        Raises `UserError` where the price of its method is unknown.
-        """
+    def tuning_price(self, trial: Trial, base_model: str) -> float:
+        """US dollars per million tokens of a trial's job; raises `UserError` where it is unknown."""
         name = trial_base_model(trial, base_model)
-        price = self.price(name, base_model)
-        train = self.models[name].train_price(trial.method) if name in self.models else price.train
-        if train is None:
+        price: float | None = getattr(self.price(name, base_model), price_field(trial.method))
+        if price is None:
             raise UserError(
                 f"the price of {trial.method} tuning of {name} is not published, so its cost has no bound",
-                remedy=f"set vertex.catalogue={{models: {{{name}: {{price: {{{trial.method}: US dollars for a million "
-                "sampled tokens}}}}",
+                remedy=f"set {price_setting(name, price_field(trial.method))} per million tokens",
             )
-        return price.model_copy(update={"train": train})
+        return price
 
     def starting_trial(self, name: str, modality: str, rows: int, mean_tokens: float) -> Trial:
         """The published starting hyperparameters for a model family, modality and data size."""
@@ -276,7 +270,7 @@ class Catalogue(Section):
         return f"a response schema of {name} lists at most {most} labels, not {values}" if values > most else ""
 
     def warnings(self, name: str = "", today: date | None = None) -> list[str]:
-        """Warnings about an outdated catalogue, a near retirement and an assumed price."""
+        """Warnings about an outdated catalogue, a near retirement and an unknown tuning price that counts as 0."""
         day = today or date.today()
         warnings = []
         if day - self.checked > STALE_AFTER:
@@ -284,11 +278,23 @@ class Catalogue(Section):
         model = self.models.get(name)
         if model and model.retires_soon(day):
             warnings.append(f"{name} retires on {model.retirement}: migrate to {', '.join(self.tunable(today=day))}")
-        if model and model.price.train_basis.startswith("assumed"):
+        free = [field for field in ("train", "reinforcement") if model and getattr(model.price, field) == 0]
+        for field in free:
             warnings.append(
-                f"the tuning price of {name} is not published: {model.price.train} USD per million tokens is assumed"
+                f"the tuning price of {name} is unknown, and counts as 0 USD where nothing is billed: before a run on "
+                f"Vertex AI set {price_setting(name, field)} per million tokens"
             )
         return warnings
+
+
+def price_field(method: TuningMethod) -> str:
+    """The field of `Price` that has the price of a method's jobs."""
+    return "reinforcement" if method == "reinforcement" else "train"
+
+
+def price_setting(name: str, field: str) -> str:
+    """The setting that supplies a tuning price, in US dollars per million tokens."""
+    return f"vertex.catalogue={{models: {{{name}: {{price: {{{field}: USD}}}}}}}}"
 
 
 def trial_base_model(trial: Trial, base_model: str) -> str:
@@ -303,10 +309,10 @@ def _load_shipped() -> JsonObject:
     return facts
 
 
-def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> JsonObject:
+def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> JsonObject:
     """`base` with `overrides`; mappings are merged key by key."""
     result = dict(base)
     for key, value in overrides.items():
         nested = result.get(key)
-        result[key] = _merged(nested, value) if isinstance(nested, Mapping) and isinstance(value, Mapping) else value
+        result[key] = merged(nested, value) if isinstance(nested, Mapping) and isinstance(value, Mapping) else value
     return result

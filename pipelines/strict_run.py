@@ -12,6 +12,8 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +52,9 @@ def _set_environment(variables: dict[str, str]) -> None:
     os.environ.update(variables)
 
 
-def uploads(config: Config, pipeline: Pipeline) -> list[str]:
-    """A setting for each local file of the configuration, which is stored in its bucket; `UserError` if missing."""
-    client, stored = connect(config.vertex), []
+def uploaded(config: Config, pipeline: Pipeline) -> Config:
+    """The configuration with its local files stored in its bucket; raises `UserError` for one that is missing."""
+    client, values = connect(config.vertex), config.model_dump()
     for setting, path in files(config, pipeline).items():
         if not path or path.startswith(("gs://", "bq://")):
             continue
@@ -61,8 +63,9 @@ def uploads(config: Config, pipeline: Pipeline) -> list[str]:
         bucket = storage.bucket(client).name
         uri = f"gs://{bucket}/uploads/{config.name}/{setting}/{Path(path).name}"
         storage.put(client, path, uri)
-        stored.append(f"{setting}={json.dumps(uri)}")
-    return stored
+        *sections, name = setting.split(".")
+        reduce(getitem, sections, values)[name] = uri
+    return Config.model_validate(values)
 
 
 def watch(client: Client, name: str, show: Callable[[str], object]) -> None:

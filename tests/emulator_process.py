@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from samples import TUNING_PRICES
 
 from gemtune import vertex
 from gemtune.catalogue import Catalogue
@@ -23,7 +24,7 @@ from gemtune.vertex import Client, connect
 from gemtune.vertex.jobs import FINGERPRINT, TuningJob, find
 
 PROJECT = "demo-project"
-SHIPPED = Catalogue.load()
+SHIPPED = Catalogue.load({"models": TUNING_PRICES})
 
 
 class Emulator:

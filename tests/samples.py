@@ -14,6 +14,7 @@ from gemtune.artifacts.cost import CostForecast
 from gemtune.artifacts.evaluation import Score
 from gemtune.artifacts.records import ChampionEntry
 from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
+from gemtune.catalogue import merged
 from gemtune.config import Config, ModelVariant, Task
 from gemtune.contents import ModelOutput
 from gemtune.data.example import Example, example_id, write_examples
@@ -22,6 +23,11 @@ PHRASES = {
     "refund": ["money back", "refund please", "return my cash"],
     "delivery": ["where is my parcel", "late package", "shipping status"],
     "login": ["cannot sign in", "password lost", "account locked"],
+}
+TUNING_PRICES = {
+    "gemini-3.1-flash-lite": {"price": {"train": 5.625}},
+    "gemini-3.5-flash-lite": {"price": {"train": 9.375}},
+    "gemini-3.5-flash": {"price": {"train": 33.75}},
 }
 FILLERS = ["the", "and", "a", "very", "really", "today", "please", "yesterday", "again", "now", "soon", "order"]
 
@@ -62,11 +68,16 @@ def splits(folder: Path, train: int = 120, validation: int = 40, test: int = 60,
     return paths
 
 
+def priced(config: Config) -> Config:
+    """The configuration with tuning prices, which no source gives, under its own."""
+    catalogue = merged({"models": TUNING_PRICES}, config.vertex.catalogue)
+    return config.model_copy(update={"vertex": config.vertex.model_copy(update={"catalogue": catalogue})})
+
+
 def sections(*overrides: str) -> dict[str, Any]:
     """A run's sections with a fast poll; `preference` is one of them in preference tuning only."""
-    config = Config.load(
-        None, ["tune.poll_s=0.05", "plan.token_sample=8", "task.labels=[refund,delivery,login]", *overrides]
-    )
+    fixed = ["tune.poll_s=0.05", "plan.token_sample=8", "task.labels=[refund,delivery,login]"]
+    config = priced(Config.load(None, [*fixed, *overrides]))
     found = {name: values for name, values in config.parameters().items() if isinstance(values, dict)}
     return found if config.method == "preference" else {k: v for k, v in found.items() if k != "preference"}
 

@@ -117,6 +117,11 @@ class CostItem(Part):
         cost = Estimate(expected=self.cost.expected, upper=max(self.cost.upper, other.cost.upper))
         return self.model_copy(update={"tokens": tokens, "cost": cost})
 
+    @property
+    def is_unpriced(self) -> bool:
+        """Whether it is tuning at an unknown price, which counts as 0 where nothing is billed."""
+        return self.kind in ("tuning", "follow_ups") and self.tokens.upper > 0 and self.cost.upper == 0
+
     def if_needed(self) -> CostItem:
         """The item, expected to cost nothing."""
         zero = {
@@ -154,7 +159,9 @@ class CostForecast(Part):
     @property
     def summary(self) -> str:
         """The forecast in words."""
-        return f"forecast {self.cost.expected:.2f} USD, at most {self.cost.upper:.2f} of {self.max_cost:.2f} allowed"
+        left_out = ", without tuning at an unknown price" if any(item.is_unpriced for item in self.items) else ""
+        spent = f"{self.cost.expected:.2f} USD, at most {self.cost.upper:.2f} of {self.max_cost:.2f} allowed"
+        return f"forecast {spent}{left_out}"
 
 
 class BudgetReport(Artifact):

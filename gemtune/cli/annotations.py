@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gemtune.cli.config import Overrides
-from gemtune.cli.local import with_local
+from gemtune.cli.options import with_local
 from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
 

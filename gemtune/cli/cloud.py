@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from gemtune.cli.commands import ConfigFile, Data, Engine, Messages, check, load
+from gemtune.cli.commands import ConfigFile, Data, Messages, check, load
 from gemtune.cli.config import Overrides
 from gemtune.cli.exit_codes import INTERRUPTED
-from gemtune.cli.local import RUNS, Runs
-from gemtune.cli.options import REQUIRED, Options, taking
+from gemtune.cli.options import REQUIRED, RUNS, Engine, Options, Runs, taking
 from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
 from gemtune.interruption import ended_with_caller
@@ -291,14 +290,13 @@ def _to_run(
     if source.pipeline == "monitoring":
         require_source(settings.monitor.logs)
     if source.pipeline == "tuning" or settings.monitor.on_retrain == "submit":
-        check(settings)
+        settings = check(settings, is_billed=not place.local)
     place.open()
     if place.local:
         from pipelines import strict_run
 
         source = source.on_this_machine()
-        stored = strict_run.uploads(settings, source.pipeline)
-        settings = load(config, [*(overrides or []), *([f"data={json.dumps(data)}"] if data else []), *stored])
+        settings = strict_run.uploaded(settings, source.pipeline)
     return settings, source
 
 

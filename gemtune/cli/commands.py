@@ -21,7 +21,7 @@ from gemtune.cli.data import data_app, dedup_command
 from gemtune.cli.exit_codes import AGAINST, INTERRUPTED, OVER_BUDGET
 from gemtune.cli.help import ORDER
 from gemtune.cli.judge import judge_app
-from gemtune.cli.local import with_local
+from gemtune.cli.options import with_local
 from gemtune.cli.output import Json, echo
 from gemtune.cli.reward import reward_app
 from gemtune.errors import ServiceError, UserError, actionable
@@ -36,7 +36,6 @@ ConfigFile = Annotated[
 ]
 
 Data = Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")]
-Engine = Annotated[str, typer.Option(help="Model of the emulator: student, student:FOLDER-OR-HUB-NAME, scripted:FILE.")]
 RECENT_RUNS = 100  # of a name, among which those that go on are looked for
 ExitZero = Annotated[
     bool, typer.Option("--exit-zero", help="Exit code 0 instead of 3, 4 and 5 (see gemtune run --help).")
@@ -62,13 +61,18 @@ def check_own_rows(settings: Config, config: Path | None, overrides: list[str] |
         require_same_task(settings, own, str(config))
 
 
-def check(config: Config) -> None:
-    """Raise `UserError` with everything in the configuration that would stop a run after money was spent."""
-    from gemtune.cost.preflight import problems
+def check(config: Config, is_billed: bool = True) -> Config:
+    """The configuration; where nothing is billed, with 0 for tuning prices that it needs and that are unknown.
+
+    Raises `UserError` with everything in it that would stop a run after money was spent.
+    """
+    from gemtune.cost.preflight import problems, without_charge
     from gemtune.vertex import location
 
-    if listed := problems(config, location(config.vertex)):
+    checked = config if is_billed else without_charge(config)
+    if listed := problems(checked, location(config.vertex)):
         raise UserError("\n".join(map(str, listed)))
+    return checked
 
 
 class _Console(Console):
@@ -147,11 +151,10 @@ def doctor(
     if compiled is not None:
         _explain_findings(compiled, as_json)
         return
-    settings = load(config, overrides)
+    settings = check(load(config, overrides), is_billed=False)
     project = {"project": named_project(settings.vertex) or "unknown"} if offline else {}
     client = connect(settings.vertex.model_copy(update=project))
     model = settings.evaluate.base_model
-    check(settings)
     place = {"project": client.project, "region": client.location, "bucket": client.bucket, "model": model}
     named = [model, settings.evaluate.judge.model, *settings.escalation.models, *(t.base for t in settings.plan.trials)]
     warnings = list(dict.fromkeys(warning for name in named for warning in client.catalogue.warnings(name)))
@@ -217,8 +220,7 @@ def plan(
     """
     import tempfile
 
-    settings = load(config, overrides, data, needs_data=True)
-    check(settings)
+    settings = check(load(config, overrides, data, needs_data=True), is_billed=False)
     check_own_rows(settings, config, overrides)
     with tempfile.TemporaryDirectory() as folder:
         forecast = _dry_run(settings, offline, folder)
@@ -261,10 +263,11 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
     for heading in ("tokens", "USD", "at most, USD"):
         table.add_column(heading, justify="right")
     for item in plan.forecast.items:
-        cost = item.cost
-        table.add_row(item.label, f"{item.tokens.expected:,.0f}", f"{cost.expected:.4f}", f"{cost.upper:.4f}")
+        costs = ["unknown"] * 2 if item.is_unpriced else [f"{n:.4f}" for n in (item.cost.expected, item.cost.upper)]
+        table.add_row(item.label, f"{item.tokens.expected:,.0f}", *costs)
     table.add_section()
-    table.add_row("total", "", f"{plan.forecast.cost.expected:.4f}", f"{plan.forecast.cost.upper:.4f}")
+    left_out = " without tuning" if any(item.is_unpriced for item in plan.forecast.items) else ""
+    table.add_row(f"total{left_out}", "", f"{plan.forecast.cost.expected:.4f}", f"{plan.forecast.cost.upper:.4f}")
     console.print(table)
     trials = "1 trial" if len(plan.trials) == 1 else f"{len(plan.trials)} trials"
     console.print(f"{trials}; {plan.forecast.summary}", soft_wrap=True)

@@ -18,6 +18,8 @@ def describe(app: typer.Typer, group: str = "") -> None:
     for command in app.registered_commands:
         name = f"{group} {command.name or command.callback.__name__.replace('_', '-')}".strip()  # type: ignore[union-attr]
         command.rich_help_panel = None if group else PANEL_OF.get(name)
+        paragraphs = (command.help or command.callback.__doc__ or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)  # as wide as the terminal
         examples = "\n".join(["[bold]Examples[/]", *EXAMPLES.get(name, ())])
         command.epilog = f"{examples}\n\n{command.epilog or ''}".rstrip()
     for part in app.registered_groups:

@@ -19,7 +19,6 @@ from gemtune.cli.cloud import app as cloud
 from gemtune.cli.commands import (
     ConfigFile,
     Data,
-    Engine,
     ExitZero,
     Messages,
     check,
@@ -29,9 +28,8 @@ from gemtune.cli.commands import (
 )
 from gemtune.cli.commands import app as steps
 from gemtune.cli.config import Overrides
-from gemtune.cli.local import RUNS, Runs
 from gemtune.cli.models import models
-from gemtune.cli.options import Options, as_dict, taking
+from gemtune.cli.options import RUNS, Engine, Options, Runs, as_dict, taking
 from gemtune.cli.output import Json, echo
 from gemtune.cli.results import app as results
 from gemtune.interruption import ended_with_caller
@@ -153,7 +151,7 @@ def run(
     if resume is not None:
         folder = resume
     else:
-        settings = load(config, overrides, data, needs_data=True)
+        settings = check(load(config, overrides, data, needs_data=True), is_billed=False)
         _require_rows(settings, config, overrides, emulator["engine"])
         folder = local_run.create_folder(runs, settings.name)
         local_run.prepare(settings, folder, **emulator)
@@ -201,11 +199,12 @@ def monitor(
 
     Exit code 3: retrain; 4: nothing can be concluded. On Google Cloud: gemtune submit CONFIG --pipeline monitoring.
     """
+    from gemtune.cost.preflight import without_charge
     from gemtune.monitoring.logs import require_source
     from gemtune.monitoring.windows import moment
     from pipelines import emulator_process, local_run
 
-    settings = load(config, overrides)
+    settings = without_charge(load(config, overrides))
     require_source(settings.monitor.logs)
     moment(now)
     emulator_process.check_engine(engine)
@@ -228,11 +227,10 @@ def monitor(
 
 
 def _require_rows(settings: Config, config: Path | None, overrides: list[str] | None, engine: str) -> None:
-    """Raise `UserError` for what checks that cost nothing find in the configuration, its data and the engine."""
+    """Raise `UserError` for what checks that cost nothing find in the configuration's data and the engine."""
     from gemtune.cli import first_steps
     from pipelines import emulator_process
 
-    check(settings)
     emulator_process.check_engine(engine)
     if not settings.data.startswith("gs://"):  # a local run's buckets are in the emulator, which has not started yet
         first_steps.require_acceptance(settings)

@@ -15,7 +15,7 @@ from gemtune.cli.config import Overrides
 from gemtune.cli.output import Json, echo
 
 if TYPE_CHECKING:
-    from gemtune.catalogue import Catalogue, TuningMethod
+    from gemtune.catalogue import Catalogue, Model, TuningMethod
 
 
 def models(
@@ -53,7 +53,7 @@ def _content(catalogue: Catalogue, today: date) -> dict[str, Any]:
 def _show(catalogue: Catalogue, today: date, base_model: str) -> None:
     from rich.table import Table
 
-    from gemtune.catalogue import METHODS
+    from gemtune.catalogue import METHODS, price_field, price_setting
 
     table = Table(title=f"tuning on {today}; facts read until {catalogue.checked}", title_justify="left")
     for heading in ("method", "model", "tuned in (served in)", "adapters", "keys", "batch", "until"):
@@ -67,13 +67,13 @@ def _show(catalogue: Catalogue, today: date, base_model: str) -> None:
         if not catalogue.tunable(method, today):
             past = [f"{name}, {m.retirement}" for name, m in catalogue.models.items() if method in m.methods]
             notes.append(f"{method} tuning: no model; retired: {'; '.join(past) or 'none'}")
-        elif any(catalogue.models[name].train_price(method) is None for name in catalogue.tunable(method, today)):
+        elif "unknown" in (_price(catalogue.models[name], method) for name in catalogue.tunable(method, today)):
             notes.append(
-                f"{method} tuning: supply an unknown price by vertex.catalogue (models: NAME: price: {method})"
+                f"{method} tuning: an unknown price is supplied by {price_setting('NAME', price_field(method))}"
             )
     console = wide_console()
     console.print(table)
-    console.print("prices: US dollars per million tokens; ~: assumed, because none was published", soft_wrap=True)
+    console.print("prices: US dollars per million tokens; unknown: no source gives it", soft_wrap=True)
     for note in [*notes, *catalogue.warnings(base_model, today)]:
         console.print(note, soft_wrap=True, markup=False)
 
@@ -82,8 +82,6 @@ def _row(catalogue: Catalogue, name: str, method: TuningMethod) -> list[str]:
     model = catalogue.models[name]
     regions = [f"{region} ({model.serving_locations[region]})" if region in model.serving_locations else region
                for region in model.locations(method)]  # fmt: skip
-    train = model.train_price(method)
-    assumed = "~" if method != "reinforcement" and model.price.train_basis.startswith("assumed") else ""
     return [
         name,
         "any region" if regions == ["*"] else ", ".join(regions),
@@ -91,7 +89,14 @@ def _row(catalogue: Catalogue, name: str, method: TuningMethod) -> list[str]:
         "yes" if model.encryption_key else "no",
         "yes" if model.batch else "no",
         model.retirement or "not published",
-        "unknown" if train is None else f"{assumed}{train:g}",
+        _price(model, method),
         f"{model.price.input:g}",
         f"{model.price.output:g}",
     ]
+
+
+def _price(model: Model, method: TuningMethod) -> str:
+    from gemtune.catalogue import price_field
+
+    price = getattr(model.price, price_field(method))
+    return "unknown" if price is None else f"{price:g}"

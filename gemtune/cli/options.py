@@ -6,13 +6,19 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial, wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 Bundle = contextlib.AbstractContextManager[Any]
 Options = dict[str, tuple[Any, Any]]  # name: annotation, default
 REQUIRED = inspect.Parameter.empty
+RUNS = Path("runs")
+Runs = Annotated[Path, typer.Option(help="Where local runs, and the emulator's state, are kept.")]
+Engine = Annotated[str, typer.Option(help="Model of the emulator: student, student:FOLDER-OR-HUB-NAME, scripted:FILE.")]
 
 
 def taking(argument: str, bundle: Callable[..., Bundle], options: Options) -> Callable[..., Callable[..., None]]:
@@ -48,3 +54,30 @@ def taking(argument: str, bundle: Callable[..., Bundle], options: Options) -> Ca
 def as_dict(**values: Any) -> contextlib.nullcontext[dict[str, Any]]:
     """A bundle for `taking`: the options by their names."""
     return contextlib.nullcontext(values)
+
+
+@contextlib.contextmanager
+def local_vertex(runs: Path, engine: str | None = None, executes: Sequence[str] = ()) -> Iterator[None]:
+    """Let Google's clients of this process call the emulator of the local runs in a folder, with its state."""
+    from pipelines import strict_run
+
+    with strict_run.backend(runs, engine, executes):
+        yield
+
+
+@contextlib.contextmanager
+def _place(local: bool, runs: Path, executes: Sequence[str] = ()) -> Iterator[Path | None]:
+    """The folder of the local runs, None on Google Cloud."""
+    with local_vertex(runs, executes=executes) if local else contextlib.nullcontext():
+        yield runs if local else None
+
+
+LOCAL: Options = {
+    "local": (
+        Annotated[bool, typer.Option("--local", help="Use the emulator of the local runs instead of Google Cloud.")],
+        False,
+    ),
+    "runs": (Runs, RUNS),
+}
+with_local = taking("place", _place, LOCAL)
+with_local_rewards = taking("place", partial(_place, executes=("rewards",)), LOCAL)

@@ -13,7 +13,7 @@ import typer
 
 from gemtune.cli.commands import Messages, load, wide_console
 from gemtune.cli.config import Overrides
-from gemtune.cli.local import RUNS, Runs, local_vertex
+from gemtune.cli.options import RUNS, Runs, local_vertex
 from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
 from gemtune.interruption import ended_with_caller

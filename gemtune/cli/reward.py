@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gemtune.cli.config import Overrides
+from gemtune.cli.options import with_local_rewards
 from gemtune.cli.output import Json, echo
 from gemtune.errors import ServiceError, UserError
 
@@ -27,6 +28,7 @@ VALIDATED = 3  # rows whose references the service scores, too
 
 
 @reward_app.command()
+@with_local_rewards
 def check(
     config: Annotated[Path, typer.Argument(help="Configuration with a reinforcement trial.", metavar="CONFIG")],
     overrides: Overrides = None,
@@ -38,7 +40,7 @@ def check(
 
     Lists the rewards' distribution, the share of prompts without a signal, the disagreement with the metric and what
     each probe gets. Code in rewards is executed here. Exit code 1 where a reward has no spread or a hole, or where the
-    service computes another one.
+    service computes another one. With --local the answers are those of the local runs' emulator.
     """
     from gemtune.config import Config
     from gemtune.vertex import connect
@@ -94,7 +96,7 @@ def _check(client: Client, settings: Config, trial: Trial, examples: list[Exampl
     judged = any(reward.rubric for reward in rewards)
     answers = asyncio.run(_sampled(settings, trial, examples, samples))
     result = reward_check.check(
-        task, evaluate, examples, lines, answers, by_service if judged else local, _from_checkpoint(trial)
+        task, evaluate, examples, lines, answers, by_service if judged else local, rewards, _from_checkpoint(trial)
     )
     problems = list(result.problems)
     if not judged:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -70,6 +69,10 @@ class Backend(Section):
     """Kubeflow: secret whose key.json is a Google service account key; empty: workload identity."""
 
 
+NOT_RE2 = r"\(\?(?:[=!>#]|<[=!])|\\[1-9]|[*+?}]\+"
+"""Lookaround, atomic groups, references to groups and possessive quantifiers: github.com/google/re2/wiki/Syntax."""
+
+
 class Reward(Section):
     """A reward of reinforcement tuning: a match of the answer, a judge, or Python code; -1 to 1 after clipping."""
 
@@ -102,11 +105,16 @@ class Reward(Section):
     def _is_one_kind(self) -> Self:
         if self.rubric and self.code:
             raise ValueError(f"reward {self.name} has a rubric and code: use two rewards")
-        for expression in (self.extract, self.expression if self.match == "regex" else ""):
+        for expression in filter(None, (self.extract, self.expression if self.match == "regex" else "")):
+            import regex
+
+            plain = regex.sub(r"\{\{[\w.]+\}\}", "x", expression)
             try:
-                re.compile(re.sub(r"\{\{[\w.]+\}\}", "x", expression).replace(r"\p{Z}", " "))
-            except re.error as error:
+                regex.compile(plain)
+            except regex.error as error:
                 raise ValueError(f"reward {self.name}: {expression!r} is no regular expression: {error}") from None
+            if lacking := regex.search(NOT_RE2, plain):
+                raise ValueError(f"reward {self.name}: {expression!r} has {lacking[0]!r}, which RE2 does not support")
         return self
 
 

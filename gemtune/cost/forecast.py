@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from gemtune.artifacts.cost import MILLION, ZERO, CostItem, Estimate, Kind, TokenEstimate, total
 from gemtune.artifacts.tuning import PriceList
-from gemtune.catalogue import Catalogue, Price
+from gemtune.catalogue import Catalogue, Price, trial_base_model
 from gemtune.config import Evaluate, ModelVariant, Plan, Role, Trial
 from gemtune.cost.baselines import BaselineUsage, judged_finalists
 from gemtune.cost.items import (
@@ -127,7 +127,7 @@ class Forecaster:
             chosen,
             [f"{name} may cost {upper:.2f} USD: over max_cost beside the others" for name, upper in excluded.items()],
             self._price_list(everything),
-            [*self.catalogue.warnings(self.evaluate.base_model), *judging.warnings(self.evaluate.judge.ratings)],
+            [*self._warnings(everything), *judging.warnings(self.evaluate.judge.ratings)],
             tuple(escalated),
         )
 
@@ -136,7 +136,10 @@ class Forecaster:
         return self.catalogue.price("", self.evaluate.base_model)
 
     def _price(self, trial: Trial) -> Price:
-        return self.catalogue.trial_price(trial, self.evaluate.base_model)
+        return self.catalogue.price(trial_base_model(trial, self.evaluate.base_model), self.evaluate.base_model)
+
+    def _tuning_price(self, trial: Trial) -> float:
+        return self.catalogue.tuning_price(trial, self.evaluate.base_model)
 
     @property
     def _champion(self) -> Price:
@@ -151,6 +154,11 @@ class Forecaster:
         champion = self.context.champion
         names = [*(trial.base_model or trial.base for trial in trials), champion.base_model if champion else ""]
         return price_list(self.catalogue, self.evaluate, self.evaluate.base_model, names)
+
+    def _warnings(self, trials: Iterable[Trial]) -> list[str]:
+        base = self.evaluate.base_model
+        names = dict.fromkeys([base, *(trial_base_model(trial, base) for trial in trials)])
+        return list(dict.fromkeys(warning for name in names for warning in self.catalogue.warnings(name)))
 
     def _best_prompt(self, trials: Sequence[Trial]) -> list[CostItem]:
         """The best prompt on test rows, where it may be the prompt of the dearest model; on training rows; and on
@@ -253,7 +261,7 @@ class Forecaster:
         """What one trial adds: its job, and its checkpoints on validation rows."""
         start = supervised_start(trial)
         items = self._trial(start, rater) if start else []
-        items.append(tuning_item(trial, self.tokens.training_of(trial), self._price(trial)))
+        items.append(tuning_item(trial, self.tokens.training_of(trial), self._tuning_price(trial)))
         return [*items, *self._rewards(trial), *self._checkpoints(trial, rater or self._base)]
 
     def _rewards(self, trial: Trial) -> list[CostItem]:
@@ -327,13 +335,12 @@ class Forecaster:
             if trial.method == "reinforcement":
                 tokens[trial.name] = 0
                 continue
-            price = self._price(trial)
             longer = [trial.epoch_count * 2**n for n in range(1, rounds + 1)]
             follow_ups = [trial.model_copy(update={"epoch_count": n}) for n in longer]
             scored = [item for follow_up in follow_ups for item in self._checkpoints(follow_up, self._base)]
             # each round's first checkpoint is compared with the trial's own
             scored += self.tokens.judging.items("", 0, self.tokens.validation * len(longer), self._base)
-            scoring, per_token = total(scored).upper, price.train / MILLION
+            scoring, per_token = total(scored).upper, self._tuning_price(trial) / MILLION
             needed, left = self.tokens.training_of(trial).upper * sum(longer), room - scoring
             tokens[trial.name] = int(min(needed, left / per_token if per_token else needed)) if left > 0 else 0
             if follow_up_tokens := tokens[trial.name]:

@@ -64,10 +64,10 @@ def with_batch_price(item: CostItem, evaluate: Evaluate, requests: int, price: P
     return item.model_copy(update={"cost": cost})
 
 
-def tuning_item(trial: Trial, once: Estimate, price: Price) -> CostItem:
-    """A tuning job: `once` tokens per epoch."""
+def tuning_item(trial: Trial, once: Estimate, price: float) -> CostItem:
+    """A tuning job: `once` tokens per epoch, at US dollars per million."""
     tokens = once.times(trial.epoch_count)
-    cost = tokens.times(price.train / MILLION)
+    cost = tokens.times(price / MILLION)
     whole = TokenEstimate.of(tokens)
     return CostItem(kind="tuning", label=f"tuning {trial.name}", subject=trial.name, tokens=whole, cost=cost)
 

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from datetime import date
 
 from gemtune.artifacts.tuning import MethodComparison
-from gemtune.catalogue import METHODS, Catalogue
+from gemtune.catalogue import METHODS, Catalogue, price_field, price_setting
 from gemtune.config import Evaluate, Task, Trial
 from gemtune.cost.items import tuning_item
 from gemtune.cost.tokens import TokenEstimates
 from gemtune.data.example import Example
-from gemtune.errors import UserError
 
 
 def compare_methods(
@@ -32,10 +31,10 @@ def compare_methods(
         if not model:
             obstacle = obstacle or "a model that takes it today (gemtune models)"
         elif not obstacle:
-            try:
-                cost = tuning_item(trial, tokens.training_of(trial), catalogue.trial_price(trial, model)).cost
-            except UserError as error:
-                obstacle = str(error)
+            if price := getattr(catalogue.models[model].price, price_field(method)):
+                cost = tuning_item(trial, tokens.training_of(trial), price).cost
+            else:
+                obstacle = f"a price, which no source gives: {price_setting(model, price_field(method))}"
         lift = lifts[method == "preference"]
         evidence = f"{'win rate' if method == 'preference' else 'metric'}: a lift from {lift:.3f} is detected"
         row = MethodComparison(

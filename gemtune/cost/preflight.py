@@ -14,12 +14,12 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from gemtune.catalogue import Catalogue, TuningMethod
-from gemtune.config import Config
+from gemtune.catalogue import Catalogue, TuningMethod, merged, price_field, trial_base_model
+from gemtune.config import Config, Trial
 from gemtune.errors import UserError, did_you_mean
 from gemtune.evaluation.metrics import metric_names
 from gemtune.tuning.objective import PreferenceObjective
-from gemtune.tuning.trials import named
+from gemtune.tuning.trials import named, supervised_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,12 @@ def problems(config: Config, location: str, today: date | None = None) -> list[P
     try:
         catalogue = Catalogue.load(config.vertex.catalogue)
     except UserError as error:
-        return [Problem("vertex.catalogue", config.vertex.catalogue, str(error))]
+        listed = _placeholders("", config.model_dump())
+        return list(listed) or [Problem("vertex.catalogue", config.vertex.catalogue, str(error))]
     checks = (
         _placeholders("", config.model_dump()),
         _tuned_models(config, catalogue, location, today or date.today()),
+        _prices(config, catalogue),
         _requested_models(config, catalogue, today or date.today()),
         _metrics(config),
         _combinations(config),
@@ -76,9 +78,7 @@ def _tuned_models(config: Config, catalogue: Catalogue, location: str, today: da
             yield from base
         if not base:
             check = partial(require, model, method, adapter_sizes=(trial.adapter_size,))
-            yield from _refused(f"{setting}.adapter_size", trial.adapter_size, check) or _refused(
-                f"{setting}.method", method, partial(catalogue.trial_price, trial, base_model)
-            )
+            yield from _refused(f"{setting}.adapter_size", trial.adapter_size, check)
     sizes = tuple({trial.adapter_size for trial in trials})
     for number, model in enumerate(config.escalation.models):
         check = partial(require, model, "supervised", adapter_sizes=sizes)
@@ -90,6 +90,41 @@ def _methods(config: Config) -> list[TuningMethod]:
     if config.method == "supervised":
         return list(dict.fromkeys(trial.method for trial in config.plan.trials))
     return ["supervised", "preference"] if config.preference.supervised_epochs else ["preference"]
+
+
+def _prices(config: Config, catalogue: Catalogue) -> Iterator[Problem]:
+    """Tuning prices that are unknown: without them no job has a bound."""
+    for job in _unpriced(config, catalogue):
+        check = partial(catalogue.tuning_price, job, config.evaluate.base_model)
+        yield from _refused("vertex.catalogue", config.vertex.catalogue, check)
+
+
+def _unpriced(config: Config, catalogue: Catalogue) -> list[Trial]:
+    """A job of each model and method whose price is unknown."""
+    trials = catalogue.grid if config.plan.preset == "grid" else config.plan.trials
+    jobs = [*filter(None, map(supervised_start, trials)), *trials, *(Trial(base=m) for m in config.escalation.models)]
+    by_price = {(trial_base_model(job, config.evaluate.base_model), price_field(job.method)): job for job in jobs}
+    return [
+        job
+        for (name, field), job in by_price.items()
+        if name in catalogue.models and getattr(catalogue.models[name].price, field) is None
+    ]
+
+
+def without_charge(config: Config) -> Config:
+    """The configuration with 0 for the tuning prices that it needs and that are unknown: where nothing is billed.
+
+    An invalid catalogue stays as it is: it is a problem.
+    """
+    overrides = config.vertex.catalogue
+    try:
+        unpriced = _unpriced(config, Catalogue.load(overrides))
+    except UserError:
+        return config
+    for job in unpriced:
+        name = trial_base_model(job, config.evaluate.base_model)
+        overrides = merged(overrides, {"models": {name: {"price": {price_field(job.method): 0.0}}}})
+    return config.model_copy(update={"vertex": config.vertex.model_copy(update={"catalogue": overrides})})
 
 
 def _requested_models(config: Config, catalogue: Catalogue, today: date) -> Iterator[Problem]:

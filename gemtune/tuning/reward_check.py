@@ -3,10 +3,11 @@
 """What a reward does, before a job is paid: its spread on real answers, and answers that it pays for without merit.
 
 A probe is an answer that nobody wants: empty, all labels, the prompt repeated, the commonest reference for every row,
-another row's reference, the reference among others, one label for every row. A reward has a hole where a probe gets
-more of it than of the metric. Pure.
+another row's reference, the reference among others, a part of it or its letters, one label for every row, or one text
+that the reward itself names. A reward has a hole where a probe gets more of it than of the metric. Pure.
 """
 
+import ast
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean
 
-from gemtune.config import Evaluate, JsonObject, ModelVariant, Task
+import regex
+
+from gemtune.config import Evaluate, JsonObject, ModelVariant, Reward, Task
 from gemtune.contents import ModelOutput, text_of
 from gemtune.data.example import Example
 from gemtune.evaluation.metrics import primary_metric
@@ -24,6 +27,8 @@ from gemtune.inference.prompts import tuned_prompt
 MAX_FIELDS = 10  # of an object, each a probe
 HOLE = 0.1  # share of the reward's range that a probe may get beyond the metric
 OVERPAID = 0.05  # share of real answers that may be rewarded and wrong
+MAX_CHARS = 200  # of a text that a reward names
+PLAIN = ("0", "yes", "{}", "I cannot answer this.")  # answers to anything
 Score = Callable[[JsonObject, str], float]
 """The reward of an answer to a reinforcement row."""
 
@@ -55,6 +60,9 @@ def probes(task: Task, examples: Sequence[Example], rows: Sequence[JsonObject]) 
         "another row's answer": others,
         "the reference and another": [f"{a} or {b}" for a, b in zip(targets, others, strict=True)],
         "the reference after filler": [f"{'well ' * 40}{target}?" for target in targets],
+        "the reference at the end": [f"It may be {target}" for target in targets],
+        "half of the reference": [target[: (len(target) + 1) // 2] for target in targets],
+        "the reference backwards": [target[::-1] for target in targets],
     }
     if task.labels:
         separator = task.label_separator or ", "
@@ -69,11 +77,23 @@ def probes(task: Task, examples: Sequence[Example], rows: Sequence[JsonObject]) 
     return answers
 
 
+def named_texts(rewards: Sequence[Reward]) -> list[str]:
+    """Texts that rewards name: the strings of their code, the words of their expressions."""
+    named = dict.fromkeys(PLAIN)
+    for reward in rewards:
+        if reward.code:
+            nodes = ast.walk(ast.parse(reward.code))
+            named |= dict.fromkeys(n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str))
+        named |= dict.fromkeys(regex.findall(r"\w[\w ]*", regex.sub(r"\{\{[\w.]+\}\}|\\.", "|", reward.expression)))
+    return [text for text in named if 0 < len(text) <= MAX_CHARS]
+
+
 def check(
     task: Task, evaluate: Evaluate, examples: Sequence[Example], rows: Sequence[JsonObject],
-    answers: Sequence[Sequence[str]], score: Score, from_checkpoint: bool = False,
+    answers: Sequence[Sequence[str]], score: Score, rewards: Sequence[Reward], from_checkpoint: bool = False,
 ) -> RewardCheck:  # fmt: skip
-    """Check a reward on several answers to each of these examples; `rows` are their reinforcement rows.
+    """Check `rewards`, computed by `score`, on several answers to each of these examples; `rows` are their
+    reinforcement rows.
 
     Without spread nothing can be learned from a reward. A job that starts `from_checkpoint` gives other answers than
     these: then the references count as answers, too.
@@ -93,10 +113,11 @@ def check(
         return rewards, fmean(merit(example, answer) for example, answer in zip(examples, own, strict=True))
 
     probed = {name: probe(own) for name, own in probes(task, examples, rows).items()}
-    constant = {f"{label} for every row": probe([label] * len(rows)) for label in task.labels}
-    if constant:  # of all labels the one that is paid the most beyond its merit
-        overpaid = max(constant, key=lambda name: fmean(constant[name][0]) - constant[name][1])
-        probed[overpaid] = constant[overpaid]
+    same = dict.fromkeys([*task.labels, *named_texts(rewards)])
+    constant = {f"{text} for every row": probe([text] * len(rows)) for text in same}
+    # of all the one that is paid the most beyond its merit
+    overpaid = max(constant, key=lambda name: fmean(constant[name][0]) - constant[name][1])
+    probed[overpaid] = constant[overpaid]
     flat = [value for group in groups for value in group]
     everything = [*flat, *best, *(value for own, _ in probed.values() for value in own)]
     low, width = min(everything), (max(everything) - min(everything)) or 1.0

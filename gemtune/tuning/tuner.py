@@ -210,8 +210,10 @@ class Tuner:
     # The record: written when the job is known, at every change of state, and at the end.
 
     def _start_record(self, spec: TuningJobSpec, trial: Trial) -> None:
-        price = self.client.catalogue.trial_price(trial, self.evaluate.base_model).model_dump(mode="json")
-        base = trial.base or self.evaluate.base_model
+        catalogue, base_model = self.client.catalogue, self.evaluate.base_model
+        base = trial.base or base_model
+        price = catalogue.price(trial_base_model(trial, base_model), base_model).model_dump(mode="json")
+        price["train"] = catalogue.tuning_price(trial, base_model)
         self.jobs.append(TrialRecord(trial=trial, spec=asdict(spec), base_model=base, price=price))
 
     def _write(self, job: TuningJob | None, **more: Any) -> None:

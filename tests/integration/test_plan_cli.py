@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from emulator_process import Taken, jobs_of
-from samples import entry, examples, sections, splits
+from samples import TUNING_PRICES, entry, examples, sections, splits
 from typer.testing import CliRunner, Result
 
 from gemtune.artifacts.cost import Estimate
@@ -51,6 +51,11 @@ def test_plan_command_shows_costs_and_submits_nothing(client: Client, tmp_path: 
     for words in ("few_shot on validation", "tuning trial-1", "total", "no reason against tuning so far"):
         assert words in result.output
     assert jobs_of(client, "dry") == []
+    assert result.output.count("unknown") >= 3  # cost and bound of the job, and the note
+    assert "total without tuning" in result.output
+    assert "set vertex.catalogue={models: {gemini-3.1-flash-lite: {price: {train: USD" in result.output
+    price = f"vertex.catalogue={json.dumps({'models': TUNING_PRICES})}"
+    assert "without tuning" not in planned(tmp_path, "--set", price).output
     plan = document(planned(tmp_path, "--json"))
     assert {item.stage for item in plan.forecast.items} == {"forecast"}
     assert plan.forecast.cost.expected == pytest.approx(sum(cost.expected for cost in costs(plan).values()))
@@ -227,10 +232,13 @@ def doctored(folder: Path, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["doctor", str(folder / "c.yaml"), *arguments])
 
 
-def test_doctor_warns_of_an_old_catalogue_and_assumed_prices(client: Client, tmp_path: Path) -> None:
+def test_doctor_warns_of_an_old_catalogue_and_unknown_prices(client: Client, tmp_path: Path) -> None:
     fresh = doctored(tmp_path)
     assert fresh.exit_code == 0, fresh.output
-    assert "is assumed" in fresh.output
+    assert "warning: the tuning price of gemini-3.1-flash-lite is unknown" in fresh.output
+    assert (
+        "unknown" not in doctored(tmp_path, "--set", f"vertex.catalogue={json.dumps({'models': TUNING_PRICES})}").output
+    )
     old = doctored(tmp_path, "--set", "vertex.catalogue={checked: 2020-01-01}")
     assert "warning: the model catalogue was last checked on 2020-01-01" in old.output
 
@@ -254,7 +262,7 @@ def test_doctor_warns_of_every_model_that_retires_soon(client: Client, tmp_path:
 def test_models_command_lists_what_can_be_tuned_today(tmp_path: Path) -> None:
     output = CliRunner().invoke(app, ["models"]).output
     assert "preference tuning: no model; retired: gemini-2.5-flash, 2026-10-20 (other sources: 2026-10-16" in output
-    assert "reinforcement tuning: supply an unknown price by vertex.catalogue" in output
+    assert "reinforcement tuning: an unknown price is supplied by vertex.catalogue={models: {NAME: {price: {r" in output
     own = tmp_path / "own.yaml"
     own.write_text("vertex: {catalogue: {models: {gemini-2.5-flash: {retires: null}}}}\n")
     content = json.loads(CliRunner().invoke(app, ["models", str(own), "--json"]).output)
@@ -280,14 +288,12 @@ def test_plan_command_refuses_methods_not_offered(client: Client, tmp_path: Path
         (["plan.trials=[{method: reinforcement, learning_rate_multiplier: 5}]"], "from 0.25 to 4"),
         (["hard_examples.target_share=0.3"], "for supervised trials only"),
         (["task.kind=generation"], "needs evaluate.judge.model, or code in rewards"),
-        (["vertex.catalogue={}"], "set vertex.catalogue={models: {gemini-3.5-flash: {price: {reinforcement:"),
     ],
 )
 def test_plan_command_refuses_what_reinforcement_tuning_lacks(
     client: Client, tmp_path: Path, overrides: list[str], message: str
 ) -> None:
-    price = "vertex.catalogue={models: {gemini-3.5-flash: {price: {reinforcement: 1.0}}}}"
-    own = ["evaluate.base_model=gemini-3.5-flash", "plan.trials=[{method: reinforcement}]", price, *overrides]
+    own = ["evaluate.base_model=gemini-3.5-flash", "plan.trials=[{method: reinforcement}]", *overrides]
     result = planned(tmp_path, *[part for setting in own for part in ("--set", setting)])
     assert result.exit_code == 1
     assert message in " ".join(result.output.split())

@@ -26,8 +26,9 @@ from pipelines.emulator_process import emulator
 IMAGE = "us-central1-docker.pkg.dev/demo-project/gemtune/gemtune-python:abc"
 PARENT = "/v1/projects/demo-project/locations/us-central1"
 KEY = "projects/demo-project/locations/us-central1/keyRings/r/cryptoKeys/k"
+PRICE = "{models: {gemini-3.1-flash-lite: {price: {train: 5.0}}}}"
 EVERY_FIELD = [
-    "vertex={service_account: tuner@demo.example, labels: {team: shop}, bucket: own}",
+    f"vertex={{service_account: tuner@demo.example, labels: {{team: shop}}, bucket: own, catalogue: {PRICE}}}",
     f"backend={{service_account: steps@demo.example, encryption_key: {KEY}, reserved_ip_ranges: [r],"
     " network: projects/1/global/networks/n, network_attachment: projects/1/regions/us-central1/networkAttachments/a}",
 ]
@@ -49,7 +50,7 @@ def config(url, monkeypatch, tmp_path):
     for schedule in get(url, f"{PARENT}/schedules").get("schedules", []):
         call(url, "DELETE", f"/v1/{schedule['name']}")
     path = tmp_path / "c.yaml"
-    path.write_text("name: shop\ndata: gs://b/rows.jsonl\n")
+    path.write_text(f"name: shop\ndata: gs://b/rows.jsonl\nvertex: {{catalogue: {PRICE}}}\n")
     return path
 
 
@@ -569,9 +570,10 @@ def test_placeholders_and_labels_are_checked_before_a_run(config):
     root = Path(__file__).parents[2]
     done = gemtune("doctor", root / "configs" / "production.yaml", "--offline")
     assert done.exit_code == 1
-    for setting in ("data", "vertex.project", "vertex.bucket"):
+    price = "vertex.catalogue.models.gemini-3.1-flash-lite.price.train"
+    for setting in ("data", "vertex.project", "vertex.bucket", price):
         assert f"{setting}='" in done.output
-    assert done.output.count("is a placeholder") == 3
+    assert done.output.count("is a placeholder") == 4
     refused = gemtune("submit", config, "--image", IMAGE, "--set", "vertex.labels={Team: a}")
     assert "vertex.labels.Team" in refused.output
 
@@ -583,9 +585,21 @@ def test_pipeline_job_needs_one_pipeline(config):
             cloud.pipeline_job(client, Config(data="gs://b/rows.jsonl"), source)
 
 
+def test_submit_refuses_a_job_of_unknown_price_and_names_the_setting(url, config):
+    config.write_text("name: shop\ndata: gs://b/rows.jsonl\n")
+    for verb in ("submit", "schedule"):
+        done = gemtune(verb, config, "--image", IMAGE)
+        assert done.exit_code == 1, done.output
+        assert "set vertex.catalogue={models: {gemini-3.1-flash-lite: {price: {train: USD" in done.output
+    monitoring = gemtune("submit", config, "--image", IMAGE, "--pipeline", "monitoring", "--set", LOGS)
+    assert monitoring.exit_code == 0, monitoring.output  # it tunes nothing
+
+
 def test_production_configuration_needs_only_its_places_filled_in(url, invoke, tmp_path):
     text = (Path(__file__).parents[2] / "configs" / "production.yaml").read_text()
-    filled = text.replace("YOUR-PROJECT", "demo-project").replace("YOUR-BUCKET", "demo-bucket")
+    filled = text
+    for place, value in (("PROJECT", "demo-project"), ("BUCKET", "demo-bucket"), ("PRICE", "5.0")):
+        filled = filled.replace(f"YOUR-{place}", value)
     config = tmp_path / "production.yaml"
     config.write_text(filled)
     done = gemtune("submit", config, "--image", IMAGE)

@@ -49,6 +49,7 @@ def invoke(url, client, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text(
         "name: shop\ndata: gs://b/rows.jsonl\nbackend: {service_account: pipeline-runner, experiment: e1}\n"
+        "vertex: {catalogue: {models: {gemini-3.1-flash-lite: {price: {train: 5.0}}}}}\n"
     )
     fixed = [str(config), "--image", IMAGE, "--kubeflow", url]
     return lambda verb, *options: CliRunner().invoke(app, [verb, *fixed, *options])

@@ -54,6 +54,7 @@ def write_inputs(folder, base_accuracy, tuned_accuracy, step_seconds=0.0, answer
         "plan:\n  trials:\n  - {name: short, epoch_count: 2, adapter_size: 4}\n"
         "  - {name: long, epoch_count: 3, adapter_size: 8}\n"
         "tune: {poll_s: 0.2}\n"
+        "vertex: {catalogue: {models: {gemini-3.1-flash-lite: {price: {train: 5.625}}}}}\n"
     )
 
 

@@ -60,9 +60,9 @@ def test_catalogue_override_names_a_wrong_key() -> None:
 
 
 def test_catalogue_price_is_of_the_tuned_model() -> None:
-    assert SHIPPED.price("gemini-3.5-flash", "gemini-3.1-flash-lite").train == 33.75
+    assert SHIPPED.price("gemini-3.5-flash", "gemini-3.1-flash-lite").output == 9.0
     for base in ("", "projects/p/locations/l/models/1@1"):
-        assert SHIPPED.price(base, "gemini-3.1-flash-lite").train == 5.625
+        assert SHIPPED.price(base, "gemini-3.1-flash-lite").output == 1.5
     with pytest.raises(UserError, match="no price of 'gemini-0'"):
         SHIPPED.price("", "gemini-0")
 
@@ -72,18 +72,22 @@ def test_catalogue_validation_rows_follow_both_limits(train: int, allowed: int) 
     assert SHIPPED.limits["supervised"].validation_rows(train) == allowed
 
 
-def test_catalogue_warnings_name_age_retirement_and_assumptions() -> None:
+def test_catalogue_warnings_name_age_retirement_and_unknown_prices() -> None:
     assert SHIPPED.warnings("gemini-2.5-flash", SHIPPED.checked) == []
     assert "checked on" in SHIPPED.warnings("", date(2027, 6, 1))[0]
     assert "retires on 2026-10-20" in SHIPPED.warnings("gemini-2.5-flash", date(2026, 9, 1))[0]
-    assert "is assumed" in SHIPPED.warnings("gemini-3.5-flash", TODAY)[0]
+    assert SHIPPED.warnings("gemini-3.5-flash", TODAY) == []
+    free = Catalogue.load({"models": {"gemini-3.5-flash": {"price": {"train": 0, "reinforcement": 0}}}})
+    supervised, reinforced = free.warnings("gemini-3.5-flash", TODAY)
+    assert "counts as 0 USD where nothing is billed" in supervised
+    assert "{price: {reinforcement: USD}}" in reinforced
     first = date(2026, 10, 16)  # of the days that sources give for the 2.5 models
     assert "retires on" in SHIPPED.warnings("gemini-2.5-flash", first - timedelta(days=90))[0]
     assert SHIPPED.warnings("gemini-2.5-flash", first - timedelta(days=91)) == []
     soon = SHIPPED.models["gemini-3.5-flash"].retires
     assert soon
     assert "retires on" in SHIPPED.warnings("gemini-3.5-flash", soon - timedelta(days=90))[0]
-    assert "retires on" not in SHIPPED.warnings("gemini-3.5-flash", soon - timedelta(days=91))[0]
+    assert SHIPPED.warnings("gemini-3.5-flash", soon - timedelta(days=91)) == []
 
 
 FACTS = {
@@ -120,12 +124,20 @@ def test_catalogue_retirement_has_the_days_of_all_sources() -> None:
 
 def test_catalogue_unknown_price_blocks_only_what_needs_it() -> None:
     model = "gemini-3.5-flash"
-    assert SHIPPED.trial_price(Trial(), model).train == SHIPPED.models[model].price.train
-    with pytest.raises(UserError, match=rf"not published.*catalogue={{models: {{{model}: {{price: {{reinforcement: "):
-        SHIPPED.trial_price(Trial(method="reinforcement"), model)
-    own = Catalogue.load({"models": {model: {"price": {"reinforcement": 7.0}}}})
-    assert own.trial_price(Trial(method="reinforcement"), model).train == 7.0
-    assert own.trial_price(Trial(), model).train == SHIPPED.models[model].price.train
+    for trial, field in ((Trial(), "train"), (Trial(method="reinforcement"), "reinforcement")):
+        with pytest.raises(UserError, match=rf"not published.*catalogue={{models: {{{model}: {{price: {{{field}: "):
+            SHIPPED.tuning_price(trial, model)
+        own = Catalogue.load({"models": {model: {"price": {field: 7.0}}}})
+        assert own.tuning_price(trial, model) == 7.0
+        assert Catalogue.load({"models": {model: {"price": {field: ""}}}}) == SHIPPED
+    assert SHIPPED.price(model, model).output == 9.0
+    assert SHIPPED.tuning_price(Trial(), "gemini-2.5-flash") == 5.0
+
+
+def test_catalogue_names_no_price_without_a_source() -> None:
+    for model in SHIPPED.models.values():
+        assert (model.price.train is None) == (model.retires is None or model.retires.year > 2026)
+        assert model.price.reinforcement is None
 
 
 def test_catalogue_thinking_depends_on_the_family() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from samples import priced
 
 from gemtune.config import Config
 from gemtune.errors import UserError
@@ -20,7 +21,7 @@ FORM = {"base_model": "gemini-3.5-flash", "max_cost": 7, "bucket": "mine"}
 
 
 def run(*overrides: str, form: dict[str, Any] = FORM, runner: str = "local", start: bool = False) -> Sections:
-    values = Config.load(None, list(overrides)).parameters()
+    values = priced(Config.load(None, list(overrides))).parameters()
     method, name = values.pop("method"), values.pop("name")
     sections = {name: section for name, section in values.items() if isinstance(section, dict)}
     sections["preference"] = sections["preference"] if method == "preference" else {}

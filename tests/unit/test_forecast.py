@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import TUNING_PRICES
 
 from gemtune.artifacts.cost import ZERO, CostItem, Estimate, total
 from gemtune.catalogue import Catalogue, Price
@@ -25,7 +26,7 @@ from gemtune.data.example import Example
 from gemtune.errors import UserError
 from gemtune.inference import prompt_search
 
-SHIPPED = Catalogue.load()
+SHIPPED = Catalogue.load({"models": TUNING_PRICES})
 FREE = Price(train=0, input=0, output=0)
 REQUEST = RequestTokens(Estimate(expected=50, upper=80), Estimate(expected=4, upper=64))
 REQUEST_COST = (80 + 64) / 1e6  # at most, at 1 USD for a million tokens
@@ -40,7 +41,6 @@ PRICES = st.builds(
     train=st.floats(0, 100),
     input=st.floats(0, 10),
     output=st.floats(0, 30),
-    train_basis=st.just("test"),
     reinforcement=st.floats(0, 100),
 )
 ANY_TRIAL = st.builds(

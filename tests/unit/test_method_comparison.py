@@ -14,7 +14,12 @@ from gemtune.cost.method_comparison import compare_methods
 from gemtune.cost.tokens import TokenEstimates
 from gemtune.data.example import Example, Pair
 
-PRICED = {"models": {"gemini-3.5-flash": {"price": {"reinforcement": 10.0}}}}
+PRICED = {
+    "models": {
+        "gemini-3.5-flash": {"price": {"reinforcement": 10.0}},
+        "gemini-3.1-flash-lite": {"price": {"train": 5.0}},
+    }
+}
 PAIRS_ALLOWED = {"models": {"gemini-2.5-flash": {"retires": ""}}}
 TEXT = Task(kind="generation")
 
@@ -33,11 +38,15 @@ def compared(
 
 def test_methods_have_a_cost_or_what_they_need() -> None:
     rows = compared()
-    assert rows["supervised"].cost == Estimate(expected=4 * 5.625, upper=8 * 5.625)
+    assert (rows["supervised"].model, rows["supervised"].cost) == ("gemini-3.1-flash-lite", None)
+    assert "{price: {train:" in rows["supervised"].obstacle
     assert (rows["reinforcement"].model, rows["reinforcement"].cost) == ("gemini-3.5-flash", None)
     assert "{price: {reinforcement:" in rows["reinforcement"].obstacle
     assert "pairs_from: samples" in rows["preference"].obstacle
     assert all((row.cost is None) == bool(row.obstacle) for row in rows.values())
+    free = compared(overrides={"models": {"gemini-3.1-flash-lite": {"price": {"train": 0}}}})["supervised"]
+    assert (free.cost, "{price: {train:" in free.obstacle) == (None, True)  # where nothing is billed
+    assert compared(overrides=PRICED)["supervised"].cost == Estimate(expected=20, upper=40)
     cost = compared(overrides=PRICED)["reinforcement"].cost
     assert cost
     assert cost.expected == pytest.approx(4 * 8 * 10.0)

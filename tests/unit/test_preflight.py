@@ -12,11 +12,12 @@ from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
+from samples import priced
 from typer.testing import CliRunner
 
 from gemtune.cli.main import app
 from gemtune.config import Config
-from gemtune.cost.preflight import Problem, problems
+from gemtune.cost.preflight import Problem, problems, without_charge
 
 TODAY = date(2026, 8, 1)
 LOCATION = "us-central1"
@@ -24,7 +25,7 @@ NO_BLEU = {"vertex": {"catalogue": {"service": {"rouge_1": 1.0}}}}
 
 
 def configured(*overrides: str) -> Config:
-    return Config.load(None, ["data=gs://b/rows.jsonl", *overrides])
+    return priced(Config.load(None, ["data=gs://b/rows.jsonl", *overrides]))
 
 
 def refused(*overrides: str) -> list[Problem]:
@@ -96,6 +97,22 @@ def test_problems_of_a_retired_judge_name_its_last_day() -> None:
     assert problems(config, LOCATION, date(2026, 10, 20)) == []
     (problem,) = problems(config, LOCATION, date(2026, 10, 21))
     assert problem.reason == "gemini-2.5-pro was retired on 2026-10-20"
+
+
+def test_problems_name_each_unknown_price_once_with_its_setting() -> None:
+    both = "plan.trials=[{name: a}, {name: b}, {name: c, method: reinforcement, supervised_epochs: 1}]"
+    config = Config.load(None, ["evaluate.base_model=gemini-3.5-flash", both, "escalation.models=[gemini-3.5-flash]"])
+    listed = problems(config, LOCATION, TODAY)
+    assert [problem.setting for problem in listed] == ["vertex.catalogue"] * 2
+    for problem, field in zip(listed, ("train", "reinforcement"), strict=True):
+        assert f"set vertex.catalogue={{models: {{gemini-3.5-flash: {{price: {{{field}: USD" in problem.reason
+    unbilled = without_charge(config)
+    assert problems(unbilled, LOCATION, TODAY) == []
+    price = {"train": 0.0, "reinforcement": 0.0}
+    assert unbilled.vertex.catalogue == {"models": {"gemini-3.5-flash": {"price": price}}}
+    assert without_charge(unbilled) == unbilled
+    own = priced(configured())
+    assert without_charge(own) == own
 
 
 def test_problems_come_all_at_once() -> None:

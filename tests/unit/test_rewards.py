@@ -113,7 +113,8 @@ def test_rewards_name_what_is_wrong() -> None:
         scored(Trial(rewards=[Reward(expression="{{references.town}}")]), TASK, EXAMPLES[0], "x")
     with pytest.raises(UserError, match="the code of reward reward failed: ZeroDivisionError"):
         scored(Trial(rewards=[Reward(code="def evaluate(a, b): return 1 / 0")]), TASK, EXAMPLES[0], "x")
-    for wrong in ({"extract": "("}, {"rubric": "x", "code": "y"}, {"correct": 2}):
+    lacking = ({"extract": f} for f in ("(?=x)", "(?<!x)y", r"(a)\1", "a++"))
+    for wrong in ({"extract": "("}, {"rubric": "x", "code": "y"}, {"correct": 2}, *lacking):
         with pytest.raises(ValueError, match="Reward"):
             Reward(**wrong)
 
@@ -131,7 +132,11 @@ def checked(trial: Trial, task: Task = TASK, answers: Any = None) -> reward_chec
     examples = CITIES if task.kind == "extraction" else EXAMPLES
     own, rows = rewards.rewards_of(trial, task, EVALUATE), [row for _, row in reinforcement_rows(task, examples)]
     answers = answers or answers_of(task, examples)
-    return reward_check.check(task, EVALUATE, examples, rows, answers, lambda row, text: rewards.score(own, row, text))
+
+    def score(row: Any, text: str) -> float:
+        return rewards.score(own, row, text)
+
+    return reward_check.check(task, EVALUATE, examples, rows, answers, score, own)
 
 
 @pytest.mark.parametrize("task", [TASK, OBJECTS])
@@ -169,6 +174,44 @@ HOLES = [
     code("1.0 if text == target or text == 'refund' else 0.0"),
     code("1.0 if 'ticket' in text or text == target else 0.0"),
 ]
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [
+        Reward(match="regex", expression="{{references.target}}$"),
+        Reward(extract=r"(?s).*?(\S+)\s*$", expression="refund"),
+        Reward(match="regex", expression="^{{references.target}}$|^as you wish$"),
+        code("1.0 if text and text in target else 0.0"),
+        code("1.0 if sorted(text) == sorted(target) else 0.0"),
+        code("1.0 if text == target or text.isdigit() else 0.0"),
+        code("1.0 if text == target or text.lower().startswith('i cannot') else 0.0"),
+        code("1.0 if text == target or text.startswith('{') else 0.0"),
+        code("1.0 if text == target or 'thanks' in text else 0.0"),
+        code("0.6 * (text == target) + 0.4 * ('please' in text)"),
+    ],
+)
+def test_reward_check_finds_texts_that_the_reward_names_and_parts_of_the_reference(reward: Reward) -> None:
+    assert checked(Trial(rewards=[reward])).problems
+
+
+def test_reward_check_names_the_text_that_is_paid() -> None:
+    (problem,) = checked(Trial(rewards=[code("1.0 if text in (target, 'abracadabra') else 0.0")])).problems
+    assert problem == "abracadabra for every row gets 100% of the highest reward, and 0% of the metric"
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [
+        Reward(correct=1.0, wrong=-1.0),
+        Reward(match="regex", expression=r"^\s*{{references.target}}\s*$"),
+        Reward(extract=r"(?s)^\W*([\p{L} ]+?)\W*$"),
+        code("1.0 if text.strip().lower() == target.lower() else 0.0"),
+        code("1.0 if text == target else 0.1 if text in ('refund', 'shipping') else 0.0"),
+    ],
+)
+def test_reward_check_passes_rewards_without_a_hole(reward: Reward) -> None:
+    assert checked(Trial(rewards=[reward])).problems == []
 
 
 @pytest.mark.parametrize("label", LABELS)
