@@ -159,9 +159,9 @@ class CostForecast(Part):
     @property
     def summary(self) -> str:
         """The forecast in words."""
-        left_out = ", without tuning at an unknown price" if any(item.is_unpriced for item in self.items) else ""
+        unpriced = ", without tuning at an unknown price" if any(item.is_unpriced for item in self.items) else ""
         spent = f"{self.cost.expected:.2f} USD, at most {self.cost.upper:.2f} of {self.max_cost:.2f} allowed"
-        return f"forecast {spent}{left_out}"
+        return f"forecast {spent}{unpriced}"
 
 
 class BudgetReport(Artifact):
