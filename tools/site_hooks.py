@@ -13,6 +13,6 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
     def absolute(match: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page.file.src_uri), match[1]))
-        return match[0] if path.startswith("docs/") else f"]({config.repo_url}/blob/main/{path})"
+        return match[0] if path.startswith("docs/") else f"]({config.repo_url}/blob/main/{path}{match[2] or ''})"
 
-    return re.sub(r"\]\((\.\./[^)#]+)\)", absolute, markdown)
+    return re.sub(r"\]\((\.\./[^)#]+)(#[^)]*)?\)", absolute, markdown)
