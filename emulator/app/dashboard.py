@@ -23,7 +23,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.core.faults import Faults
-from emulator.core.google_rest import ApiError, Call, Json, Route, not_found
+from emulator.core.google_rest import ApiError, Call, Json, not_found
 from emulator.core.state import State
 from emulator.execution.run import dependencies
 from emulator.services.models import Models
@@ -35,7 +35,6 @@ _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _FILES = {kind: Path(__file__).with_name(f"dashboard.{kind}").read_bytes() for kind in _TYPES}
 _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
 _POLICY += "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # no other page frames its switches
-_NOTE = "the emulator's own: "
 
 
 class Dashboard:
@@ -51,19 +50,9 @@ class Dashboard:
         self._seen: dict[str, Json] = {}
         self.requests: deque[Json] = deque(maxlen=REQUESTS)
 
-    def routes(self) -> list[Route]:
-        """The page, its files, its content and the runs of local runners."""
-        return [
-            Route("GET", "/", lambda call: self._file("html"), note=_NOTE + "the dashboard"),
-            Route(
-                "GET", "/emulator/dashboard.{kind}", lambda call: self._file(call.params["kind"]), note=_NOTE + "files"
-            ),
-            Route("GET", "/emulator/console", lambda call: self.content(), note=_NOTE + "what the dashboard shows"),
-            Route("GET", "/emulator/events", self.events, note=_NOTE + "the same as server-sent events"),
-            Route("PUT", "/emulator/runs/{run}", self.report, note=_NOTE + "a runner reports the states of its tasks"),
-        ]
-
-    def _file(self, kind: str) -> Response:
+    def file(self, call: Call) -> Response:
+        """The page, its styles or its program."""
+        kind = call.params.get("kind", "html")
         if kind not in _FILES:
             raise not_found(f"dashboard.{kind}")
         headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
@@ -76,7 +65,7 @@ class Dashboard:
         async def stream() -> AsyncIterator[str]:
             sent = ""
             while True:
-                text = await anyio.to_thread.run_sync(lambda: json.dumps(self.content()))
+                text = await anyio.to_thread.run_sync(lambda: json.dumps(self.console(call)))
                 yield f"data: {text}\n\n" if text != sent else ": no change\n\n"
                 sent = text
                 await asyncio.sleep(EVENT_S)
@@ -117,7 +106,7 @@ class Dashboard:
         turn = {**last, "parts": [*last["parts"][:-1], {"text": frame}]}
         self._seen[match[1]] = {"start": start, "end": end, "body": {**body, "contents": [*shots, turn]}}
 
-    def content(self) -> Json:
+    def console(self, call: Call) -> Json:
         """What the page shows; the newest of each kind."""
         models = [
             self._models.version_view(model, version)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import inspect
 import logging
 import re
@@ -12,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -30,7 +32,6 @@ from emulator.app.origin import OriginCheck
 from emulator.catalogue import BaseModelEntry, Catalogue, load_catalogue
 from emulator.core.faults import FaultPlan, Faults, StateTransitions
 from emulator.core.google_rest import (
-    NAMES,
     ApiError,
     Call,
     Json,
@@ -75,8 +76,9 @@ _THREADS = 64
 RESET_TIMEOUT_S = 15.0
 _API_PATHS = ("/v1/", "/v1beta1/", "/v2/", "/ui/", "/bigquery/")
 
+_ROWS = list(csv.DictReader(Path(__file__).with_name("routes.csv").read_text("utf-8").splitlines()))
 # Documented as not implemented; any other unknown path below /v1 is a 501 too.
-MISSING: dict[str, str] = NAMES["missing"]
+MISSING = {f"{row['method']} {row['path']}": row["note"] for row in _ROWS if row["support"] == "missing"}
 
 
 @dataclass(frozen=True)
@@ -106,20 +108,22 @@ class Emulator:
         self.faults = Faults(settings.plan)
         states = StateTransitions(self.faults)
         self.engines = Engines(settings.engine_for)
-        operations = Operations(self.state)
+        operations = self.operations = Operations(self.state)
         deployments = Deployments(self.state)
         self.models = Models(self.state, operations, deployments)
         url = settings.pipeline_url
         self.pipeline_runs = PipelineRuns(self.state, self.storage, url) if url else None
-        templates = TemplateRegistry(self.state, operations)
-        pipeline_jobs = PipelineJobs(self.state, operations, templates, self.pipeline_runs)
-        self.schedules = Schedules(self.state, operations, pipeline_jobs)
-        bigquery = BigQuery(self.state, self.storage, self.faults, self.schedules.clock)
-        logs = RequestLogs(self.state, operations, bigquery)
+        self.templates = TemplateRegistry(self.state, operations)
+        self.pipeline_jobs = PipelineJobs(self.state, operations, self.templates, self.pipeline_runs)
+        self.schedules = Schedules(self.state, operations, self.pipeline_jobs)
+        self.bigquery = BigQuery(self.state, self.storage, self.faults, self.schedules.clock)
+        logs = self.request_logs = RequestLogs(self.state, operations, self.bigquery)
         self.endpoints = Endpoints(self.state, operations, self.models, deployments, logs)
         self.tensorboards = Tensorboards(self.state, operations)
+        self.metadata = Metadata(self.state, operations)
         self.inference = Inference(settings.catalogue, self.engines, self.models, self.endpoints, self.faults, logs)
-        evaluation = Evaluation(self.inference, settings.judge)
+        self.embeddings = Embeddings()
+        self.evaluation = Evaluation(self.inference, settings.judge)
         services = Services(
             self.state,
             self.storage,
@@ -129,45 +133,26 @@ class Emulator:
             self.endpoints,
             self.tensorboards,
             self.inference,
-            evaluation,
-            Rewards(evaluation, settings.execute_rewards),
+            self.evaluation,
+            Rewards(self.evaluation, settings.execute_rewards),
             self.faults,
             states,
         )
         self.trainer = Trainer(services, settings.concurrency, settings.seed)
-        storage_api = StorageApi(self.storage)
-        storage_api.dispatch = self._dispatch_part
+        self.tuning_jobs = TuningJobs(services, self.trainer, operations)
+        self.datasets = MultimodalDatasets(services, operations, self.bigquery)
+        self.storage_api = StorageApi(self.storage)
+        self.storage_api.dispatch = self._dispatch_part
+        self.storage_xml = StorageXml(self.storage, self.storage_api)
         self.batches = BatchJobs(self.state, operations, self.storage, self.inference, states)
-        self.project = Project(self.state)
+        self.kubeflow = Kubeflow(self.state, self.storage, self.pipeline_jobs, self.schedules)
+        self.project, self.identity = Project(self.state), Identity()
         self.dashboard = Dashboard(self.state, self.storage, self.models, self.tensorboards, self.faults)
-        apis = (
-            TuningJobs(services, self.trainer, operations),
-            MultimodalDatasets(services, operations, bigquery),
-            self.inference,
-            Embeddings(),
-            self.batches,
-            self.models,
-            self.endpoints,
-            logs,
-            bigquery,
-            evaluation,
-            pipeline_jobs,
-            self.schedules,
-            Metadata(self.state, operations),
-            self.tensorboards,
-            operations,
-            storage_api,
-            templates,
-            self.project,
-            Identity(),
-            Kubeflow(self.state, self.storage, pipeline_jobs, self.schedules),
-            self.dashboard,
-        )
-        self.routes: list[Route] = [route for api in apis for route in api.routes()]
-        self.routes += self._control_routes()
+        routes = read_routes(self)
+        self.xml_routes = [route for route in routes if route.template.startswith("/{bucket!}")]
+        self.routes = routes[: -len(self.xml_routes)]
         taken = {route.template.split("/")[1] for route in self.routes if route.template.startswith("/")}
         self._not_buckets = {"", *(path.strip("/") for path in _API_PATHS), *taken}
-        self.xml_routes = StorageXml(self.storage, storage_api).routes()
         self.app: ASGIApp = Starlette(
             routes=[Mount("/", app=self._serve)],
             middleware=[
@@ -209,19 +194,16 @@ class Emulator:
 
     # --- control
 
-    def _control_routes(self) -> list[Route]:
-        note = "the emulator's own: injected faults and how long states last"
-        empty = [Route("GET", name, lambda call: {}, "partial", "always empty") for name in NAMES["emptyLists"]]
-        return [
-            *empty,
-            Route("GET", "/emulator/faults", self._get_faults, note=note),
-            Route("PUT", "/emulator/faults", self._put_faults, note=note),
-            Route("DELETE", "/emulator/faults", self._reset_faults, note=note),
-            Route("POST", "/emulator/reset", self._reset, note="the emulator's own: as started on an empty directory"),
-            Route("GET", "/emulator/health", lambda call: {"ready": True}, note="the emulator's own"),
-        ]
+    def empty_list(self, call: Call) -> Json:
+        """Nothing: no resource of a kind that the emulator does not have."""
+        return {}
 
-    def _reset(self, call: Call) -> Json:
+    def health(self, call: Call) -> Json:
+        """That requests are answered."""
+        return {"ready": True}
+
+    def reset(self, call: Call) -> Json:
+        """The fault plan of the start; everything else is deleted and no job runs any more."""
         for _, schedule in self.state.all("schedules"):  # none starts a job any more
             self.state.delete(schedule["name"])
         deadline = time.monotonic() + RESET_TIMEOUT_S
@@ -238,25 +220,28 @@ class Emulator:
         self.storage.clear()
         self.project.forget()
         self.dashboard.clear()
-        return self._reset_faults(call)
+        return self.reset_faults(call)
 
     def _unfinished(self) -> list[str]:
         jobs = [job for kind in ("tuningJobs", "batchPredictionJobs") for _, job in self.state.all(kind)]
         return [job["name"] for job in jobs if job["state"] not in ENDED]
 
-    def _get_faults(self, call: Call) -> Json:
+    def get_faults(self, call: Call) -> Json:
+        """The fault plan."""
         return self.faults.plan.model_dump(mode="json")
 
-    def _put_faults(self, call: Call) -> Json:
+    def put_faults(self, call: Call) -> Json:
+        """The new fault plan."""
         try:
             self.faults.set(FaultPlan.model_validate_json(call.content))
         except (ValidationError, ValueError) as error:
             raise ApiError(400, f"Invalid fault plan: {error}") from error
-        return self._get_faults(call)
+        return self.get_faults(call)
 
-    def _reset_faults(self, call: Call) -> Json:
+    def reset_faults(self, call: Call) -> Json:
+        """The fault plan of the start."""
         self.faults.set(self.settings.plan)
-        return self._get_faults(call)
+        return self.get_faults(call)
 
     # --- requests
 
@@ -327,6 +312,16 @@ class Emulator:
         if (method, path) == ("POST", "/"):  # google-genai clears both when they come from the environment alone
             return ApiError(400, "The request has no path: pass project= and location= to genai.Client or its library.")
         return ApiError(404, f"{method} {path[:300]} is not a path of the emulator.")
+
+
+def read_routes(emulator: Emulator) -> list[Route]:
+    """The routes of `routes.csv`, whose handlers are methods of an emulator and of its services."""
+    rows = [row for row in _ROWS if row["handler"]]
+    handlers = [attrgetter(row["handler"])(emulator) for row in rows]
+    return [
+        Route(row["method"], row["path"], handler, row["support"] or "supported", row["note"])
+        for row, handler in zip(rows, handlers, strict=True)
+    ]
 
 
 def routes_table(routes: Sequence[Route]) -> str:

@@ -21,7 +21,6 @@ from emulator.core.google_rest import (
     Call,
     Fields,
     Json,
-    Route,
     bad_field,
     camelize,
     canonical,
@@ -52,17 +51,6 @@ class BatchJobs(JobCollection):
         self._inference = inference
         self._queue: queue.Queue[str] = queue.Queue()
         self._stopping = False
-
-    def routes(self) -> list[Route]:
-        """Create, read, list, cancel, delete."""
-        path = "batchPredictionJobs"
-        return [
-            Route("POST", path, self.create, "partial", "JSONL in Cloud Storage; no BigQuery"),
-            Route("GET", path, self.list),
-            Route("GET", path + "/{job}", self.get),
-            Route("DELETE", path + "/{job}", self.delete),
-            Route("POST", path + "/{job}:cancel", self.cancel),
-        ]
 
     def start(self) -> None:
         """Queue the unfinished jobs and start the worker."""

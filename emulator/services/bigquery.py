@@ -23,7 +23,6 @@ from emulator.core.google_rest import (
     Call,
     Fields,
     Json,
-    Route,
     bad_field,
     not_found,
     parse_json,
@@ -54,22 +53,6 @@ class BigQuery:
         self._clock = clock
         self._results: dict[str, tuple[list[str], list[Json]]] = {}
         self._lock = threading.Lock()
-
-    def routes(self) -> list[Route]:
-        """tables.get, tabledata.list, jobs.query with jobs.get and jobs.getQueryResults."""
-        project = "/bigquery/v2/projects/{project}/"
-        table = project + "datasets/{dataset}/tables/{table}"
-        note = "tables of request-response logging"
-        return [
-            Route("GET", table, self.get_table, note=note),
-            Route("DELETE", table, self.delete_table),
-            Route("GET", project + "datasets/{dataset}", self.get_dataset, "partial", "every dataset exists"),
-            Route("POST", project + "jobs", self.load, "partial", "loads JSON lines into one column; others are a 400"),
-            Route("GET", table + "/data", self.list_data, note=note),
-            Route("POST", project + "queries", self.query, "partial", f"only `{QUERY}`; others are a 400"),
-            Route("GET", project + "queries/{job}", self.results, note="of the latest queries"),
-            Route("GET", project + "jobs/{job}", self.get_job, note="of the latest queries"),
-        ]
 
     # --- loading
 

@@ -14,7 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 
-from emulator.core.google_rest import Call, Json, Route, bad_field, not_found
+from emulator.core.google_rest import Call, Json, bad_field, not_found
 
 DIMENSIONS = {
     "gemini-embedding-001": 3072,
@@ -28,15 +28,6 @@ _WORD = re.compile(r"\w+")
 
 class Embeddings:
     """The embedding methods of the models that have them."""
-
-    def routes(self) -> list[Route]:
-        """`predict` and `embedContent` of embedding models."""
-        note = "embedding models; hashed words and n-grams, no meaning beyond them"
-        owner = "publishers/google/models/{model}"
-        return [
-            Route("POST", owner + ":predict", self.predict, "partial", note),
-            Route("POST", owner + ":embedContent", self.embed_content, "partial", note),
-        ]
 
     def predict(self, call: Call) -> Json:
         """A vector for each instance."""

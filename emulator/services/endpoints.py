@@ -16,7 +16,6 @@ from emulator.core.google_rest import (
     Call,
     Fields,
     Json,
-    Route,
     bad_field,
     failed_precondition,
     not_found,
@@ -47,18 +46,6 @@ class Endpoints(Collection):
         self._models = models
         self._logs = logs
         self._counters: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
-
-    def routes(self) -> list[Route]:
-        """Everything under endpoints/ except inference."""
-        return [
-            Route("POST", "endpoints", self.create),
-            Route("GET", "endpoints", self.list),
-            Route("GET", "endpoints/{endpoint}", self.get),
-            Route("PATCH", "endpoints/{endpoint}", self.patch),
-            Route("DELETE", "endpoints/{endpoint}", self.delete),
-            Route("POST", "endpoints/{endpoint}:deployModel", self.deploy),
-            Route("POST", "endpoints/{endpoint}:undeployModel", self.undeploy),
-        ]
 
     # --- for other services
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import regex
 
-from emulator.core.google_rest import ApiError, Call, Fields, Json, Route, bad_field
+from emulator.core.google_rest import ApiError, Call, Fields, Json, bad_field
 from emulator.engines.base import GenerateRequest, Turn
 from emulator.services.inference import Inference
 
@@ -131,15 +131,6 @@ class Evaluation:
     def __init__(self, inference: Inference, judge: str = "lexical") -> None:
         self._inference = inference
         self._judge = judge
-
-    def routes(self) -> list[Route]:
-        """Both spellings of the method."""
-        note = "exact match, BLEU, ROUGE, pointwise, pairwise, LLM metrics by a local judge"
-        base = "/{version}/projects/{project}/locations/{location}"
-        return [
-            Route("POST", base + ":evaluateInstances", self.evaluate, "partial", note),
-            Route("POST", base + "/:evaluateInstances", self.evaluate, "partial", note),
-        ]
 
     async def evaluate(self, call: Call) -> Json:
         """The result of the one metric input, or a list for `metrics`."""

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from emulator.core.google_rest import ApiError, Call, Json, Route, project_number
+from emulator.core.google_rest import ApiError, Call, Json, project_number
 
 PROJECT, LOCATION = "demo-project", "us-central1"
 # As of a workload of Google Kubernetes Engine: for an e-mail address google-auth calls iamcredentials.googleapis.com.
@@ -87,14 +87,6 @@ def require_credentials(headers: Mapping[str, str], query: str) -> None:
 
 class Identity:
     """The token endpoint and the metadata server. Any credentials get a token; tokens are not checked."""
-
-    def routes(self) -> list[Route]:
-        """The routes of both."""
-        return [
-            Route("POST", "/token", self.token, "partial", "OAuth 2.0; every grant is accepted"),
-            Route("GET", "/emulator/identity", self.subject, note="the emulator's own: the subject token of the file"),
-            Route("GET", "/computeMetadata/v1/{path*}", self.metadata, "partial", "project, zone, default account"),
-        ]
 
     def subject(self, call: Call) -> Response:
         """The subject token that the credentials file exchanges."""

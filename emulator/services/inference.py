@@ -31,7 +31,6 @@ from emulator.core.google_rest import (
     Call,
     Fields,
     Json,
-    Route,
     bad_field,
     camelize,
     canonical,
@@ -136,30 +135,6 @@ class Inference:
         self._logs = logs
         self._batchers: dict[str, Batcher] = {}
         self._lock = threading.Lock()
-
-    def routes(self) -> list[Route]:
-        """The generate and count methods of base models and endpoints, and the list of base models."""
-        routes = []
-        text_only = "text and function calls; no other tools, cached content or safety filters"
-        for owner in ("publishers/google/models/{model}", "endpoints/{endpoint}"):
-            stream_note = text_only + "; the answer is computed first, then sent in chunks"
-            routes += [
-                Route("POST", owner + ":generateContent", self.generate, "partial", text_only),
-                Route("POST", owner + ":streamGenerateContent", self.stream, "partial", stream_note),
-                Route("POST", owner + ":countTokens", self.count_tokens),
-                Route("POST", owner + ":computeTokens", self.compute_tokens),
-            ]
-        routes.append(Route("POST", "endpoints/{endpoint}:predict", self.predict, "partial", "text in, text out"))
-        express = "/{version}/publishers/google/models/{model}"
-        return [
-            *routes,
-            Route("POST", express + ":generateContent", self.generate, "partial", "express mode; " + text_only),
-            Route("POST", express + ":streamGenerateContent", self.stream, "partial", "express mode; " + text_only),
-            Route("POST", express + ":countTokens", self.count_tokens, note="express mode"),
-            Route("GET", express, self.get_model),
-            Route("GET", "/{version}/publishers/google/models", self.list_models),
-            Route("GET", "publishers/google/models/{model}", self.get_model),
-        ]
 
     # --- targets
 

@@ -15,7 +15,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from emulator.core.google_rest import ApiError, Call, Json, Route, now, parse_json
+from emulator.core.google_rest import ApiError, Call, Json, now, parse_json
 from emulator.core.state import State
 from emulator.services.pipeline_jobs import PipelineJobs
 from emulator.services.schedules import Schedules, next_firing
@@ -24,7 +24,6 @@ from emulator.services.storage import Storage
 PARENT = "projects/123456789012/locations/kubeflow"
 ROOT = "minio://mlpipeline/v2/artifacts"
 MAX_PARAMETER_BYTES = 10_000
-_API = "/apis/v2beta1"
 _STATES = {"CANCELLED": "CANCELED", "CANCELLING": "CANCELING"}  # others have the name of the job's state
 
 
@@ -35,26 +34,9 @@ class Kubeflow:
         self._state, self._storage, self._jobs, self._schedules = state, storage, jobs, schedules
         schedules.watchers.append(self.fire)
 
-    def routes(self) -> list[Route]:
-        """What `kfp.Client` needs to run a compiled file, at once or by cron."""
-        run, recurring = _API + "/runs/{id}", _API + "/recurringruns/{id}"
-        note = "runs of compiled files; the filter is one EQUALS of display_name"
-        return [
-            Route("GET", _API + "/healthz", lambda call: {"multi_user": False}, "partial", "single-user"),
-            Route("POST", _API + "/experiments", self.create_experiment),
-            Route("GET", _API + "/experiments", self.list, "partial", note),
-            Route("GET", _API + "/experiments/{id}", self.get),
-            Route("POST", _API + "/runs", self.create_run, "partial", note),
-            Route("GET", _API + "/runs", self.list_runs, "partial", note),
-            Route("GET", run, self.get_run),
-            Route("POST", run + ":terminate", self.terminate),
-            Route("POST", _API + "/recurringruns", self.create_recurring_run, "partial", note),
-            Route("GET", _API + "/recurringruns", self.list, "partial", note),
-            Route("GET", recurring, self.get),
-            Route("DELETE", recurring, self.delete),
-            Route("POST", recurring + ":enable", lambda call: self._set_status(call, "ENABLED")),
-            Route("POST", recurring + ":disable", lambda call: self._set_status(call, "DISABLED")),
-        ]
+    def health(self, call: Call) -> Json:
+        """That there is one user."""
+        return {"multi_user": False}
 
     # --- experiments and recurring runs are resources `kubeflow/KIND/ID`
 
@@ -108,7 +90,9 @@ class Kubeflow:
         self._state.delete(f"kubeflow/recurringruns/{self._find(call)['recurring_run_id']}")
         return {}
 
-    def _set_status(self, call: Call, status: str) -> Json:
+    def set_status(self, call: Call) -> Json:
+        """Nothing; the recurring run is enabled or disabled."""
+        status = "ENABLED" if call.path.endswith(":enable") else "DISABLED"
         with self._state.transaction():
             recurring = self._find(call)
             since = self._schedules.clock().isoformat() if recurring.get("no_catchup") is True else recurring["_since"]

@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emulator.core.google_rest import Call, Json, Route, bad_field, canonical, not_found, now, public, typed
+from emulator.core.google_rest import Call, Json, bad_field, canonical, not_found, now, public, typed
 from emulator.core.state import State
 from emulator.services.collection import Collection
 from emulator.services.operations import Operations
-
-_STORE = "metadataStores/{store}"
 
 
 def check_id(field: str, id: str) -> str:
@@ -30,17 +28,6 @@ class _Nodes(Collection):
         super().__init__(state, operations)
         self.kind = kind
         self.title = kind[:-1].capitalize()
-
-    def routes(self) -> list[Route]:
-        """Create, read, list, update, delete."""
-        path = f"{_STORE}/{self.kind}"
-        return [
-            Route("GET", path, self.list),
-            Route("POST", path, self.create),
-            Route("GET", path + "/{id}", self.get),
-            Route("PATCH", path + "/{id}", self.patch),
-            Route("DELETE", path + "/{id}", self.delete),
-        ]
 
     def parent(self, call: Call) -> str:
         """The metadata store."""
@@ -65,16 +52,6 @@ class _Nodes(Collection):
 
 class _Contexts(_Nodes):
     """Contexts, which group artifacts, executions and other contexts."""
-
-    def routes(self) -> list[Route]:
-        """Also members and lineage."""
-        path = _STORE + "/contexts/{id}"
-        return [
-            Route("POST", path + ":addContextArtifactsAndExecutions", self.add_members),
-            Route("POST", path + ":addContextChildren", self.add_children),
-            Route("GET", path + ":queryContextLineageSubgraph", self.lineage, "partial", "no events"),
-            *super().routes(),
-        ]
 
     def add_members(self, call: Call) -> Json:
         """Nothing; artifacts and executions now belong to the context."""
@@ -125,19 +102,8 @@ class Metadata:
 
     def __init__(self, state: State, operations: Operations) -> None:
         self._operations = operations
-        self._nodes = [
-            _Contexts(state, operations, "contexts"),
-            _Nodes(state, operations, "artifacts"),
-            _Nodes(state, operations, "executions"),
-        ]
-
-    def routes(self) -> list[Route]:
-        """The store and its collections."""
-        return [
-            Route("GET", _STORE, self.get_store),
-            Route("POST", "metadataStores", self.create_store),
-            *(route for nodes in self._nodes for route in nodes.routes()),
-        ]
+        self.contexts = _Contexts(state, operations, "contexts")
+        self.artifacts, self.executions = (_Nodes(state, operations, kind) for kind in ("artifacts", "executions"))
 
     def get_store(self, call: Call) -> Json:
         """A metadata store; every store exists."""

@@ -18,7 +18,6 @@ from emulator.core.google_rest import (
     ApiError,
     Call,
     Json,
-    Route,
     bad_field,
     canonical,
     failed_precondition,
@@ -64,20 +63,6 @@ class Models(Collection):
     def __init__(self, state: State, operations: Operations, deployments: Deployments) -> None:
         super().__init__(state, operations)
         self._deployments = deployments
-
-    def routes(self) -> list[Route]:
-        """Everything under models/."""
-        return [
-            Route("GET", "models", self.list),
-            Route("POST", "models:copy", self.copy, "partial", "within one location"),
-            Route("GET", "models/{model}", self.get),
-            Route("PATCH", "models/{model}", self.patch),
-            Route("DELETE", "models/{model}", self.delete),
-            Route("GET", "models/{model}:listVersions", self.list_versions),
-            Route("GET", "models/{model}:listCheckpoints", self.list_checkpoints),
-            Route("POST", "models/{model}:mergeVersionAliases", self.merge_aliases),
-            Route("DELETE", "models/{model}:deleteVersion", self.delete_version),
-        ]
 
     # --- for other services
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import ApiError, Call, Fields, Json, Route, bad_field, camelize, typed
+from emulator.core.google_rest import ApiError, Call, Fields, Json, bad_field, camelize, typed
 from emulator.services.bigquery import BigQuery
 from emulator.services.collection import Collection
 from emulator.services.datasets import Dataset, measure, parse_training_row, read_parsed
@@ -32,16 +32,6 @@ class MultimodalDatasets(Collection):
     def __init__(self, services: Services, operations: Operations, bigquery: BigQuery) -> None:
         super().__init__(services.state, operations)
         self._services, self._bigquery = services, bigquery
-
-    def routes(self) -> list[Route]:
-        """Create, read, list, delete, assess."""
-        return [
-            Route("POST", "datasets", self.create, "partial", "multimodal datasets of a BigQuery table"),
-            Route("GET", "datasets", self.list),
-            Route("GET", "datasets/{dataset}", self.get),
-            Route("DELETE", "datasets/{dataset}", self.delete),
-            Route("POST", "datasets/{dataset}:assess", self.assess, "partial", "for tuning; not for batch prediction"),
-        ]
 
     def create(self, call: Call) -> Json:
         """An operation with a new dataset; 400 for a table that does not exist."""

@@ -12,7 +12,6 @@ from emulator.core.google_rest import (
     NAMES,
     Call,
     Json,
-    Route,
     canonical,
     not_found,
     now,
@@ -32,14 +31,6 @@ class Operations:
     def __init__(self, state: State) -> None:
         self._state = state
         self._view_job: Callable[[Json], Json] = public
-
-    def routes(self) -> list[Route]:
-        """Operations at a location and nested under endpoints and models, also below /ui."""
-        return [
-            Route("GET", "operations/{operation}", self.get),
-            Route("GET", "{collection}/{owner}/operations/{operation}", self.get),
-            Route("GET", "operations", self.list),
-        ]
 
     def done(self, call: Call, parent: str, metadata: str, response: Json) -> Json:
         """A finished operation on `parent`; `metadata` names its metadata message, `response` is already typed."""

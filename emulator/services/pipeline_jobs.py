@@ -14,7 +14,6 @@ from emulator.core.google_rest import (
     Call,
     Fields,
     Json,
-    Route,
     bad_field,
     failed_precondition,
     now,
@@ -47,25 +46,6 @@ class PipelineJobs(Collection):
         super().__init__(state, operations)
         self._templates = templates
         self._runs = runs
-
-    def routes(self) -> list[Route]:
-        """Create, read, list, cancel, delete, and a runner's reports."""
-        note = "executed with `--execute-pipelines`, otherwise recorded: a local runner executes it and reports"
-        return [
-            Route("POST", "pipelineJobs", self.create, "partial", note),
-            Route("GET", "pipelineJobs", self.list),
-            Route("POST", "pipelineJobs:batchDelete", self.batch_delete),
-            Route("POST", "pipelineJobs:batchCancel", self.batch_cancel),
-            Route("GET", "pipelineJobs/{job}", self.get),
-            Route("DELETE", "pipelineJobs/{job}", self.delete),
-            Route("POST", "pipelineJobs/{job}:cancel", self.cancel),
-            Route(
-                "POST",
-                "/emulator/projects/{project}/locations/{location}/pipelineJobs/{job}:report",
-                self.report,
-                note="the emulator's own: a runner reports state, error and jobDetail",
-            ),
-        ]
 
     def record(self, parent: str, job_id: str, body: Json, schedule: str = "") -> Json:
         """A new stored job; 400 when its id or spec is invalid, 409 when its id is taken."""

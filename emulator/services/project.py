@@ -10,12 +10,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from emulator.core.google_rest import Call, Json, Route, not_found, now
+from emulator.core.google_rest import Call, Json, not_found, now
 from emulator.core.state import State
-
-_KEY = "/v1/projects/{project}/locations/{location}/keyRings/{ring}/cryptoKeys/{key}"
-_QUOTAS = "/v1beta1/projects/{project}/services/{key}/consumerQuotaMetrics"
-_REPOSITORY = "/v1/projects/{project}/locations/{location}/repositories/{repository}"
 
 
 class Project:
@@ -24,20 +20,6 @@ class Project:
     def __init__(self, state: State) -> None:
         self._state = state
         self._missing: set[str] = set()
-
-    def routes(self) -> list[Route]:
-        """The look-ups, log entries, and the emulator's own settings of both."""
-        note, own = "every one exists, except those listed as missing", "the emulator's own"
-        return [
-            Route("GET", "/v1/projects/{project}/services/{key}", self.service, "partial", note),
-            Route("GET", _QUOTAS, self.quotas, "partial", "100 tuning and pipeline jobs; 0 for one listed as missing"),
-            Route("GET", "/v1/projects/{project}/serviceAccounts/{key}", self.look_up, "partial", note),
-            Route("GET", _KEY, self.look_up, "partial", note),
-            Route("GET", _REPOSITORY + "/packages/{package}/{kind}/{key!}", self.look_up, "partial", note),
-            Route("POST", "/v2/entries:list", self.entries, "partial", "filtered by resource.labels.job_id alone"),
-            Route("PUT", "/emulator/project", self.set_missing, note=f"{own}: {{'missing': [names]}}"),
-            Route("POST", "/emulator/logs", self.write, note=f"{own}: a log entry, {{'jobId', 'text'}}"),
-        ]
 
     def set_missing(self, call: Call) -> Json:
         """The names that look-ups do not find from now on."""

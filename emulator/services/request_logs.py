@@ -13,7 +13,7 @@ import math
 import re
 from collections import Counter
 
-from emulator.core.google_rest import ApiError, Call, Fields, Json, Route, bad_field, not_found, typed
+from emulator.core.google_rest import ApiError, Call, Fields, Json, bad_field, not_found, typed
 from emulator.core.state import State
 from emulator.services.bigquery import BigQuery
 from emulator.services.operations import Operations
@@ -29,14 +29,6 @@ class RequestLogs:
         self._operations = operations
         self._bigquery = bigquery
         self._counts: Counter[str] = Counter()
-
-    def routes(self) -> list[Route]:
-        """Set and fetch the configuration of a base model."""
-        model, note = "publishers/google/models/{model}", "v1beta1 only; takes effect at once"
-        return [
-            Route("POST", model + ":setPublisherModelConfig", self.set_model, note=note),
-            Route("GET", model + ":fetchPublisherModelConfig", self.fetch_model, note="v1beta1 only"),
-        ]
 
     def read(self, call: Call, fields: Fields, resource: Json) -> Json:
         """The validated logging configuration of an endpoint or base model; creates its table."""

@@ -21,7 +21,6 @@ from emulator.core.google_rest import (
     Call,
     Fields,
     Json,
-    Route,
     bad_field,
     failed_precondition,
     public,
@@ -78,19 +77,6 @@ class Schedules(Collection):
         self._ahead = timedelta()
         self._wake = threading.Event()
         self._stopping = False
-
-    def routes(self) -> list[Route]:
-        """Create, read, list, update, pause, resume, delete, and the clock."""
-        return [
-            Route("POST", "schedules", self.create),
-            Route("GET", "schedules", self.list),
-            Route("GET", "schedules/{schedule}", self.get),
-            Route("PATCH", "schedules/{schedule}", self.patch),
-            Route("DELETE", "schedules/{schedule}", self.delete),
-            Route("POST", "schedules/{schedule}:pause", self.pause),
-            Route("POST", "schedules/{schedule}:resume", self.resume),
-            Route("POST", "/emulator/clock", self.advance, note="the emulator's own: sets schedules' clock forward"),
-        ]
 
     # --- the clock
 

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from starlette.responses import JSONResponse, Response
 
-from emulator.core.google_rest import ApiError, Call, Json, Route, parse_json, project_number, split_multipart
+from emulator.core.google_rest import ApiError, Call, Json, parse_json, project_number, split_multipart
 from emulator.services.storage import WRITABLE, Conditions, Storage, condition_not_met
 
 METADATA_HEADERS = {
@@ -29,8 +29,6 @@ METADATA_HEADERS = {
     "cacheControl": "Cache-Control",
 }
 Dispatch = Callable[[str, str, Mapping[str, str], bytes], Awaitable[Response]]
-_OBJECT = "/storage/v1/b/{bucket!}/o/{object!}"
-_UPLOAD = "/upload/storage/v1/b/{bucket!}/o"
 
 
 def storage_error(error: ApiError) -> JSONResponse:
@@ -103,33 +101,6 @@ class StorageApi:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.dispatch: Dispatch | None = None
-
-    def routes(self) -> list[Route]:
-        """Buckets, objects, uploads, downloads and batches."""
-        return [
-            Route("GET", "/storage/v1/b", self.list_buckets),
-            Route("POST", "/storage/v1/b", self.create_bucket),
-            Route("GET", "/storage/v1/b/{bucket!}", self.get_bucket),
-            Route("PATCH", "/storage/v1/b/{bucket!}", self.patch_bucket, "partial", "labels and stored settings"),
-            Route("DELETE", "/storage/v1/b/{bucket!}", self.delete_bucket),
-            Route("GET", "/storage/v1/b/{bucket!}/iam", self.policy, "partial", "everyone is admin"),
-            Route("GET", "/storage/v1/b/{bucket!}/iam/testPermissions", self.permissions, "partial", "all are granted"),
-            Route("GET", "/storage/v1/projects/{project!}/serviceAccount", self.service_account),
-            Route("GET", "/storage/v1/b/{bucket!}/o", self.list_objects, "partial", "no object versions"),
-            Route("GET", _OBJECT, self.get_object),
-            Route("PATCH", _OBJECT, self.change_object),
-            Route("PUT", _OBJECT, self.change_object),
-            Route("DELETE", _OBJECT, self.delete_object),
-            Route("POST", _OBJECT + "/compose", self.compose),
-            Route("POST", _OBJECT + "/copyTo/b/{bucket2!}/o/{object2!}", self.copy),
-            Route("POST", _OBJECT + "/rewriteTo/b/{bucket2!}/o/{object2!}", self.rewrite),
-            Route("POST", _OBJECT + "/moveTo/o/{object2!}", self.move),
-            Route("GET", "/download" + _OBJECT, self.get_object),
-            Route("POST", _UPLOAD, self.upload),
-            Route("PUT", _UPLOAD, self.append),
-            Route("DELETE", _UPLOAD, self.cancel),
-            Route("POST", "/batch/storage/v1", self.batch),
-        ]
 
     def _bucket(self, call: Call, bucket: Json) -> Json:
         link = f"{call.base_url}/storage/v1/b/{bucket['name']}"

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 from starlette.responses import Response
 
-from emulator.core.google_rest import ApiError, Call, Json, Route, project_number
+from emulator.core.google_rest import ApiError, Call, Json, project_number
 from emulator.services.storage import Conditions, Storage, digests
 from emulator.services.storage_api import (
     METADATA_HEADERS,
@@ -28,7 +28,6 @@ from emulator.services.storage_api import (
     read_number,
 )
 
-_BUCKET, _OBJECT = "/{bucket!}", "/{bucket!}/{object*}"
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _CODES = {
     "conditionNotMet": "PreconditionFailed",
@@ -113,21 +112,6 @@ class StorageXml:
     def __init__(self, storage: Storage, api: StorageApi) -> None:
         self._storage = storage
         self._api = api
-
-    def routes(self) -> list[Route]:
-        """Buckets, objects and multipart uploads."""
-        note = "XML API"
-        return [
-            Route("GET", _BUCKET, self.list, "partial", "XML API: both versions of the list"),
-            Route("HEAD", _BUCKET, self.list, note=note),
-            Route("PUT", _BUCKET, self.create_bucket, note=note),
-            Route("DELETE", _BUCKET, self.delete_bucket, note=note),
-            Route("GET", _OBJECT, self.get, note=note),
-            Route("HEAD", _OBJECT, self.get, note=note),
-            Route("PUT", _OBJECT, self.put, note="XML API: an upload, a part of one, a copy"),
-            Route("POST", _OBJECT, self.post, "partial", "XML API: multipart and resumable uploads; no forms"),
-            Route("DELETE", _OBJECT, self.delete, note=note),
-        ]
 
     def create_bucket(self, call: Call) -> Response:
         """Nothing; the bucket is created."""

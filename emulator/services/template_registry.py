@@ -18,7 +18,6 @@ from emulator.core.google_rest import (
     ApiError,
     Call,
     Json,
-    Route,
     bad_field,
     now,
     parse_json,
@@ -29,8 +28,6 @@ from emulator.core.state import State
 from emulator.services.collection import Collection
 from emulator.services.operations import Operations
 
-_HOST = "/kfp/{project}/{repository}"
-_PACKAGE = _HOST + "/packages/{package}"
 _TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 
 
@@ -58,11 +55,11 @@ class _Versions(Collection):
 
     def __init__(self, state: State, operations: Operations, packages: _Packages) -> None:
         super().__init__(state, operations)
-        self._packages = packages
+        self.packages = packages
 
     def parent(self, call: Call) -> str:
         """The package."""
-        return self._packages.name(call)
+        return self.packages.name(call)
 
     def view(self, resource: Json) -> Json:
         """The version with its tags."""
@@ -76,7 +73,7 @@ class _Versions(Collection):
             for tag in version["relatedTags"]:
                 self._state.delete(tag["name"])
             self._state.delete(version["name"])
-        return _deleted(self._packages.parent(call))
+        return _deleted(self.packages.parent(call))
 
 
 class _Tags(Collection):
@@ -84,12 +81,12 @@ class _Tags(Collection):
 
     def __init__(self, state: State, operations: Operations, packages: _Packages, versions: _Versions) -> None:
         super().__init__(state, operations)
-        self._packages = packages
-        self._versions = versions
+        self.packages = packages
+        self.versions = versions
 
     def parent(self, call: Call) -> str:
         """The package."""
-        return self._packages.name(call)
+        return self.packages.name(call)
 
     def create(self, call: Call) -> Json:
         """A new tag; 409 when it exists."""
@@ -116,7 +113,7 @@ class _Tags(Collection):
     def _version(self, call: Call) -> str:
         body: Any = parse_json(call.content)
         reference = str(body.get("version", "")) if isinstance(body, dict) else ""
-        return str(self._versions.find(f"{self.parent(call)}/versions/{reference.rsplit('/', 1)[-1]}")["name"])
+        return str(self.versions.find(f"{self.parent(call)}/versions/{reference.rsplit('/', 1)[-1]}")["name"])
 
 
 class TemplateRegistry:
@@ -124,28 +121,9 @@ class TemplateRegistry:
 
     def __init__(self, state: State, operations: Operations) -> None:
         self._state = state
-        self._packages = _Packages(state, operations)
-        self._versions = _Versions(state, operations, self._packages)
-        self._tags = _Tags(state, operations, self._packages, self._versions)
-
-    def routes(self) -> list[Route]:
-        """Upload and download, and packages, versions and tags as the client's default context spells them."""
-        version, tag = _PACKAGE + "/versions/{version!}", _PACKAGE + "/tags/{tag}"
-        return [
-            Route("POST", _HOST, self.upload),
-            Route("GET", _HOST + "/packages", self._packages.list),
-            Route("GET", _PACKAGE, self._packages.get),
-            Route("DELETE", _PACKAGE, self._packages.delete),
-            Route("GET", _PACKAGE + "/versions", self._versions.list),
-            Route("GET", version, self._versions.get),
-            Route("DELETE", version, self._versions.delete),
-            Route("GET", _PACKAGE + "/tags", self._tags.list),
-            Route("POST", _PACKAGE + "/tags", self._tags.create),
-            Route("GET", tag, self._tags.get),
-            Route("PATCH", tag, self._tags.update),
-            Route("DELETE", tag, self._tags.delete),
-            Route("GET", _HOST + "/{package}/{reference!}", self.download),
-        ]
+        self.packages = _Packages(state, operations)
+        self.versions = _Versions(state, operations, self.packages)
+        self.tags = _Tags(state, operations, self.packages, self.versions)
 
     def upload(self, call: Call) -> Response:
         """`package/sha256:…` as plain text; the template is stored under it and its tags are moved to it."""
@@ -159,7 +137,7 @@ class TemplateRegistry:
                 content = body
         for tag in tags:
             _check_tag(tag)
-        package = f"{self._packages.parent(call)}/packages/{_pipeline_name(content)}"
+        package = f"{self.packages.parent(call)}/packages/{_pipeline_name(content)}"
         version = f"{package}/versions/sha256:{hashlib.sha256(content).hexdigest()}"
         stamp = now()
         with self._state.transaction():
@@ -169,12 +147,12 @@ class TemplateRegistry:
             if self._state.get(version) is None:
                 self._state.put("versions", version, {"name": version, **times, "_content": content.decode()})
             for tag in tags:
-                self._tags.set(f"{package}/tags/{tag}", version)
+                self.tags.set(f"{package}/tags/{tag}", version)
         return PlainTextResponse(f"{package.rsplit('/', 1)[1]}/{version.rsplit('/', 1)[1]}")
 
     def download(self, call: Call) -> Response:
         """The template of a version or a tag."""
-        version = self._find(self._packages.name(call), call.params["reference"])
+        version = self._find(self.packages.name(call), call.params["reference"])
         return Response(version["_content"], media_type="application/yaml")
 
     def template(self, uri: str) -> tuple[str, Json]:
@@ -191,8 +169,8 @@ class TemplateRegistry:
     def _find(self, package: str, reference: str) -> Json:
         name = f"{package}/versions/{reference}"
         if not reference.startswith("sha256:"):
-            name = self._tags.find(f"{package}/tags/{reference}")["version"]
-        return self._versions.find(name)
+            name = self.tags.find(f"{package}/tags/{reference}")["version"]
+        return self.versions.find(name)
 
 
 def _deleted(repository: str) -> Json:

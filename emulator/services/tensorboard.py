@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from emulator.core.google_rest import (
     Call,
     Json,
-    Route,
     canonical,
     not_found,
     now,
@@ -27,11 +26,6 @@ from emulator.engines.base import StepMetrics
 from emulator.services.collection import Collection
 from emulator.services.metadata import check_id
 from emulator.services.operations import Operations
-
-_BOARD = "tensorboards/{board}"
-_EXPERIMENTS = _BOARD + "/experiments"
-_RUNS = _EXPERIMENTS + "/{experiment}/runs"
-_SERIES = _RUNS + "/{run}/timeSeries"
 
 
 class _Boards(Collection):
@@ -136,39 +130,19 @@ class Tensorboards:
 
     def __init__(self, state: State, operations: Operations) -> None:
         self._state = state
-        self._boards = _Boards(state, operations)
-        self._experiments = _Experiments(state, operations, self._boards)
-        self._runs = _Runs(state, operations, self._experiments)
-        self._series = _TimeSeries(state, operations, self._runs)
-
-    def routes(self) -> list[Route]:
-        """TensorBoards with experiments, runs and time series."""
-        return [
-            Route("GET", "tensorboards", self._boards.list),
-            Route("POST", "tensorboards", self._boards.create),
-            Route("GET", _BOARD, self._boards.get),
-            Route("GET", _BOARD + ":batchRead", self.batch_read),
-            Route("GET", _EXPERIMENTS, self._experiments.list),
-            Route("POST", _EXPERIMENTS, self._experiments.create),
-            Route("GET", _EXPERIMENTS + "/{experiment}", self._experiments.get),
-            Route("GET", _RUNS, self._runs.list),
-            Route("POST", _RUNS, self._runs.create),
-            Route("GET", _RUNS + "/{run}", self._runs.get),
-            Route("POST", _RUNS + "/{run}:write", self._runs.write, "partial", "scalars only"),
-            Route("GET", _SERIES, self._series.list),
-            Route("POST", _SERIES, self._series.create),
-            Route("GET", _SERIES + "/{series}", self._series.get),
-            Route("GET", _SERIES + "/{series}:read", self._series.read),
-        ]
+        self.boards = _Boards(state, operations)
+        self.experiments = _Experiments(state, operations, self.boards)
+        self.runs = _Runs(state, operations, self.experiments)
+        self.series = _TimeSeries(state, operations, self.runs)
 
     def batch_read(self, call: Call) -> Json:
         """The points of several series of one TensorBoard."""
-        board = self._boards.requested(call)["name"]
+        board = self.boards.requested(call)["name"]
         names = [canonical(name) for key in ("timeSeries", "time_series") for name in call.query.get(key, ())]
         for name in names:
             if not name.startswith(board + "/") or self._state.get(name) is None:
                 raise not_found(name)
-        return {"timeSeriesData": [self._series.data(name, 1000) for name in names]} if names else {}
+        return {"timeSeriesData": [self.series.data(name, 1000) for name in names]} if names else {}
 
     # --- the curves of tuning jobs
 
@@ -177,9 +151,9 @@ class Tensorboards:
         experiment = f"tuning-experiment-{datetime.now(UTC).strftime('%Y%m%d%H%M%S')}-{job_id}"
         run = f"run-{job_id}"
         with self._state.transaction():
-            board = self._boards.default(parent)
-            path = self._experiments.insert(board, {"displayName": experiment}, experiment)["name"]
-            self._runs.insert(path, {"displayName": run}, run)
+            board = self.boards.default(parent)
+            path = self.experiments.insert(board, {"displayName": experiment}, experiment)["name"]
+            self.runs.insert(path, {"displayName": run}, run)
             context = self._put_context(
                 parent,
                 experiment,
@@ -226,7 +200,7 @@ class Tensorboards:
             names = {item["displayName"]: item["name"] for item in self._series_of(experiment)}
             for metric in point.values:
                 if metric not in names:
-                    names[metric] = self._series.add(run, metric)["name"]
+                    names[metric] = self.series.add(run, metric)["name"]
             self._state.add_points([(names[metric], point.step, stamp, v) for metric, v in point.values.items()])
 
     def clear_curves(self, experiment: str) -> None:

@@ -17,7 +17,6 @@ from emulator.core.google_rest import (
     Call,
     Fields,
     Json,
-    Route,
     bad_field,
     failed_precondition,
     public,
@@ -52,19 +51,6 @@ class TuningJobs(JobCollection):
         self._services = services
         self._trainer = trainer
         operations.follow_jobs(self._public_view)
-
-    def routes(self) -> list[Route]:
-        """Create, read, list, cancel."""
-        methods = "supervised, preference and reinforcement tuning of text"
-        judge = "no Cloud Run; snippets with --execute-rewards; the emulator's own judge"
-        return [
-            Route("POST", "tuningJobs", self.create, "partial", methods),
-            Route("GET", "tuningJobs", self.list),
-            Route("GET", "tuningJobs/{job}", self.get),
-            Route("POST", "tuningJobs/{job}:cancel", self.cancel),
-            Route("POST", "tuningJobs:validateReinforcementTuningReward", self.validate_reward, "partial", judge),
-            Route("POST", "tuningJobs:rebaseTunedModel", self.rebase, "partial", "no artifactDestination"),
-        ]
 
     def create(self, call: Call) -> Json:
         """A job in state PENDING; 400 when the request is invalid."""
