@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base models, their capabilities and the documented limits: a dated JSON file that a user can replace."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, date, datetime
 from pathlib import Path

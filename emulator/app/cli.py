@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Serve Vertex AI's tuning APIs on localhost and print the environment variables for the SDKs."""
 
-from __future__ import annotations
-
 import asyncio
 import importlib.util
 import ipaddress

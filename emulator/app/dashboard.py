@@ -5,8 +5,6 @@
 The page is static (`dashboard.html`, `.css`, `.js`); its content is one JSON document, sent as server-sent events.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import math

@@ -8,8 +8,6 @@ own, and what the browser itself marks as sent by another site (`Sec-Fetch-Site`
 of the two headers and are not affected.
 """
 
-from __future__ import annotations
-
 import asyncio
 import ipaddress
 import re

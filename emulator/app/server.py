@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The emulator as one ASGI application: routing, errors in Google's form, injected faults, start and stop."""
 
-from __future__ import annotations
-
 import asyncio
 import csv
 import inspect
@@ -192,8 +190,6 @@ class Emulator:
         self.storage.close()
         self.state.close()
 
-    # --- control
-
     def empty_list(self, call: Call) -> Json:
         """Nothing: no resource of a kind that the emulator does not have."""
         return {}
@@ -242,8 +238,6 @@ class Emulator:
         """The fault plan of the start."""
         self.faults.set(self.settings.plan)
         return self.get_faults(call)
-
-    # --- requests
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)

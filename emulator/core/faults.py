@@ -6,8 +6,6 @@ A `FaultPlan` is read from a file or set by `PUT /emulator/faults`. Randomness d
 and how often that same request was seen, so a failure is reproducible whatever the order of concurrent requests.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import threading

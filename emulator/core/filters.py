@@ -6,8 +6,6 @@
 juxtaposition is AND. An invalid filter is a 400, never ignored.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase

@@ -181,21 +181,21 @@ class Fields:
     def _value(self, key: str, default: Any) -> Any:
         value = self.value.get(key)
         if value is None and default is None:
-            raise bad_field((self.name(key), "is required."))
+            raise self.error(key, "is required.")
         return default if value is None else value
 
     def text(self, key: str, default: str | None = None) -> str:
         """A string; required when there is no default."""
         value = self._value(key, default)
         if not isinstance(value, str):
-            raise bad_field((self.name(key), f"must be a string, not {json.dumps(value)[:80]}."))
+            raise self.error(key, f"must be a string, not {json.dumps(value)[:80]}.")
         return value
 
     def boolean(self, key: str, default: bool = False) -> bool:
         """A boolean."""
         value = self._value(key, default)
         if not isinstance(value, bool):
-            raise bad_field((self.name(key), f"must be a boolean, not {json.dumps(value)[:80]}."))
+            raise self.error(key, f"must be a boolean, not {json.dumps(value)[:80]}.")
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
@@ -208,14 +208,14 @@ class Fields:
         except (ValueError, OverflowError):
             result = math.nan
         if not math.isfinite(result):
-            raise bad_field((self.name(key), f"must be a number, not {json.dumps(value)[:80]}."))
+            raise self.error(key, f"must be a number, not {json.dumps(value)[:80]}.")
         return result
 
     def integer(self, key: str, default: int | None = None) -> int:
         """An integer of 64 bits, also as a string."""
         result = self.number(key, default)
         if result != int(result) or abs(result) >= 2**63:
-            raise bad_field((self.name(key), f"must be an integer, not {json.dumps(self.value[key])[:80]}."))
+            raise self.error(key, f"must be an integer, not {json.dumps(self.value[key])[:80]}.")
         return int(result)
 
     def object(self, key: str) -> Fields:
@@ -235,14 +235,14 @@ class Fields:
         if value is None:
             return []
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise bad_field((self.name(key), "must be a list of strings."))
+            raise self.error(key, "must be a list of strings.")
         return value
 
     def matching(self, key: str, pattern: str, form: str) -> str:
         """A string of a form; "" when it is absent or empty."""
         value = self.text(key, "")
         if value and not re.fullmatch(pattern, value):
-            raise bad_field((self.name(key), f"{value[:100]!r} must have the form {form}."))
+            raise self.error(key, f"{value[:100]!r} must have the form {form}.")
         return value
 
     def only(self, *names: str) -> None:
@@ -252,41 +252,49 @@ class Fields:
                 message = f"Invalid JSON payload received. Unknown name \"{key}\" at '{self.path}': Cannot find field."
                 raise _bad_request(message, [(self.path, message)])
 
+    def error(self, key: str, text: str) -> ApiError:
+        """A 400 about a field; "" is the object itself."""
+        return bad_field((self.name(key) if key else self.path, text))
 
-def read_display_name(fields: Fields) -> str:
-    """The required display name of a resource, 1 to 128 characters."""
-    name = fields.text("displayName")
-    if not 1 <= len(name) <= 128:
-        raise bad_field((fields.name("displayName"), "must have 1 to 128 characters."))
-    return name
+    def one_of(self, *keys: str) -> str:
+        """The one of these fields that is set; a 400 for none and for several."""
+        present = [key for key in keys if key in self]
+        if len(present) != 1:
+            raise self.error("", f"exactly one of {' and '.join(map(snake, keys))} must be set.")
+        return present[0]
 
+    def display_name(self) -> str:
+        """The required display name of a resource, 1 to 128 characters."""
+        name = self.text("displayName")
+        if not 1 <= len(name) <= 128:
+            raise self.error("displayName", "must have 1 to 128 characters.")
+        return name
 
-def read_labels(fields: Fields) -> dict[str, str]:
-    """The labels of a resource: at most 64, keys and values of at most 64 lower-case characters."""
-    labels, where = fields.object("labels").value, fields.name("labels")
-    if len(labels) > 64:
-        raise bad_field((where, "must be a map of at most 64 labels."))
-    for name, value in labels.items():
-        if not isinstance(value, str):
-            raise bad_field((where, f'the value of label "{name}" must be a string.'))
-        if not name[:1].isalpha():
-            raise bad_field((where, f'the key of label "{name}" must begin with a letter.'))
-        for part in (name, value):
-            if len(part) > 64 or not all(ch.islower() or ch.isdigit() or ch in "_-" or ord(ch) > 127 for ch in part):
-                raise bad_field((where, f'label "{part}" may have 64 lower-case letters, digits, "_" and "-".'))
-    return labels
+    def labels(self) -> dict[str, str]:
+        """The labels of a resource: at most 64, keys and values of at most 64 lower-case characters."""
+        labels = self.object("labels").value
+        if len(labels) > 64:
+            raise self.error("labels", "must be a map of at most 64 labels.")
+        for name, value in labels.items():
+            if not isinstance(value, str):
+                raise self.error("labels", f'the value of label "{name}" must be a string.')
+            if not name[:1].isalpha():
+                raise self.error("labels", f'the key of label "{name}" must begin with a letter.')
+            for part in (name, value):
+                if len(part) > 64 or not all(c.islower() or c.isdigit() or c in "_-" or ord(c) > 127 for c in part):
+                    raise self.error("labels", f'label "{part}" may have 64 lower-case letters, digits, "_" and "-".')
+        return labels
 
-
-def read_key(fields: Fields, location: str) -> Json:
-    """The encryptionSpec of a resource: a Cloud KMS key in its region."""
-    spec = fields.object("encryptionSpec")
-    spec.only("kmsKeyName")
-    form = "projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY"
-    name = spec.matching("kmsKeyName", re.sub("[A-Z]+", r"[^/\\s]+", form), form)
-    if not name or name.split("/")[3] != location:
-        problem = f"must be a key in {location}, the region of the resource." if name else "is required."
-        raise bad_field((spec.name("kmsKeyName"), problem))
-    return spec.value
+    def key(self, location: str) -> Json:
+        """The encryptionSpec of a resource: a Cloud KMS key in its region."""
+        spec = self.object("encryptionSpec")
+        spec.only("kmsKeyName")
+        form = "projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY"
+        name = spec.matching("kmsKeyName", re.sub("[A-Z]+", r"[^/\\s]+", form), form)
+        if not name or name.split("/")[3] != location:
+            problem = f"must be a key in {location}, the region of the resource." if name else "is required."
+            raise spec.error("kmsKeyName", problem)
+        return spec.value
 
 
 @dataclass(frozen=True, slots=True)

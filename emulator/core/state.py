@@ -7,8 +7,6 @@ Write-ahead logging makes each transaction atomic: after a kill -9 a resource is
 never between. One process owns a state directory at a time.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json

@@ -6,8 +6,6 @@
 answers a test can set. Metrics are computed, never constants: a tuning job that learns nothing must show it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -6,8 +6,6 @@ The grammars are llguidance's. It enforces nearly all of JSON Schema; what it ca
 out of the grammar, and the caller validates the answer.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import re

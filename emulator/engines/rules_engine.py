@@ -8,8 +8,6 @@ from the words of the prompt. A wrong answer replaces it with probability 1 - ac
 seed, the adapter and the prompt, so an answer never depends on the order or the batch of the requests.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

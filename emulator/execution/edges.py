@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can be seen to fail in a compiled pipeline before it runs: types along its edges, references to nothing."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

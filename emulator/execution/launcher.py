@@ -7,8 +7,6 @@ mounting buckets below `/gcs`, it gives a step the local paths of its artifacts 
 back into URIs in what the step writes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Placeholders in the commands, constants and importers of a compiled pipeline."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence

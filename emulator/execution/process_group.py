@@ -7,8 +7,6 @@ emulator closes it, or dies, the guard ends the group. This file is also the gua
 the standard library.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -165,8 +165,6 @@ class Execution:
             shutil.rmtree(self._files.folder, ignore_errors=True)
         return Outcome(task.state, task.error, tuple(self._tasks))
 
-    # --- tasks
-
     def _begin(self, name: str, spec: Json, parent: Task | None, iteration: int | None = None) -> Task:
         kind, display_name = "DAG", spec.get("taskInfo", {}).get("name", name)
         if iteration is not None:
@@ -264,8 +262,6 @@ class Execution:
             self._end(task, FAILED, f"{type(error).__name__}: {error}")
         return task
 
-    # --- inputs
-
     def _resolve(self, spec: Json, component: Json, scope: _Scope, task: Task) -> Outputs:
         """The inputs of a task, of the types that its component declares; `Refusal` as the driver refuses."""
         definitions = component.get("inputDefinitions", {}).get("parameters", {})
@@ -345,8 +341,6 @@ class Execution:
             "pipeline_google_cloud_location": location,
         }
 
-    # --- loops
-
     def _run_loop(self, spec: Json, component: Json, task: Task) -> None:
         iterator = spec["parameterIterator"]
         source = iterator["items"]
@@ -370,8 +364,6 @@ class Execution:
         with ThreadPoolExecutor(max_workers=max(1, limit)) as pool:
             iterations = list(pool.map(iterate, range(len(items))))
         self._conclude(task, iterations, _collected([iteration.outputs for iteration in iterations]))
-
-    # --- executors
 
     def _run_executor(self, spec: Json, component: Json, task: Task) -> None:
         _check_limits(task.inputs)

@@ -5,8 +5,6 @@
 Source: kubeflow/pipelines, backend/src/v2/driver/resolve.go and expression/expression.go (2.17.0, read 2026-11-26).
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

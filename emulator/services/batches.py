@@ -6,8 +6,6 @@ A line that fails is written with its status and an empty response, and counted;
 all. Unfinished jobs start again after a restart.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import queue
@@ -27,7 +25,6 @@ from emulator.core.google_rest import (
     failed_precondition,
     now,
     public,
-    read_labels,
 )
 from emulator.core.state import State
 from emulator.services.collection import JobCollection
@@ -65,8 +62,6 @@ class BatchJobs(JobCollection):
         """Stop after the requests that are being processed."""
         self._stopping = True
 
-    # --- routes
-
     def create(self, call: Call) -> Json:
         """A job in state PENDING; 400 when source, destination or model are invalid."""
         fields = call.fields("batch_prediction_job")
@@ -77,11 +72,11 @@ class BatchJobs(JobCollection):
             raise ApiError(400, "BigQuery sources and destinations are not implemented by the emulator.")
         uris = source.object("gcsSource").texts("uris")
         if len(uris) != 1:
-            raise bad_field((source.name("gcsSource"), "must hold one URI."))
+            raise source.error("gcsSource", "must hold one URI.")
         try:
             self._storage.get(*split_uri(uris[0]))
         except ApiError as error:
-            raise bad_field((source.name("gcsSource"), error.message)) from error
+            raise source.error("gcsSource", error.message) from error
         prefix = destination.object("gcsDestination").text("outputUriPrefix")
         self._storage.bucket(split_uri(prefix.rstrip("/") + "/x")[0])
         job = self.insert(
@@ -91,7 +86,7 @@ class BatchJobs(JobCollection):
                 "model": model,
                 "inputConfig": {"instancesFormat": "jsonl", "gcsSource": {"uris": uris}},
                 "outputConfig": {"predictionsFormat": "jsonl", "gcsDestination": {"outputUriPrefix": prefix}},
-                "labels": read_labels(fields),
+                "labels": fields.labels(),
                 "state": "JOB_STATE_PENDING",
             },
         )
@@ -107,8 +102,6 @@ class BatchJobs(JobCollection):
         """A job must have ended before it is deleted."""
         if resource["state"] not in ENDED:
             raise failed_precondition("Cancel the job before you delete it.")
-
-    # --- work
 
     def _work(self) -> None:
         while not self._stopping:

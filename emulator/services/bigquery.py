@@ -6,8 +6,6 @@ Queries are of one form, `QUERY`; any other is a 400. A table is created with th
 load job of one form: JSON lines in Cloud Storage, as a CSV file of one column of type JSON.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import threading
@@ -53,8 +51,6 @@ class BigQuery:
         self._clock = clock
         self._results: dict[str, tuple[list[str], list[Json]]] = {}
         self._lock = threading.Lock()
-
-    # --- loading
 
     def load(self, call: Call) -> Json:
         """A load job that is done: each line of the files is a row of the one column."""
@@ -106,8 +102,6 @@ class BigQuery:
         if self._state.get(name) is not None:
             self._state.delete(name)
 
-    # --- logging
-
     def create(self, table: tuple[str, str, str], location: str) -> None:
         """Create a table where it does not exist."""
         name = _name(*table)
@@ -128,8 +122,6 @@ class BigQuery:
         """The rows of a table that can be seen now, oldest first."""
         now = _micros(self._clock())
         return [row for _, row in reversed(self._state.all("rows", name)) if row["_visible"] <= now]
-
-    # --- routes
 
     def _table(self, project: str, dataset: str, table: str) -> tuple[str, Json]:
         name = _name(project, dataset, table)

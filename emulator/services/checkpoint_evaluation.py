@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import ApiError, Fields, Json, bad_field
+from emulator.core.google_rest import ApiError, Fields, Json
 from emulator.engines.base import Cancelled, PreferenceRow, Row, TrainingRow
 from emulator.services.datasets import contents
 from emulator.services.evaluation import Evaluation, computed_metric
@@ -56,13 +56,13 @@ def read_evaluation_config(fields: Fields, entry: BaseModelEntry, storage: Stora
     fields.only("metrics", "outputConfig", "autoraterConfig", "inferenceGenerationConfig")
     metrics = [_read_metric(metric) for metric in fields.objects("metrics")]
     if not metrics:
-        raise bad_field((fields.name("metrics"), "must hold at least one metric."))
+        raise fields.error("metrics", "must hold at least one metric.")
     destination = fields.object("outputConfig").object("gcsDestination")
     prefix = destination.text("outputUriPrefix")
     try:
         storage.bucket(split_uri(prefix.rstrip("/") + "/x")[0])
     except ApiError as error:
-        raise bad_field((destination.name("outputUriPrefix"), f"{prefix[:300]}: {error.message}")) from error
+        raise destination.error("outputUriPrefix", f"{prefix[:300]}: {error.message}") from error
     result: Json = {"metrics": metrics, "outputConfig": {"gcsDestination": {"outputUriPrefix": prefix}}}
     if "autoraterConfig" in fields:
         result["autoraterConfig"] = fields.object("autoraterConfig").value
@@ -79,9 +79,9 @@ def _read_metric(metric: Fields) -> Json:
         other = next((key for key in metric.value if key.endswith("Spec") and key in metric), "")
         if other:
             raise ApiError(400, f"{metric.path}: {other[:80]} is not implemented by the emulator.")
-        raise bad_field((metric.path, "exactly one metric spec is required."))
+        raise metric.error("", "exactly one metric spec is required.")
     if len(kinds) > 1:
-        raise bad_field((metric.path, f"exactly one metric spec is required, not {', '.join(kinds)}."))
+        raise metric.error("", f"exactly one metric spec is required, not {', '.join(kinds)}.")
     computed_metric(metric, {"response": "", "reference": ""})  # an invalid spec is a 400 now, not after the training
     listed = metric.value.get("aggregationMetrics") or ["AVERAGE"]
     names = [_aggregate_name(metric, item) for item in (listed if isinstance(listed, list) else [listed])]
@@ -92,7 +92,7 @@ def _aggregate_name(metric: Fields, value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= len(_AGGREGATES):
         return _AGGREGATES[value - 1]
     if value not in _AGGREGATES:
-        raise bad_field((metric.name("aggregationMetrics"), f"Invalid value: {str(value)[:80]!r}."))
+        raise metric.error("aggregationMetrics", f"Invalid value: {str(value)[:80]!r}.")
     return str(value)
 
 

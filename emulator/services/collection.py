@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all collections of resources have in common: names, creation, reading, lists, deletion."""
 
-from __future__ import annotations
-
 from emulator.core.faults import StateTransitions
 from emulator.core.filters import Filters
 from emulator.core.google_rest import (

@@ -6,8 +6,6 @@ A malformed line is reported with its number and reason; a row above the token l
 statistics. Both field cases are read; the legacy `messages` form is rejected by name.
 """
 
-from __future__ import annotations
-
 import json
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -159,12 +157,12 @@ def content_text(content: Fields) -> str:
     """
     parts = content.objects("parts")
     if not parts:
-        raise bad_field((content.name("parts"), "must include at least one part."))
+        raise content.error("parts", "must include at least one part.")
     texts, calls = [], []
     for part in parts:
         other = [key for key in part.value if key not in _PART_FIELDS]
         if other:
-            raise bad_field((part.path, f"holds {other[0][:40]}; the emulator's engine reads text only."))
+            raise part.error("", f"holds {other[0][:40]}; the emulator's engine reads text only.")
         if part.boolean("thought"):
             continue
         if "functionCall" in part:

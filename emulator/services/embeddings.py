@@ -6,8 +6,6 @@ Texts with shared words and stems are close to each other; the vectors capture n
 and the requested number of dimensions.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import zlib

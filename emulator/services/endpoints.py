@@ -6,8 +6,6 @@ A deployment keeps the checkpoint it was created with. Traffic is split by a cou
 consecutive requests each deployed model gets exactly its share.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections import defaultdict
@@ -21,10 +19,6 @@ from emulator.core.google_rest import (
     not_found,
     now,
     public,
-    read_display_name,
-    read_key,
-    read_labels,
-    typed,
 )
 from emulator.core.state import State
 from emulator.services.collection import Collection
@@ -46,8 +40,6 @@ class Endpoints(Collection):
         self._models = models
         self._logs = logs
         self._counters: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
-
-    # --- for other services
 
     def create_for_checkpoint(
         self, parent: str, model: str, checkpoint_id: str, display_name: str, labels: dict[str, str]
@@ -92,8 +84,6 @@ class Endpoints(Collection):
         """Delete an endpoint of an unfinished job."""
         self._state.delete(name)
 
-    # --- routes
-
     def _insert_empty(self, parent: str, fields: Json, id: str = "") -> Json:
         return self.insert(parent, {"deployedModels": [], "trafficSplit": {}, **fields}, id)
 
@@ -101,18 +91,17 @@ class Endpoints(Collection):
         """An operation with the new, empty endpoint."""
         fields = call.fields("endpoint")
         endpoint: Json = {
-            "displayName": read_display_name(fields),
+            "displayName": fields.display_name(),
             "description": fields.text("description", ""),
-            "labels": read_labels(fields),
+            "labels": fields.labels(),
         }
         if "encryptionSpec" in fields:
-            endpoint["encryptionSpec"] = read_key(fields, call.params["location"])
+            endpoint["encryptionSpec"] = fields.key(call.params["location"])
         endpoint_id = call.first("endpointId")
         if endpoint_id and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", endpoint_id):
             raise bad_field(("endpoint_id", f"'{endpoint_id[:80]}' is not a valid id."))
         endpoint = self._insert_empty(call.parent, endpoint, endpoint_id)
-        response = typed(call, "Endpoint", endpoint)
-        return self._operations.done(call, endpoint["name"], "CreateEndpointOperationMetadata", response)
+        return self._operations.done(call, endpoint["name"], "CreateEndpoint", "Endpoint", endpoint)
 
     def patch(self, call: Call) -> Json:
         """The endpoint with another name, description, labels, traffic split or request-response logging."""
@@ -121,11 +110,11 @@ class Endpoints(Collection):
         with self._state.transaction():
             endpoint = self.requested(call)
             if "displayName" in changed:
-                endpoint["displayName"] = read_display_name(fields)
+                endpoint["displayName"] = fields.display_name()
             if "description" in changed:
                 endpoint["description"] = fields.text("description", "")
             if "labels" in changed:
-                endpoint["labels"] = read_labels(fields)
+                endpoint["labels"] = fields.labels()
             if "trafficSplit" in changed:
                 endpoint["trafficSplit"] = _read_split(fields, _ids(endpoint))
             if CONFIG in changed:
@@ -155,8 +144,8 @@ class Endpoints(Collection):
             deployed = self._deploy(
                 endpoint["name"], model.text("model"), checkpoint_id, display_name, split, model.text("id", "")
             )
-        response = typed(call, "DeployModelResponse", {"deployedModel": deployed})
-        return self._operations.done(call, endpoint["name"], "DeployModelOperationMetadata", response)
+        body = {"deployedModel": deployed}
+        return self._operations.done(call, endpoint["name"], "DeployModel", "DeployModelResponse", body)
 
     def _deploy(
         self, name: str, model: str, checkpoint_id: str, display_name: str, split: object, id: str = ""
@@ -200,8 +189,7 @@ class Endpoints(Collection):
                 message = f"Deployed model {deployed_id} takes traffic; set a trafficSplit of the others."
                 raise failed_precondition(message)
             self._store(endpoint)
-        response = typed(call, "UndeployModelResponse", {})
-        return self._operations.done(call, endpoint["name"], "UndeployModelOperationMetadata", response)
+        return self._operations.done(call, endpoint["name"], "UndeployModel", "UndeployModelResponse", {})
 
 
 def _ids(endpoint: Json) -> list[str]:
@@ -209,17 +197,14 @@ def _ids(endpoint: Json) -> list[str]:
 
 
 def _read_split(fields: Fields, ids: list[str]) -> dict[str, int]:
-    where = fields.name("trafficSplit")
-    value = fields.value.get("trafficSplit")
-    if not isinstance(value, dict):
-        raise bad_field((where, "must be a map."))
-    shares = {key: Fields(value, where).integer(key, 0) for key in value}
+    split = fields.object("trafficSplit")
+    shares = {key: split.integer(key, 0) for key in split.value}
     for key, share in shares.items():
         if key not in ids:
-            raise bad_field((where, f"'{key[:40]}' is not a deployed model of this endpoint."))
+            raise split.error("", f"'{key[:40]}' is not a deployed model of this endpoint.")
         if share < 0:
-            raise bad_field((where, "shares must not be negative."))
+            raise split.error("", "shares must not be negative.")
     total = sum(shares.values())
     if total not in (0, 100) or (total == 0 and shares and "0" not in shares):
-        raise bad_field((where, f"shares must sum to 100, not {total}."))
+        raise split.error("", f"shares must sum to 100, not {total}.")
     return shares

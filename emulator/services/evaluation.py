@@ -8,8 +8,6 @@ of more than three letters, as in Google's rouge-score. The default judge is lex
 reference (or, without one, with the prompt) by ROUGE-L. A base model as a judge chooses among the ratings.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections import Counter
@@ -219,12 +217,12 @@ def _read_instance(fields: Fields) -> tuple[str, dict[str, str]]:
         try:
             values = json.loads(instance.text("jsonInstance"))
         except (ValueError, RecursionError) as error:
-            raise bad_field((instance.name("jsonInstance"), f"is not valid JSON: {error}.")) from error
+            raise instance.error("jsonInstance", f"is not valid JSON: {error}.") from error
     else:
         contents = instance.object("contentMapInstance").object("values").value
         values = {key: _content_text(value) for key, value in contents.items()}
     if not isinstance(values, dict) or not values:
-        raise bad_field((instance.name("jsonInstance"), "must be an object with the template's variables."))
+        raise instance.error("jsonInstance", "must be an object with the template's variables.")
     return template, {key: _content_text(value) for key, value in values.items()}
 
 
@@ -245,7 +243,7 @@ def _read_pairs(fields: Fields) -> list[tuple[str, str]]:
     """(prediction, reference) of each instance."""
     instances = fields.objects("instances") or fields.objects("instance")
     if not instances:
-        raise bad_field((fields.name("instances"), "is required."))
+        raise fields.error("instances", "is required.")
     return [(item.text("prediction"), item.text("reference", "")) for item in instances]
 
 
@@ -260,7 +258,7 @@ def _scorer(name: str, spec: Fields) -> Callable[[str, str], float]:
     try:
         rouge(kind, "", "")
     except ValueError as error:
-        raise bad_field((spec.name("rougeType"), str(error))) from error
+        raise spec.error("rougeType", str(error)) from error
     return lambda prediction, reference: rouge(kind, prediction, reference, stem, split)
 
 

@@ -6,8 +6,6 @@ The file is of the type `external_account` because it is the only one whose toke
 keep to: users' refresh tokens go to Google from Python, service accounts' keys go to Google from Node.
 """
 
-from __future__ import annotations
-
 import json
 import secrets
 from collections.abc import Mapping

@@ -6,8 +6,6 @@ Concurrent requests are collected for a few milliseconds and processed by one ca
 answer depends only on its own request. Text and function calls in and out: other parts are rejected with a clear error.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json
@@ -36,7 +34,6 @@ from emulator.core.google_rest import (
     canonical,
     failed_precondition,
     now,
-    read_labels,
 )
 from emulator.engines.base import Candidate, Engine, FailedPrecondition, GenerateRequest, Generation
 from emulator.services.datasets import read_turn, system_text
@@ -136,8 +133,6 @@ class Inference:
         self._batchers: dict[str, Batcher] = {}
         self._lock = threading.Lock()
 
-    # --- targets
-
     def resolve(self, name: str) -> tuple[BaseModelEntry, Any, str]:
         """(base model, adapter directory or None, model name for responses) of any model reference."""
         name = canonical(name)
@@ -176,8 +171,6 @@ class Inference:
             if key not in self._batchers:
                 self._batchers[key] = Batcher(lambda: self._engines.engine(entry))
             return self._batchers[key]
-
-    # --- generate
 
     async def respond(self, target: tuple[BaseModelEntry, Any, str], body: Json) -> Json:
         """A GenerateContentResponse for a request body (camel case)."""
@@ -266,7 +259,7 @@ class Inference:
         fields = call.fields("predict_request")
         instances, parameters = fields.objects("instances"), camelize(fields.object("parameters").value)
         if not instances:
-            raise bad_field((fields.name("instances"), "is required."))
+            raise fields.error("instances", "is required.")
         version, checkpoint, target = await asyncio.to_thread(self._deployment, call)
         self.check_quota()
         bodies = [_instance_body(item, parameters) for item in instances]
@@ -279,8 +272,6 @@ class Inference:
             "modelDisplayName": resolved.get("displayName", ""),
             "modelVersionId": resolved["versionId"],
         }
-
-    # --- tokens
 
     def count_tokens(self, call: Call) -> Json:
         """Tokens and billable characters (without white space) of contents and system instruction."""
@@ -309,8 +300,6 @@ class Inference:
                 }
             )
         return {"tokensInfo": infos}
-
-    # --- publisher models
 
     def get_model(self, call: Call) -> Json:
         """A base model of the catalogue."""
@@ -369,7 +358,7 @@ _EMPTY_TEXT = (
 def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> GenerateRequest:
     """The engine's request for a GenerateContentRequest; 400 for values that the service refuses."""
     fields.only(*NAMES["generateContentRequest"])
-    read_labels(fields)
+    fields.labels()
     if fields.value.get("cachedContent"):
         raise ApiError(404, "Not found: cached content metadata for the name in the request.")
     contents = fields.objects("contents")
@@ -394,12 +383,12 @@ def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> Generat
     temperature = _within(config, "temperature", 1.0, 0.0, 2.0)
     top_k = config.integer("topK") if "topK" in config else None
     if top_k is not None and top_k < 1:
-        raise bad_field((config.name("topK"), "must be at least 1."))
+        raise config.error("topK", "must be at least 1.")
     is_structured = fields.value.get("tools") or config.text("responseMimeType", "") == "application/json"
     default_limit = STRUCTURED_OUTPUT_TOKENS if is_structured else entry.default_output_tokens
     limit = config.integer("maxOutputTokens", default_limit)
     if not 1 <= limit <= entry.output_token_limit + 1:
-        raise bad_field((config.name("maxOutputTokens"), f"supported range is from 1 to {entry.output_token_limit}."))
+        raise config.error("maxOutputTokens", f"supported range is from 1 to {entry.output_token_limit}.")
     enum, schema = response_shape(config)
     functions, must_call = read_functions(fields)
     if functions and (enum or schema):
@@ -426,21 +415,21 @@ def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> Generat
 def _within(config: Fields, key: str, default: float, low: float, high: float) -> float:
     value = config.number(key, default)
     if not low <= value <= high:
-        raise bad_field((config.name(key), f"supported values are from {low:g} to {high:g}, not {value:g}."))
+        raise config.error(key, f"supported values are from {low:g} to {high:g}, not {value:g}.")
     return value
 
 
 def _stops(config: Fields) -> tuple[str, ...]:
     stops = config.texts("stopSequences")
     if len(stops) > 5 or not all(stops):
-        raise bad_field((config.name("stopSequences"), "may hold 5 strings that are not empty."))
+        raise config.error("stopSequences", "may hold 5 strings that are not empty.")
     return tuple(stops)
 
 
 def _logprobs(config: Fields) -> int | None:
     requested = config.boolean("responseLogprobs")
     if "logprobs" in config and not requested:
-        raise bad_field((config.name("logprobs"), "needs response_logprobs to be true."))
+        raise config.error("logprobs", "needs response_logprobs to be true.")
     return int(_within(config, "logprobs", 0, 0, 20)) if requested else None
 
 

@@ -7,8 +7,6 @@ in another object store (`s3://`, `minio://`) lies in the bucket of the same nam
 the schedules. Source: kubeflow/pipelines, backend/api/v2beta1.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import uuid
@@ -28,7 +26,7 @@ _STATES = {"CANCELLED": "CANCELED", "CANCELLING": "CANCELING"}  # others have th
 
 
 class Kubeflow:
-    """The API server; `schedules` has the clock."""
+    """The API server; `schedules` has the clock. Experiments and recurring runs are resources `kubeflow/KIND/ID`."""
 
     def __init__(self, state: State, storage: Storage, jobs: PipelineJobs, schedules: Schedules) -> None:
         self._state, self._storage, self._jobs, self._schedules = state, storage, jobs, schedules
@@ -37,8 +35,6 @@ class Kubeflow:
     def health(self, call: Call) -> Json:
         """That there is one user."""
         return {"multi_user": False}
-
-    # --- experiments and recurring runs are resources `kubeflow/KIND/ID`
 
     def create_experiment(self, call: Call) -> Json:
         """A new experiment; 409 when its name is taken."""
@@ -122,8 +118,6 @@ class Kubeflow:
         cron = recurring["trigger"]["cron_schedule"]["cron"]
         firing = next_firing(_five_fields(cron), datetime.fromisoformat(recurring["_since"]))
         return firing if firing and firing <= moment else None
-
-    # --- runs
 
     def create_run(self, call: Call) -> Json:
         """A new run."""

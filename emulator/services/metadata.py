@@ -2,11 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """ML Metadata: stores with contexts, artifacts and executions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
-from emulator.core.google_rest import Call, Json, bad_field, canonical, not_found, now, public, typed
+from emulator.core.google_rest import Call, Json, bad_field, canonical, not_found, now, public
 from emulator.core.state import State
 from emulator.services.collection import Collection
 from emulator.services.operations import Operations
@@ -112,5 +110,4 @@ class Metadata:
     def create_store(self, call: Call) -> Json:
         """An operation with the store."""
         name = f"{call.parent}/metadataStores/{call.first('metadataStoreId', 'default')}"
-        store = typed(call, "MetadataStore", {"name": name})
-        return self._operations.done(call, name, "CreateMetadataStoreOperationMetadata", store)
+        return self._operations.done(call, name, "CreateMetadataStore", "MetadataStore", {"name": name})

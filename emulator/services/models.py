@@ -6,8 +6,6 @@ One stored resource per model holds all its versions, so an alias moves between 
 model has exactly one version with the alias `default`.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Sequence
@@ -25,8 +23,6 @@ from emulator.core.google_rest import (
     now,
     paginate,
     public,
-    read_labels,
-    typed,
 )
 from emulator.core.state import State
 from emulator.services.collection import Collection
@@ -63,8 +59,6 @@ class Models(Collection):
     def __init__(self, state: State, operations: Operations, deployments: Deployments) -> None:
         super().__init__(state, operations)
         self._deployments = deployments
-
-    # --- for other services
 
     def resolve(self, name: str) -> tuple[Json, Json]:
         """(model, version) for `.../models/ID`, `@number` or `@alias`; the default version without; 404 if missing."""
@@ -146,8 +140,6 @@ class Models(Collection):
             "etag": version["versionUpdateTime"],
         }
 
-    # --- routes
-
     def view(self, resource: Json) -> Json:
         """The default version of a model."""
         versions = resource["_versions"].values()
@@ -182,7 +174,7 @@ class Models(Collection):
             texts = ("displayName", "description", "versionDescription")
             changes: Json = {key: fields.text(key, "") for key in texts if key in changed}
             if "labels" in changed:
-                changes["labels"] = read_labels(fields)
+                changes["labels"] = fields.labels()
             if "defaultCheckpointId" in changed:
                 checkpoint_id = fields.text("defaultCheckpointId")
                 if checkpoint_id not in version.get("_adapters", {}):
@@ -221,8 +213,8 @@ class Models(Collection):
         copied["modelSourceInfo"] = {"sourceType": "GENIE", "copy": True}
         name = self.add_version(call.parent, model_id, copied)
         base, _, number = name.partition("@")
-        response = typed(call, "CopyModelResponse", {"model": base, "modelVersionId": number})
-        return self._operations.done(call, base, "CopyModelOperationMetadata", response)
+        body = {"model": base, "modelVersionId": number}
+        return self._operations.done(call, base, "CopyModel", "CopyModelResponse", body)
 
     def delete(self, call: Call) -> Json:
         """An operation; refused while a version is deployed."""

@@ -6,12 +6,10 @@ The assessment has the checks and the token counts of a tuning job. Source: the 
 Assessments for batch prediction and templates that assemble requests are not implemented.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import ApiError, Call, Fields, Json, bad_field, camelize, typed
+from emulator.core.google_rest import ApiError, Call, Fields, Json, camelize
 from emulator.services.bigquery import BigQuery
 from emulator.services.collection import Collection
 from emulator.services.datasets import Dataset, measure, parse_training_row, read_parsed
@@ -43,8 +41,7 @@ class MultimodalDatasets(Collection):
         self._bigquery.lines(source.text("uri"), source.name("uri"))
         body = {"displayName": fields.text("displayName"), "metadataSchemaUri": SCHEMA, "metadata": metadata.value}
         dataset = self.insert(call.parent, body)
-        response = typed(call, "Dataset", dataset)
-        return self._operations.done(call, dataset["name"], "CreateDatasetOperationMetadata", response)
+        return self._operations.done(call, dataset["name"], "CreateDataset", "Dataset", dataset)
 
     def assess(self, call: Call) -> Json:
         """An operation with an assessment; 400 for a model that is not tuned so, or an unknown column."""
@@ -52,9 +49,7 @@ class MultimodalDatasets(Collection):
         fields.only("geminiRequestReadConfig", _VALIDITY, _RESOURCES, *_BATCH)
         if any(key in fields for key in _BATCH):
             raise ApiError(400, "Assessments for batch prediction are not implemented by the emulator.")
-        if (_VALIDITY in fields) == (_RESOURCES in fields):
-            raise bad_field(("assessment_config", "exactly one assessment config must be set."))
-        config = fields.object(_VALIDITY if _VALIDITY in fields else _RESOURCES)
+        config = fields.object(fields.one_of(_VALIDITY, _RESOURCES))
         entry = self._model(config)
         lines = self._lines(dataset, fields)
         if _RESOURCES in fields:
@@ -62,17 +57,16 @@ class MultimodalDatasets(Collection):
             response = {"tuningResourceUsageAssessmentResult": usage}
         else:
             if config.text("datasetUsage") not in USAGES:
-                raise bad_field((config.name("datasetUsage"), f"must be one of {', '.join(USAGES)}."))
+                raise config.error("datasetUsage", f"must be one of {', '.join(USAGES)}.")
             response = {"tuningValidationAssessmentResult": {"errors": self._errors(entry, lines, config)}}
-        body = typed(call, "AssessDataResponse", response)
-        return self._operations.done(call, dataset["name"], "AssessDataOperationMetadata", body)
+        return self._operations.done(call, dataset["name"], "AssessData", "AssessDataResponse", response)
 
     def _model(self, config: Fields) -> BaseModelEntry:
         name, catalogue = config.text("modelName"), self._services.catalogue
         entry = catalogue.find(name)
         if entry is None or not entry.supervised or catalogue.retired(entry):
             supported = ", ".join(item.name for item in catalogue.models if item.supervised)
-            raise bad_field((config.name("modelName"), f"{name[:200]} cannot be tuned. Supported: {supported}."))
+            raise config.error("modelName", f"{name[:200]} cannot be tuned. Supported: {supported}.")
         return entry
 
     def _lines(self, dataset: Json, fields: Fields) -> list[Any]:
@@ -85,7 +79,7 @@ class MultimodalDatasets(Collection):
         uri = dataset["metadata"]["inputConfig"]["bigquerySource"]["uri"]
         rows = self._bigquery.lines(uri, "metadata.input_config.bigquery_source.uri")
         if any(column not in row for row in rows):
-            raise bad_field((read.name("assembledRequestColumnName"), f"{uri} has no column {column[:80]!r}."))
+            raise read.error("assembledRequestColumnName", f"{uri} has no column {column[:80]!r}.")
         return [row[column] for row in rows]
 
     def _data(self, entry: BaseModelEntry, lines: list[Any]) -> Dataset[Any]:

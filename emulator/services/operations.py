@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Long-running operations: done in the first response, except for those that follow a tuning job."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any
@@ -32,23 +30,24 @@ class Operations:
         self._state = state
         self._view_job: Callable[[Json], Json] = public
 
-    def done(self, call: Call, parent: str, metadata: str, response: Json) -> Json:
-        """A finished operation on `parent`; `metadata` names its metadata message, `response` is already typed."""
-        return self._insert(call, parent, metadata, done=True, response=response)
+    def done(self, call: Call, parent: str, method: str, message: str, body: Json) -> Json:
+        """A finished operation of a method (as its metadata spells it) on `parent`, with a message as its response."""
+        return self._insert(call, parent, method, done=True, response=typed(call, message, body))
 
     def deleted(self, call: Call, name: str) -> Json:
         """A finished operation for a deleted resource."""
-        return self.done(call, name, "DeleteOperationMetadata", {"@type": "type.googleapis.com/google.protobuf.Empty"})
+        empty = {"@type": "type.googleapis.com/google.protobuf.Empty"}
+        return self._insert(call, name, "Delete", done=True, response=empty)
 
-    def of_job(self, call: Call, job: str, metadata: str) -> Json:
+    def of_job(self, call: Call, job: str, method: str) -> Json:
         """An operation that ends when a tuning job ends, with the job or its error."""
-        return public(self._insert(call, job, metadata, done=False, _job=job, _version=call.version))
+        return public(self._insert(call, job, method, done=False, _job=job, _version=call.version))
 
-    def _insert(self, call: Call, parent: str, metadata: str, **fields: Any) -> Json:
+    def _insert(self, call: Call, parent: str, method: str, **fields: Any) -> Json:
         name = f"{parent}/operations/{self._state.new_id('operations')}"
         stamp = now()
         times = {"genericMetadata": {"createTime": stamp, "updateTime": stamp}}
-        operation = {"name": name, "metadata": typed(call, metadata, times), **fields}
+        operation = {"name": name, "metadata": typed(call, f"{method}OperationMetadata", times), **fields}
         return self._state.put("operations", name, operation)
 
     def follow_jobs(self, view: Callable[[Json], Json]) -> None:

@@ -5,8 +5,6 @@
 A local runner executes a recorded job and reports its states through `POST /emulator/{job name}:report`.
 """
 
-from __future__ import annotations
-
 import re
 
 from emulator.core.google_rest import (
@@ -18,9 +16,6 @@ from emulator.core.google_rest import (
     failed_precondition,
     now,
     public,
-    read_key,
-    read_labels,
-    typed,
 )
 from emulator.core.state import State
 from emulator.execution import edges
@@ -116,8 +111,7 @@ class PipelineJobs(Collection):
                 self.check_deletable(job)
                 self._state.delete(job["name"])
         body = {"pipelineJobs": [public(job) for job in jobs]}
-        response = typed(call, "BatchDeletePipelineJobsResponse", body)
-        return self._operations.done(call, call.parent, "DeleteOperationMetadata", response)
+        return self._operations.done(call, call.parent, "Delete", "BatchDeletePipelineJobsResponse", body)
 
     def batch_cancel(self, call: Call) -> Json:
         """An operation over several jobs."""
@@ -126,8 +120,8 @@ class PipelineJobs(Collection):
             for name in names:
                 self.end(name)
         jobs = {"pipelineJobs": [public(self.find(name)) for name in names]}
-        response = typed(call, "BatchCancelPipelineJobsResponse", jobs)
-        return self._operations.done(call, call.parent, "BatchCancelPipelineJobsOperationMetadata", response)
+        method = "BatchCancelPipelineJobs"
+        return self._operations.done(call, call.parent, method, f"{method}Response", jobs)
 
     def report(self, call: Call) -> Json:
         """The job updated by its runner's report; FAILED_PRECONDITION when the job has ended."""
@@ -171,16 +165,16 @@ def read_job(fields: Fields, location: str) -> Json:
         peering.only("domain", "targetProject", "targetNetwork")
         for key in ("targetProject", "targetNetwork", "domain"):
             if not peering.text(key):
-                raise bad_field((peering.name(key), "is required."))
+                raise peering.error(key, "is required.")
         peering.matching("domain", r"\S+\.", "a DNS name that ends with a dot")
     if "encryptionSpec" in fields:
-        job["encryptionSpec"] = read_key(fields, location)
+        job["encryptionSpec"] = fields.key(location)
     runtime = fields.object("runtimeConfig")
     runtime.only(*NAMES["runtimeConfig"])
     policy = enum_name(runtime, "failurePolicy", NAMES["failurePolicy"])
     if "failurePolicy" in runtime:
         job["runtimeConfig"] = {**runtime.value, "failurePolicy": policy}
-    return {**job, "labels": read_labels(fields)}
+    return {**job, "labels": fields.labels()}
 
 
 def check_spec(fields: Fields) -> None:

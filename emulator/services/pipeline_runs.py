@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs of pipeline jobs on this machine: storage, cache and states of the emulator for `emulator.execution`."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import shutil

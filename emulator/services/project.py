@@ -5,8 +5,6 @@
 Everything that is looked up exists, except what `PUT /emulator/project` lists as missing.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 

@@ -6,14 +6,12 @@ Requests are sampled by a counter, not at random: of any N consecutive requests 
 one.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re
 from collections import Counter
 
-from emulator.core.google_rest import ApiError, Call, Fields, Json, bad_field, not_found, typed
+from emulator.core.google_rest import ApiError, Call, Fields, Json, bad_field, not_found
 from emulator.core.state import State
 from emulator.services.bigquery import BigQuery
 from emulator.services.operations import Operations
@@ -37,7 +35,7 @@ class RequestLogs:
         if not fields.boolean("enabled"):
             return {}
         if not 0 < fields.number("samplingRate", 0) <= 1:
-            raise bad_field((fields.name("samplingRate"), "must be in the range (0, 1]."))
+            raise fields.error("samplingRate", "must be in the range (0, 1].")
         uri = fields.object("bigqueryDestination").text("outputUri")
         self._bigquery.create(destination(uri, resource), resource["name"].split("/")[3])
         return fields.value
@@ -48,8 +46,7 @@ class RequestLogs:
         fields = call.fields("request").object("publisherModelConfig").object("loggingConfig")
         config = {"loggingConfig": self.read(call, fields, {"name": name, "displayName": call.params["model"]})}
         self._state.put("publisherModelConfigs", name, {"name": name, **config})
-        response = typed(call, "PublisherModelConfig", config)
-        return self._operations.done(call, name, "SetPublisherModelConfigOperationMetadata", response)
+        return self._operations.done(call, name, "SetPublisherModelConfig", "PublisherModelConfig", config)
 
     def fetch_model(self, call: Call) -> Json:
         """The base model's configuration."""

@@ -8,8 +8,6 @@ environment. This is no boundary against a hostile snippet, so the emulator runs
 writes a reward or the error of each case, so it imports nothing but the standard library.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -7,8 +7,6 @@ Python snippet; a composite is the weighted mean of single ones. Each is clipped
 those of RE2: without lookaround and references to groups.
 """
 
-from __future__ import annotations
-
 import ast
 import asyncio
 import json
@@ -43,15 +41,13 @@ class Rewards:
     def __init__(self, evaluation: Evaluation, execute: bool) -> None:
         self._evaluation, self._execute = evaluation, execute
 
-    # --- reading
-
     def read(self, fields: Fields) -> Json:
         """{singleRewardConfig} or {compositeRewardConfig} of a request; 400 for an invalid one, 501 for one that is not
         implemented.
         """
         if len(present := [key for key in CONFIGS if key in fields]) != 1:
             names = "exactly one of single_reward_config and composite_reward_config must be set."
-            raise bad_field((fields.name("reward_config"), names))
+            raise fields.error("reward_config", names)
         config = fields.object(present[0])
         if present[0] == "singleRewardConfig":
             return {present[0]: self._read_single(config)}
@@ -60,7 +56,7 @@ class Rewards:
         for part in config.objects("weightedRewardConfigs"):
             part.only("rewardConfig", "weight")
             if (weight := part.number("weight")) <= 0:
-                raise bad_field((part.name("weight"), "must be a positive number."))
+                raise part.error("weight", "must be a positive number.")
             parts.append({"rewardConfig": self._read_single(part.object("rewardConfig")), "weight": weight})
         names_of = [part["rewardConfig"]["rewardName"] for part in parts]
         if not parts or len(set(names_of)) < len(parts):
@@ -71,9 +67,9 @@ class Rewards:
     def _read_single(self, fields: Fields) -> Json:
         fields.only("rewardName", "parseResponseConfig", *SCORERS)
         if len(scorers := [key for key in SCORERS if key in fields]) != 1:
-            raise bad_field((fields.name("reward_scorer"), "exactly one reward scorer must be set."))
+            raise fields.error("reward_scorer", "exactly one reward scorer must be set.")
         if not fields.text("rewardName", ""):
-            raise bad_field((fields.name("rewardName"), "is required."))
+            raise fields.error("rewardName", "is required.")
         _read_parse(fields.object("parseResponseConfig"))
         kind, scorer = scorers[0], fields.object(scorers[0])
         if kind == "stringMatchRewardScorer":
@@ -97,8 +93,6 @@ class Rewards:
             raise bad_field((where, "must define evaluate(example, response)."))
         if not self._execute:
             raise ApiError(400, f"{where} is code: the emulator runs it if it is started with --execute-rewards.")
-
-    # --- computing
 
     def overall(self, config: Json, samples: Sequence[Sample]) -> list[float]:
         """The reward of each answer; raises `RewardError` naming the first that has none."""
@@ -245,9 +239,6 @@ def _matches(expression: Json, row: ReinforcementRow, text: str) -> bool:
         raise RewardError(f"the expression {expected[:80]!r} cannot be used: {error}") from error
 
 
-# --- reading of scorers
-
-
 def _read_expression(where: str, expression: str) -> None:
     plain = _PLACEHOLDER.sub("x", expression)
     try:
@@ -262,7 +253,7 @@ def _read_parse(fields: Fields) -> None:
     fields.only("parseType", "regexExtractExpression")
     kind = fields.text("parseType", "IDENTITY")
     if kind not in ("IDENTITY", "REGEX_EXTRACT", "RESPONSE_PARSE_TYPE_UNSPECIFIED"):
-        raise bad_field((fields.name("parseType"), f"Invalid value: {kind[:80]!r}."))
+        raise fields.error("parseType", f"Invalid value: {kind[:80]!r}.")
     if kind == "REGEX_EXTRACT":
         _read_expression(fields.name("regexExtractExpression"), fields.text("regexExtractExpression"))
 
@@ -277,7 +268,7 @@ def _read_string_match(scorer: Fields) -> None:
     _read_rewards(scorer)
     if ("stringMatchExpression" in scorer) == ("jsonMatchExpression" in scorer):
         names = "exactly one of string_match_expression and json_match_expression must be set."
-        raise bad_field((scorer.path, names))
+        raise scorer.error("", names)
     expression = scorer.object("stringMatchExpression")
     if "jsonMatchExpression" in scorer:
         json_match = scorer.object("jsonMatchExpression")
@@ -287,7 +278,7 @@ def _read_string_match(scorer: Fields) -> None:
     expression.only("matchOperation", "expression")
     operation = expression.text("matchOperation")
     if operation not in _OPERATIONS:
-        raise bad_field((expression.name("matchOperation"), f"must be one of {', '.join(_OPERATIONS)}."))
+        raise expression.error("matchOperation", f"must be one of {', '.join(_OPERATIONS)}.")
     text = expression.text("expression")
     if operation == "REGEX_CONTAINS":
         _read_expression(expression.name("expression"), text)
@@ -299,10 +290,10 @@ def _read_judge(scorer: Fields) -> None:
     scorer.text("autoraterPrompt")
     config = scorer.object("autoraterConfig")
     if not 1 <= config.integer("samplingCount", 4) <= 32:
-        raise bad_field((config.name("samplingCount"), "must be between 1 and 32."))
+        raise config.error("samplingCount", "must be between 1 and 32.")
     _read_parse(scorer.object("autoraterResponseParseConfig"))
     if (scorer.value.get(converted) is None) == ("exactMatchScorer" not in scorer):
-        raise bad_field((scorer.path, f"exactly one of exact_match_scorer and {converted} must be set."))
+        raise scorer.error("", f"exactly one of exact_match_scorer and {converted} must be set.")
     if "exactMatchScorer" in scorer:
         exact = scorer.object("exactMatchScorer")
         exact.only("correctAnswerReward", "wrongAnswerReward", "expression")

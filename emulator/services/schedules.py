@@ -5,8 +5,6 @@
 They follow the real clock; `POST /emulator/clock` sets their clock forward for tests.
 """
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Callable
@@ -24,7 +22,6 @@ from emulator.core.google_rest import (
     bad_field,
     failed_precondition,
     public,
-    read_display_name,
 )
 from emulator.core.state import State
 from emulator.execution.placeholders import fill_names
@@ -77,8 +74,6 @@ class Schedules(Collection):
         self._ahead = timedelta()
         self._wake = threading.Event()
         self._stopping = False
-
-    # --- the clock
 
     def start(self) -> None:
         """Begin to fire."""
@@ -174,8 +169,6 @@ class Schedules(Collection):
     def _store(self, schedule: Json) -> Json:
         return public(self._state.put("schedules", schedule["name"], schedule))
 
-    # --- routes
-
     def create(self, call: Call) -> Json:
         """An active schedule with its next run time."""
         fields = call.fields("schedule")
@@ -188,10 +181,10 @@ class Schedules(Collection):
         form = f"projects/PROJECT/locations/{location}"
         parent = request.matching("parent", f"projects/[^/]+/locations/{location}", form) or call.parent
         if request.text("pipelineJobId", ""):
-            raise bad_field((request.name("pipelineJobId"), "must not be set in a schedule."))
+            raise request.error("pipelineJobId", "must not be set in a schedule.")
         stamp = _stamp(self.clock())
         schedule: Json = {
-            "displayName": read_display_name(fields),
+            "displayName": fields.display_name(),
             "state": "ACTIVE",
             "createTime": stamp,
             "updateTime": stamp,
@@ -225,7 +218,7 @@ class Schedules(Collection):
             if key in changed or (default and key not in schedule):
                 count = fields.integer(key, default)
                 if count < 0 or (key == "maxConcurrentRunCount" and count == 0):
-                    raise bad_field((fields.name(key), "must be a positive number."))
+                    raise fields.error(key, "must be a positive number.")
                 if count:
                     schedule[key] = str(count)
         if "allowQueueing" in changed:
@@ -238,7 +231,7 @@ class Schedules(Collection):
         with self._state.transaction():
             schedule = self.requested(call)
             if "displayName" in changed:
-                schedule["displayName"] = read_display_name(fields)
+                schedule["displayName"] = fields.display_name()
             if "createPipelineJobRequest" in changed:
                 schedule["createPipelineJobRequest"]["pipelineJob"] = _job(fields, call.params["location"])
             self._read_settings(schedule, fields, changed)

@@ -8,8 +8,6 @@ threads, readers see the old object or the new one, and a kill -9 leaves at wors
 Independent of HTTP; errors are `ApiError` with the service's codes.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
@@ -111,8 +109,6 @@ class Storage:
                 if path.name.partition(".")[0] not in referenced:
                     path.unlink(missing_ok=True)
 
-    # --- buckets
-
     def buckets(self, project_number: str = "", prefix: str = "") -> list[Json]:
         """The buckets of a project ("": of all projects), by name."""
         buckets = [json.loads(row[0]) for row in self._db.rows("SELECT body FROM buckets ORDER BY name")]
@@ -171,8 +167,6 @@ class Storage:
             if self._db.rows("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1", (name,)):
                 raise ApiError(409, "The bucket you tried to delete is not empty.", "conflict")
             self._db.execute("DELETE FROM buckets WHERE name = ?", (name,))
-
-    # --- objects
 
     def find(self, bucket: str, name: str) -> Json | None:
         """The live object, or None; 404 when the bucket is missing."""
@@ -392,8 +386,6 @@ class Storage:
             for part, generation, part_conditions in parts
         ]
         return self.write(bucket, name, b"".join(contents), metadata, conditions)
-
-    # --- resumable uploads
 
     def start_upload(self, bucket: str, name: str, metadata: Mapping[str, Any], conditions: Conditions) -> str:
         """The id of a new session, which survives a restart."""

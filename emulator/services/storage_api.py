@@ -6,8 +6,6 @@ Uploads (media, multipart, resumable), ranges, preconditions, pages, compose, co
 responses have the caller's host.
 """
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Awaitable, Callable, Mapping

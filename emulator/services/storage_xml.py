@@ -6,8 +6,6 @@ Clients of the S3 kind use it (object_store in polars, delta-rs and lance; Go's 
 google-cloud-storage's transfer manager, and signed URLs, whose signature is not checked.
 """
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Iterable

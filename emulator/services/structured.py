@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Structured output: the required shape of an answer, functions it may call, and whether an answer has that shape."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence
@@ -28,17 +26,17 @@ def response_shape(config: Fields) -> tuple[tuple[str, ...] | None, Json | None]
     """(allowed texts, JSON Schema) of an answer by `responseMimeType` and its schema; 400 for an invalid one."""
     mime = config.text("responseMimeType", "text/plain") or "text/plain"
     if mime not in ("text/plain", "application/json", "text/x.enum"):
-        raise bad_field((config.name("responseMimeType"), f"'{mime[:80]}' is not supported."))
+        raise config.error("responseMimeType", f"'{mime[:80]}' is not supported.")
     schema = _schema(config, "responseJsonSchema", "responseSchema")
     if schema and mime == "text/plain":
-        raise bad_field((config.name("responseMimeType"), "must be application/json or text/x.enum with a schema."))
+        raise config.error("responseMimeType", "must be application/json or text/x.enum with a schema.")
     if mime == "text/plain":
         return None, None
     choices = schema.get("enum")
     texts = tuple(map(str, choices)) if isinstance(choices, list) and all(isinstance(c, str) for c in choices) else ()
     if mime == "text/x.enum":
         if schema.get("type", "string") != "string" or not texts:
-            raise bad_field((config.name("responseSchema"), "must be a STRING with an enum for text/x.enum."))
+            raise config.error("responseSchema", "must be a STRING with an enum for text/x.enum.")
         return texts, None
     if schema.get("type", "string") == "string" and texts:
         return tuple(json.dumps(text, ensure_ascii=False) for text in texts), None
@@ -52,7 +50,7 @@ def _schema(fields: Fields, json_key: str, key: str) -> Json:
     try:
         validator_for(schema, jsonschema.Draft202012Validator).check_schema(schema)
     except jsonschema.SchemaError as error:
-        raise bad_field((fields.name(json_key), f"is not a JSON Schema: {error.message[:300]}")) from error
+        raise fields.error(json_key, f"is not a JSON Schema: {error.message[:300]}") from error
     result: Json = _ordered(schema)
     return result
 
@@ -86,7 +84,7 @@ def enum_name(fields: Fields, key: str, names: Sequence[str]) -> str:
 def _plain_schema(schema: Fields, depth: int = 0) -> Json:
     """Google's Schema as JSON Schema."""
     if depth > 20:
-        raise bad_field((schema.path, "has more than 20 levels."))
+        raise schema.error("", "has more than 20 levels.")
     schema.only(*_LIMITS, *NAMES["schemaAnnotations"], *_PARTS)
     kind = enum_name(schema, "type", _TYPES).lower()
     result: Json = {} if kind == "type_unspecified" else {"type": kind}
@@ -129,7 +127,7 @@ def _choices(choices: Any, schema: Fields, kind: str) -> list[Any]:
             return [_exact(float(choice)) for choice in choices]
         return [choice if isinstance(choice, str) else json.dumps(choice) for choice in choices]
     except (TypeError, ValueError) as error:
-        raise bad_field((schema.name("enum"), f"must be a list of values of type {kind}.")) from error
+        raise schema.error("enum", f"must be a list of values of type {kind}.") from error
 
 
 def _or_null(schema: Json) -> Json:
@@ -150,12 +148,12 @@ def read_functions(fields: Fields) -> tuple[tuple[Function, ...], bool]:
     calling.only("mode", "allowedFunctionNames", "streamFunctionCallArguments")
     mode, allowed = enum_name(calling, "mode", _MODES), calling.texts("allowedFunctionNames")
     if allowed and mode not in ("ANY", "VALIDATED"):
-        raise bad_field((calling.name("allowedFunctionNames"), "needs the mode ANY or VALIDATED."))
+        raise calling.error("allowedFunctionNames", "needs the mode ANY or VALIDATED.")
     names = [function.name for function in functions]
     if unknown := [name for name in allowed if name not in names]:
-        raise bad_field((calling.name("allowedFunctionNames"), f"{unknown[0][:80]!r} is not a declared function."))
+        raise calling.error("allowedFunctionNames", f"{unknown[0][:80]!r} is not a declared function.")
     if mode == "ANY" and not functions:
-        raise bad_field((calling.name("mode"), "ANY needs function declarations in tools."))
+        raise calling.error("mode", "ANY needs function declarations in tools.")
     if mode == "NONE":
         return (), False
     return tuple(f for f in functions if not allowed or f.name in allowed), mode == "ANY"
@@ -181,7 +179,7 @@ def _function(declaration: Fields) -> Function:
     )
     name = declaration.text("name")
     if not re.fullmatch(r"[A-Za-z_][\w.:-]{0,127}", name, re.ASCII):
-        raise bad_field((declaration.name("name"), "must begin with a letter and have letters, digits, _ . : - alone."))
+        raise declaration.error("name", "must begin with a letter and have letters, digits, _ . : - alone.")
     parameters = _schema(declaration, "parametersJsonSchema", "parameters")
     return Function(name, declaration.text("description", ""), parameters or {"type": "object", "properties": {}})
 

@@ -5,8 +5,6 @@
 The client's host is `http://HOST:PORT/kfp/PROJECT/REPOSITORY`. A version is the sha256 of the uploaded file.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from typing import Any

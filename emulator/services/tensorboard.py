@@ -7,8 +7,6 @@ the TensorBoard's experiment of the same name has one run; the run has one time 
 metric names.
 """
 
-from __future__ import annotations
-
 import math
 from datetime import UTC, datetime
 
@@ -18,8 +16,6 @@ from emulator.core.google_rest import (
     canonical,
     not_found,
     now,
-    read_labels,
-    typed,
 )
 from emulator.core.state import State
 from emulator.engines.base import StepMetrics
@@ -34,9 +30,8 @@ class _Boards(Collection):
     def create(self, call: Call) -> Json:
         """An operation with a new TensorBoard."""
         fields = call.fields("tensorboard")
-        board = self.insert(call.parent, {"displayName": fields.text("displayName", ""), "labels": read_labels(fields)})
-        response = typed(call, "Tensorboard", board)
-        return self._operations.done(call, board["name"], "CreateTensorboardOperationMetadata", response)
+        board = self.insert(call.parent, {"displayName": fields.text("displayName", ""), "labels": fields.labels()})
+        return self._operations.done(call, board["name"], "CreateTensorboard", "Tensorboard", board)
 
     def default(self, parent: str) -> str:
         """The name of the oldest TensorBoard of a location, created when there is none."""
@@ -143,8 +138,6 @@ class Tensorboards:
             if not name.startswith(board + "/") or self._state.get(name) is None:
                 raise not_found(name)
         return {"timeSeriesData": [self.series.data(name, 1000) for name in names]} if names else {}
-
-    # --- the curves of tuning jobs
 
     def start_curves(self, parent: str, job_id: str, display_name: str) -> str:
         """The name of a new experiment context with a TensorBoard run for a job's curves."""

@@ -6,8 +6,6 @@ The engines do not reason: a thought repeats the last turn, so that it takes tok
 and messages: cloud.google.com/vertex-ai/generative-ai/docs/thinking.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -7,8 +7,6 @@ checkpoint is deployed to its own endpoint as soon as it is saved. A job that fa
 After a restart, unfinished jobs start again under their names: results are complete or absent, never stitched.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re

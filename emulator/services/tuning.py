@@ -5,8 +5,6 @@
 Limits, ranges and error forms are the documented ones; `training.py` runs the jobs.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +18,6 @@ from emulator.core.google_rest import (
     bad_field,
     failed_precondition,
     public,
-    read_key,
-    read_labels,
 )
 from emulator.engines.base import MAX_REINFORCEMENT_STEPS
 from emulator.services.checkpoint_evaluation import read_evaluation_config
@@ -99,20 +95,18 @@ class TuningJobs(JobCollection):
         old_base = old.get("baseModel") or old["preTunedModel"]["baseModel"]
         catalogue = self._services.catalogue
         if catalogue.find(old_base) == catalogue.find(body["baseModel"]):
-            raise bad_field((request.name("baseModel"), f"the model is already based on {old_base}."))
+            raise request.error("baseModel", f"the model is already based on {old_base}.")
         if fields.boolean("deployToSameEndpoint"):
             job["_same_endpoint"] = self._reusable_endpoint(old, body["baseModel"], call.params["location"])
         job = self._start(call, job)
-        return self._operations.of_job(call, job["name"], "RebaseTunedModelOperationMetadata")
+        return self._operations.of_job(call, job["name"], "RebaseTunedModel")
 
     def _referenced_job(self, reference: Fields) -> Json:
         """The finished job that a TunedModelRef names."""
         if "pipelineJob" in reference:
             raise ApiError(400, "tunedModelRef.pipelineJob is not implemented by the emulator.")
-        if ("tuningJob" in reference) == ("tunedModel" in reference):
-            raise bad_field((reference.path, "exactly one of tuned_model and tuning_job must be set."))
         name = reference.text("tuningJob", "")
-        if "tunedModel" in reference:
+        if reference.one_of("tunedModel", "tuningJob") == "tunedModel":
             model, version = self._services.models.resolve(reference.text("tunedModel"))
             job_id = version.get("labels", {}).get("google-vertex-llm-tuning-job-id", "")
             name = f"{model['name'].split('/models/')[0]}/tuningJobs/{job_id}"
@@ -157,18 +151,14 @@ class TuningJobs(JobCollection):
     def _public_view(self, job: Json) -> Json:
         return public(self.view(job))
 
-    # --- validation
-
     def _read_job(self, call: Call) -> Json:
         fields = call.fields("tuning_job")
-        for key in _NOT_IMPLEMENTED:
-            if key in fields:
-                raise ApiError(400, f"{key} is not implemented by the emulator.")
+        for other in _NOT_IMPLEMENTED:
+            if other in fields:
+                raise ApiError(400, f"{other} is not implemented by the emulator.")
         fields.only(*NAMES["tuningJob"])
-        specs = [key for key in SPECS if key in fields]
-        if len(specs) != 1:
-            raise bad_field(("tuning_job.tuning_spec", "exactly one tuning spec must be set."))
-        method = SPECS[specs[0]]
+        key = fields.one_of(*SPECS)
+        method = SPECS[key]
         if method == "reinforcement":
             _require_beta(call)
         job: Json = {"_method": method}
@@ -180,23 +170,20 @@ class TuningJobs(JobCollection):
             raise ApiError(400, f"Tuning {entry.name} is not supported in {location}. Supported locations: {places}.")
         job["tunedModelDisplayName"] = fields.text("tunedModelDisplayName", "")
         if len(job["tunedModelDisplayName"]) > 128:
-            raise bad_field(("tuning_job.tuned_model_display_name", "may have at most 128 characters."))
-        job |= {key: fields.text(key) for key in ("description", "serviceAccount") if key in fields}
-        job["labels"] = read_labels(fields)
+            raise fields.error("tunedModelDisplayName", "may have at most 128 characters.")
+        job |= {name: fields.text(name) for name in ("description", "serviceAccount") if name in fields}
+        job["labels"] = fields.labels()
         if "encryptionSpec" in fields:
             if not entry.cmek:
-                raise bad_field(("tuning_job.encryption_spec", f"CMEK is not supported for tuning {entry.name}."))
-            job["encryptionSpec"] = read_key(fields, location)
+                raise fields.error("encryptionSpec", f"CMEK is not supported for tuning {entry.name}.")
+            job["encryptionSpec"] = fields.key(location)
         inherited_size = job.get("_parent_adapter_size")
-        spec, size = self._read_spec(fields.object(specs[0]), entry, method, inherited_size, location)
-        return {**job, specs[0]: spec, "_adapter_size": size}
+        spec, size = self._read_spec(fields.object(key), entry, method, inherited_size, location)
+        return {**job, key: spec, "_adapter_size": size}
 
     def _read_base(self, fields: Fields, job: Json, method: str) -> BaseModelEntry:
-        if ("baseModel" in fields) == ("preTunedModel" in fields):
-            raise bad_field(("tuning_job.base_model", "exactly one of base_model and pre_tuned_model must be set."))
-        if "baseModel" in fields:
-            base = fields.text("baseModel")
-            job["baseModel"] = base
+        if fields.one_of("baseModel", "preTunedModel") == "baseModel":
+            base = job["baseModel"] = fields.text("baseModel")
         else:
             base = self._read_parent_model(fields.object("preTunedModel"), job)
         catalogue = self._services.catalogue
@@ -204,7 +191,7 @@ class TuningJobs(JobCollection):
         if entry is None or not getattr(entry, method) or catalogue.retired(entry):
             supported = ", ".join(item.name for item in catalogue.models if getattr(item, method))
             message = f"Base model {base[:200]} is not supported for {method} tuning. Supported: {supported}."
-            raise bad_field(("tuning_job.base_model", message))
+            raise fields.error("baseModel", message)
         return entry
 
     def _read_parent_model(self, parent: Fields, job: Json) -> str:
@@ -225,11 +212,11 @@ class TuningJobs(JobCollection):
         spec: Json = {"trainingDatasetUri": fields.text("trainingDatasetUri")}
         limits = self._services.catalogue.limits[method]
         rows = count_lines(train)
-        where = fields.name("trainingDatasetUri")
         if len(train) > limits.training_bytes or rows > limits.training_examples:
-            raise bad_field((where, f"at most {limits.training_bytes} bytes and {limits.training_examples} examples."))
+            limit = f"at most {limits.training_bytes} bytes and {limits.training_examples} examples."
+            raise fields.error("trainingDatasetUri", limit)
         if rows == 0:
-            raise bad_field((where, "the dataset has no examples."))
+            raise fields.error("trainingDatasetUri", "the dataset has no examples.")
         if fields.value.get("validationDatasetUri"):
             self._check_validation(fields, method, rows)
             spec["validationDatasetUri"] = fields.text("validationDatasetUri")
@@ -244,24 +231,25 @@ class TuningJobs(JobCollection):
         return spec, size
 
     def _read_evaluation(self, fields: Fields, entry: BaseModelEntry, location: str) -> Json:
-        where = fields.name("evaluationConfig")
         locations = entry.evaluation_locations
         if "*" not in locations and location not in locations:
             supported = f"only in {', '.join(locations)}" if locations else "nowhere"
-            raise bad_field((where, f"evaluation during tuning of {entry.name} is supported {supported}."))
+            text = f"evaluation during tuning of {entry.name} is supported {supported}."
+            raise fields.error("evaluationConfig", text)
         if not fields.value.get("validationDatasetUri"):
-            raise bad_field((where, "requires a validation dataset, whose prompts the checkpoints answer."))
+            text = "requires a validation dataset, whose prompts the checkpoints answer."
+            raise fields.error("evaluationConfig", text)
         return read_evaluation_config(fields.object("evaluationConfig"), entry, self._services.storage)
 
     def _read_dataset(self, fields: Fields, key: str) -> bytes:
         uri = fields.text(key)
         if not uri.startswith("gs://") or not uri.endswith(".jsonl"):
             field = fields.name(key).rsplit(".", 1)[1]
-            raise bad_field((fields.name(key), f"{field} should be a GCS object of type JSONL."))
+            raise fields.error(key, f"{field} should be a GCS object of type JSONL.")
         try:
             return self._services.storage.read(*split_uri(uri))[1]
         except ApiError as error:
-            raise bad_field((fields.name(key), f"{uri[:300]} can't be read: {error.message}")) from error
+            raise fields.error(key, f"{uri[:300]} can't be read: {error.message}") from error
 
     def _check_validation(self, fields: Fields, method: str, rows: int) -> None:
         limits = self._services.catalogue.limits[method]
@@ -285,14 +273,14 @@ def _hyper_parameters(
     # the service chooses epochs by size; the emulator: 4 for small sets, fewer for large ones
     epochs = fields.integer("epochCount", 0) or own.pop("_epochs", 0) or max(1, min(4, round(20_000 / rows)))
     if not 1 <= epochs <= 10_000:
-        raise bad_field((fields.name("epochCount"), "must be a positive number."))
+        raise fields.error("epochCount", "must be a positive number.")
     multiplier = fields.number("learningRateMultiplier", 1.0)
     if not 0 < multiplier <= 10_000:
-        raise bad_field((fields.name("learningRateMultiplier"), "must be a positive number."))
+        raise fields.error("learningRateMultiplier", "must be a positive number.")
     size = adapter_size(fields, entry.default_adapter_size)
     supported = getattr(entry, method)
     if size not in supported:
-        violation = bad_field((fields.name("adapterSize"), f"{entry.name} supports {', '.join(map(str, supported))}."))
+        violation = fields.error("adapterSize", f"{entry.name} supports {', '.join(map(str, supported))}.")
         raise ApiError(400, "The adapter size is not supported for this base model.", details=violation.details)
     size = inherited_size or size  # a job that continues from an adapter keeps that adapter's rank
     count = {} if "stepCount" in own else {"epochCount": str(epochs)}
@@ -300,7 +288,7 @@ def _hyper_parameters(
     if method == "preference":
         result["beta"] = fields.number("beta", 0.1)
         if result["beta"] < 0:
-            raise bad_field((fields.name("beta"), "must not be negative."))
+            raise fields.error("beta", "must not be negative.")
     return result, size
 
 
@@ -309,18 +297,18 @@ def _reinforcement_parameters(fields: Fields, entry: BaseModelEntry, rows: int) 
     batch, samples = fields.integer("batchSize", 32), fields.integer("samplesPerPrompt", 16)
     if batch < 1 or samples < 1 or batch * samples > MAX_ANSWERS or batch * samples % ANSWERS_MULTIPLE:
         limit = f"times samples_per_prompt must be a multiple of {ANSWERS_MULTIPLE}, at most {MAX_ANSWERS}."
-        raise bad_field((fields.name("batchSize"), limit))
+        raise fields.error("batchSize", limit)
     multiplier = fields.number("learningRateMultiplier", 1.0)
     if not MULTIPLIERS[0] <= multiplier <= MULTIPLIERS[1]:
         limit = "must be between {} and {}.".format(*MULTIPLIERS)
-        raise bad_field((fields.name("learningRateMultiplier"), limit))
+        raise fields.error("learningRateMultiplier", limit)
     if "stepCount" in fields and "epochCount" in fields:
-        raise bad_field((fields.name("stepCount"), "cannot be set together with epoch_count."))
+        raise fields.error("stepCount", "cannot be set together with epoch_count.")
     if "thinkingBudget" in fields and not entry.name.startswith("gemini-2.5"):
-        raise bad_field((fields.name("thinkingBudget"), f"is not supported by {entry.name}; use thinking_level."))
+        raise fields.error("thinkingBudget", f"is not supported by {entry.name}; use thinking_level.")
     level = fields.text("thinkingLevel", "HIGH")
     if level not in ("MINIMAL", "HIGH"):
-        raise bad_field((fields.name("thinkingLevel"), f"must be MINIMAL or HIGH, not {level[:40]!r}."))
+        raise fields.error("thinkingLevel", f"must be MINIMAL or HIGH, not {level[:40]!r}.")
     result: Json = {"batchSize": batch, "samplesPerPrompt": samples, "thinkingLevel": level}
     result["maxOutputTokens"] = fields.integer("maxOutputTokens", 32_768)
     result |= {key: fields.integer(key) for key in ("evaluateInterval", "checkpointInterval") if key in fields}
@@ -328,9 +316,9 @@ def _reinforcement_parameters(fields: Fields, entry: BaseModelEntry, rows: int) 
         result["stepCount"] = str(fields.integer("stepCount"))
     for key in ("maxOutputTokens", "evaluateInterval", "checkpointInterval", "stepCount"):
         if int(result.get(key, 1)) < 1:
-            raise bad_field((fields.name(key), "must be a positive number."))
+            raise fields.error(key, "must be a positive number.")
     if int(result.get("stepCount", 1)) > MAX_REINFORCEMENT_STEPS:
-        raise bad_field((fields.name("stepCount"), f"must be at most {MAX_REINFORCEMENT_STEPS}."))
+        raise fields.error("stepCount", f"must be at most {MAX_REINFORCEMENT_STEPS}.")
     return {**result, "_epochs": max(1, min(round(110 * batch / rows), 10))}
 
 
@@ -348,4 +336,4 @@ def adapter_size(fields: Fields, default: int) -> int:
         return _PROTO_SIZES[value]
     if isinstance(value, str) and value in ADAPTER_SIZES:
         return ADAPTER_SIZES[value]
-    raise bad_field((fields.name("adapterSize"), f"Invalid value at adapter_size: {str(value)[:80]!r}."))
+    raise fields.error("adapterSize", f"Invalid value at adapter_size: {str(value)[:80]!r}.")

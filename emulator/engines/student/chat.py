@@ -6,8 +6,6 @@ Prompt and answer of a training row are encoded separately, exactly as a prompt 
 and inference see the same tokens. The loss is on model turns, including their end-of-turn token.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ by request and candidate, so an answer does not depend on the rest of the batch 
 a row may continue with.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

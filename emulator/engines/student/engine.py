@@ -100,8 +100,6 @@ class Student(Engine):
         torch.set_num_threads(self.threads)
         return AutoModelForCausalLM.from_pretrained(self.base_dir, local_files_only=True, dtype=torch.float32)
 
-    # -- tokens ------------------------------------------------------------------------------------------------------
-
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text, without chat markup."""
         return [len(self.encoder.ids(text)) for text in texts]
@@ -114,8 +112,6 @@ class Student(Engine):
     def batch_size(self) -> int:
         """Rows of an optimizer step, from the settings."""
         return self.settings.batch_size
-
-    # -- tuning ------------------------------------------------------------------------------------------------------
 
     def tune(self, task: TuningTask) -> TuningResult:
         """Tune an adapter.
@@ -158,8 +154,6 @@ class Student(Engine):
             if not (spec.initial_adapter / "adapter_config.json").exists():
                 raise ValueError(f"{spec.initial_adapter}: not an adapter")
             check_base(spec.initial_adapter, self.fingerprint, self.base_dir)
-
-    # -- answers -----------------------------------------------------------------------------------------------------
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
         """The answers to all requests, batched by adapter, in their order. Greedy when `temperature` is 0."""

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a restricted answer may continue with: the tokens of an enumeration or of a grammar."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 

@@ -9,8 +9,6 @@ the estimate k3 (Schulman, 2020) of the Kullback-Leibler divergence from the mod
 prompt are read once, and a batch is split so that memory does not grow with the number of samples.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterator, Sequence

@@ -9,8 +9,6 @@ costs a twenty-fifth of the output layer. Metrics are those of the service, comp
 Without dropout, only the order of rows and the initial adapter weights are random; both come from the seed.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 import os

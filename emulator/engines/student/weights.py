@@ -7,8 +7,6 @@ cache; nothing else uses the network. An adapter belongs to one base and is usel
 the base's fingerprint and rejected where that differs.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator
