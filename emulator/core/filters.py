@@ -2,139 +2,81 @@
 # SPDX-License-Identifier: Apache-2.0
 """List filters in Google's filter language (AIP-160, the part documented for its list methods).
 
-`labels.run="x" AND (state=JOB_STATE_RUNNING OR NOT display_name:"old")`. OR binds tighter than AND, as in AIP-160;
-juxtaposition is AND. An invalid filter is a 400, never ignored.
+`labels.run="x" AND (state=JOB_STATE_RUNNING OR NOT display_name:"old")`, by the grammar `filter.lark`. An invalid
+filter is a 400, never ignored.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
+
+from lark import Lark, Token, Transformer, v_args
+from lark.exceptions import LarkError
 
 from emulator.core.google_rest import ApiError, Json, camel, canonical
 
 Test = Callable[[Json], bool]
-_TOKEN = re.compile(
-    r"""\s*(?:(?P<op><=|>=|!=|=|:|<|>)|(?P<par>[()])|(?P<str>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|"""
-    r"""(?P<word>[^\s()=<>!:"',]+(?:\s*\.\s*)?))"""
-)
+_GRAMMAR = Lark(Path(__file__).with_name("filter.lark").read_text("utf-8"), parser="lalr")
+_MOST_LEVELS = 50
 
 
 class Filters:
     """Filters that must all hold; an empty one always does. `labels` are the (key, value) that they require."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        parsers = [_Parser(text) for text in texts if text.strip()]
-        self._tests = [parser.parse() for parser in parsers]
-        self.labels = [label for parser in parsers for label in parser.labels]
+        self._tests: list[Test] = []
+        self.labels: list[tuple[str, str]] = []
+        for text in filter(str.strip, texts):
+            reader = _Reader()
+            try:
+                if len(re.findall(r"\(|\bNOT\b", text)) > _MOST_LEVELS:
+                    raise LarkError
+                self._tests.append(reader.transform(_GRAMMAR.parse(text)))
+            except LarkError as error:
+                raise ApiError(400, f"Invalid filter: {text[:200]!r}.") from error
+            self.labels += [] if reader.has_alternatives else reader.labels
 
     def matching(self, items: Iterable[tuple[int, Json]]) -> Iterator[tuple[int, Json]]:
         """The items that match, as far as they are consumed."""
         return (item for item in items if all(test(item[1]) for test in self._tests))
 
 
-class _Parser:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.tokens: list[tuple[str, str]] = []
-        position = 0
-        stripped = text.rstrip()
-        while position < len(stripped):
-            match = _TOKEN.match(stripped, position)
-            if match is None:
-                raise self._error()
-            kind = match.lastgroup or "word"
-            self.tokens.append((kind, match[kind]))
-            position = match.end()
-        self.at = 0
+@v_args(inline=True)
+class _Reader(Transformer[Token, Test]):
+    """The test of a filter, and the labels that it requires unless it has alternatives."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.labels: list[tuple[str, str]] = []
-        self._alternatives = False
+        self.has_alternatives = False
 
-    def _error(self) -> ApiError:
-        return ApiError(400, f"Invalid filter: {self.text[:200]!r}.")
-
-    def _peek(self) -> tuple[str, str]:
-        return self.tokens[self.at] if self.at < len(self.tokens) else ("end", "")
-
-    def _next(self) -> tuple[str, str]:
-        token = self._peek()
-        self.at += 1
-        return token
-
-    def parse(self) -> Test:
-        test = self._all(0)
-        if self._peek()[0] != "end":
-            raise self._error()
-        if self._alternatives:
-            self.labels = []
-        return test
-
-    def _all(self, depth: int) -> Test:
-        if depth > 50:
-            raise self._error()
-        tests = [self._any(depth)]
-        while self._peek()[0] != "end" and self._peek() != ("par", ")"):
-            if self._peek() in (("word", "AND"), ("word", "and")):
-                self._next()
-            tests.append(self._any(depth))
+    def sequence(self, *tests: Test) -> Test:
         return lambda item: all(test(item) for test in tests)
 
-    def _any(self, depth: int) -> Test:
-        tests = [self._term(depth)]
-        while self._peek() in (("word", "OR"), ("word", "or")):
-            self._next()
-            self._alternatives = True
-            tests.append(self._term(depth))
+    def alternatives(self, *tests: Test) -> Test:
+        self.has_alternatives |= len(tests) > 1
         return lambda item: any(test(item) for test in tests)
 
-    def _term(self, depth: int) -> Test:
-        if self._peek() == ("word", "NOT"):
-            self._next()
-            self._alternatives = True
-            inner = self._term(depth + 1) if depth < 50 else self._fail()
-            return lambda item: not inner(item)
-        if self._peek() == ("par", "("):
-            self._next()
-            inner = self._all(depth + 1)
-            if self._next() != ("par", ")"):
-                raise self._error()
-            return inner
-        return self._restriction()
+    def negation(self, test: Test) -> Test:
+        self.has_alternatives = True
+        return lambda item: not test(item)
 
-    def _fail(self) -> Test:
-        raise self._error()
-
-    def _restriction(self) -> Test:
-        kind, field = self._next()
-        if kind not in ("word", "str"):
-            raise self._error()
-        if self._peek() == ("par", "("):
-            return self._function(field)
-        kind, operator = self._next()
-        if kind != "op":
-            raise self._error()
-        kind, value = self._next()
-        if kind not in ("word", "str"):
-            raise self._error()
-        if kind == "word":  # an unquoted value such as projects/1/x:2 is one value
-            while self._peek()[0] == "op" and self._peek()[1] == ":":
-                self._next()
-                value += ":" + self._next()[1]
-        else:
-            value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    def restriction(self, field: Token, operator: Token, value: str) -> Test:
         path = field.strip("\"'").split(".", 1)
         key = path[1].strip("\"'") if path[0] == "labels" and len(path) == 2 else ""
         if operator == "=" and value and re.fullmatch(r"[a-z0-9-]+", key) and re.fullmatch(r"[\w-]+", value):
             self.labels.append((key, value))
         return lambda item: _compare(_look_up(item, path), operator, value)
 
-    def _function(self, name: str) -> Test:
-        """`in_context("...")`, the one function that the metadata lists need."""
-        self._next()
-        kind, value = self._next()
-        if name != "in_context" or kind != "str" or self._next() != ("par", ")"):
-            raise self._error()
-        context = canonical(value[1:-1])
+    def value(self, *parts: Token) -> str:
+        """A quoted text, or an unquoted one such as projects/1/x:2."""
+        return re.sub(r"\\(.)", r"\1", parts[0][1:-1]) if parts[0].type == "STRING" else ":".join(parts)
+
+    def in_context(self, text: Token) -> Test:
+        """The one function that the metadata lists need."""
+        context = canonical(text[1:-1])
         return lambda item: context in item.get("_contexts", ())
 
 

@@ -62,7 +62,9 @@ def test_filters_match_resources(text: str, numbers: list[int]) -> None:
     assert [number for number, _ in Filters([text]).matching(ITEMS)] == numbers
 
 
-@pytest.mark.parametrize("text", ["(", "a=", "=b", "a", "a=b)", "a ? b", 'a="b', "NOT", "in_context(x)", "f('x')"])
+@pytest.mark.parametrize(
+    "text", ["(", "a=", "=b", "a", "a=b)", "a ? b", 'a="b', "NOT", "in_context(x)", "f('x')", "a=b:", "(" * 9000]
+)
 def test_filters_refuse_bad_syntax(text: str) -> None:
     with pytest.raises(ApiError, match="Invalid filter"):
         Filters([text])
