@@ -110,7 +110,8 @@ const parts = {
     cells: [h("bdi", {}, model.title || last(model.name)), model.versionId, model.versionAliases.join(", "),
       `${(model.checkpoints || []).length} (${model.defaultCheckpointId || "none"})`, `${model.deployedModels.length} endpoint${model.deployedModels.length === 1 ? "" : "s"}`] })))],
   endpoints: (now) => [table("Endpoints", ["endpoint", "deployed models and traffic", "name"], now.endpoints.map((endpoint) => ({ kind: "endpoint",
-    cells: [h("bdi", {}, endpoint.title), endpoint.deployed.map((item) => h("div", {}, `${item.share}%: ${last(item.model)}, checkpoint ${item.checkpoint}`)),
+    cells: [h("bdi", {}, endpoint.title), endpoint.deployedModels.map((item) =>
+      h("div", {}, `${endpoint.trafficSplit[item.id] || 0}%: ${last(item.model)}, checkpoint ${item.checkpointId || ""}`)),
       h("code", {}, endpoint.name)] })))],
   requests: (now) => [table("Requests", ["time", "method", "path", "status", "ms"], now.requests.map((item) => ({ kind: item.status < 400 ? "" : "error",
     cells: [item.time, item.method, h("code", {}, item.path), String(item.status || "none"), String(item.ms)] })))],

@@ -106,19 +106,16 @@ class Dashboard:
 
     def console(self, call: Call) -> Json:
         """What the page shows; the newest of each kind."""
-        models = [
-            self._models.version_view(model, version)
-            for model in self._newest("models")
-            for version in reversed(model["_versions"].values())
-        ]
+        models = ((model, reversed(model["_versions"].values())) for model in self._newest("models"))
+        versions = [self._models.version_view(model, version) for model, versions in models for version in versions]
         return {
             "jobs": [self._job(job) for job in self._newest("tuningJobs")],
             "runs": [
                 *reversed(self._runs.values()),
                 *(self._pipeline_job(job) for job in self._newest("pipelineJobs")),
             ],
-            "models": [_model(model) for model in models],
-            "endpoints": [_endpoint(endpoint) for endpoint in self._newest("endpoints")],
+            "models": [_named(version, **version) for version in versions],
+            "endpoints": [_named(endpoint, **endpoint) for endpoint in self._newest("endpoints")],
             "schedules": [_named(item, next=item.get("nextRunTime", "")[:19]) for item in self._newest("schedules")],
             "requests": list(reversed(self.requests)),
             "prompts": {name: seen["body"] for name, seen in self._seen.items()},
@@ -244,17 +241,3 @@ def _thinned(points: list[tuple[int, float | None]]) -> list[tuple[int, float | 
     stride = -(-len(points) // POINTS) or 1
     kept = [*points[::stride], *([points[-1]] if (len(points) - 1) % stride else [])]
     return [(step, value if value is not None and math.isfinite(value) else None) for step, value in kept]
-
-
-def _model(model: Json) -> Json:
-    kept = ("versionId", "versionAliases", "checkpoints", "defaultCheckpointId", "deployedModels", "labels")
-    return _named(model, **{key: model[key] for key in kept if key in model})
-
-
-def _endpoint(endpoint: Json) -> Json:
-    split = endpoint.get("trafficSplit", {})
-    deployed = [
-        {"model": item["model"], "checkpoint": item.get("checkpointId", ""), "share": split.get(item["id"], 0)}
-        for item in endpoint.get("deployedModels", [])
-    ]
-    return _named(endpoint, deployed=deployed)

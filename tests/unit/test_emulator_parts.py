@@ -63,7 +63,21 @@ def test_filters_match_resources(text: str, numbers: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["(", "a=", "=b", "a", "a=b)", "a ? b", 'a="b', "NOT", "in_context(x)", "f('x')", "a=b:", "(" * 9000]
+    "text",
+    [
+        "(",
+        "a=",
+        "=b",
+        "a",
+        "a=b)",
+        "a ? b",
+        'a="b',
+        "NOT",
+        "in_context(x)",
+        "f('x')",
+        "a=b:",
+        "(" * 60 + "a=b" + ")" * 60,
+    ],
 )
 def test_filters_refuse_bad_syntax(text: str) -> None:
     with pytest.raises(ApiError, match="Invalid filter"):
