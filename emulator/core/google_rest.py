@@ -23,9 +23,7 @@ from urllib.parse import unquote
 
 Json = dict[str, Any]
 NAMES: Json = json.loads(Path(__file__).with_name("api_names.json").read_text("utf-8"))
-"""Names of the API: fields that a message may have, values that are only checked, collections that are always empty,
-and maps whose keys belong to the caller (`freeMaps`), so that their case must not change.
-"""
+"""Names of the API, and maps whose keys belong to the caller (`freeMaps`), so that their case must not change."""
 
 _STATUS = {
     400: "INVALID_ARGUMENT",

@@ -53,10 +53,7 @@ _CONCURRENT = 64
 
 def read_evaluation_config(fields: Fields, entry: BaseModelEntry, storage: Storage) -> Json:
     """A validated `evaluationConfig`; 400 for invalid values and metrics that are not implemented."""
-    fields.only("metrics", "outputConfig", "autoraterConfig", "inferenceGenerationConfig")
     metrics = [_read_metric(metric) for metric in fields.objects("metrics")]
-    if not metrics:
-        raise fields.error("metrics", "must hold at least one metric.")
     destination = fields.object("outputConfig").object("gcsDestination")
     prefix = destination.text("outputUriPrefix")
     try:

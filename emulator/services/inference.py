@@ -24,7 +24,6 @@ from starlette.responses import Response, StreamingResponse
 from emulator.catalogue import BaseModelEntry, Catalogue
 from emulator.core.faults import Faults
 from emulator.core.google_rest import (
-    NAMES,
     ApiError,
     Call,
     Fields,
@@ -35,12 +34,13 @@ from emulator.core.google_rest import (
     failed_precondition,
     now,
 )
+from emulator.core.messages import check
 from emulator.engines.base import Candidate, Engine, FailedPrecondition, GenerateRequest, Generation
 from emulator.services.datasets import read_turn, system_text
 from emulator.services.endpoints import Endpoints
 from emulator.services.models import Models
 from emulator.services.request_logs import RequestLogs
-from emulator.services.structured import answer_parts, enum_name, fits, read_functions, response_shape
+from emulator.services.structured import answer_parts, fits, read_functions, response_shape
 from emulator.services.thinking import Thought, read_thinking, think
 
 SHAPE_ATTEMPTS = 30
@@ -357,15 +357,12 @@ _EMPTY_TEXT = (
 
 def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> GenerateRequest:
     """The engine's request for a GenerateContentRequest; 400 for values that the service refuses."""
-    fields.only(*NAMES["generateContentRequest"])
+    check(fields, "GenerateContentRequest")
     fields.labels()
     if fields.value.get("cachedContent"):
         raise ApiError(404, "Not found: cached content metadata for the name in the request.")
     contents = fields.objects("contents")
-    if not contents:
-        raise bad_field(("contents", "is required."))
     for content in contents:
-        content.only("role", "parts")
         if any(part.value.get("text") == "" for part in content.objects("parts")):
             raise ApiError(400, _EMPTY_TEXT)
     turns = tuple(read_turn(content) for content in contents)
@@ -374,16 +371,7 @@ def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> Generat
     if all(turn.role == "model" for turn in turns):
         raise ApiError(400, "Please ensure that the request has a turn with a user role.")
     config = fields.object("generationConfig")
-    config.only(*NAMES["generationConfig"])
     read_thinking(config, entry, adapter is not None)
-    for setting in fields.objects("safetySettings"):
-        setting.only("category", "threshold", "method")
-        for key, names in NAMES["safetySettings"].items():
-            enum_name(setting, key, names)
-    temperature = _within(config, "temperature", 1.0, 0.0, 2.0)
-    top_k = config.integer("topK") if "topK" in config else None
-    if top_k is not None and top_k < 1:
-        raise config.error("topK", "must be at least 1.")
     is_structured = fields.value.get("tools") or config.text("responseMimeType", "") == "application/json"
     default_limit = STRUCTURED_OUTPUT_TOKENS if is_structured else entry.default_output_tokens
     limit = config.integer("maxOutputTokens", default_limit)
@@ -397,40 +385,19 @@ def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> Generat
         turns=turns,
         system=system_text(fields),
         adapter=adapter,
-        temperature=temperature,
-        top_p=_within(config, "topP", 0.95, 0.0, 1.0),
-        top_k=top_k,
+        temperature=config.number("temperature", 1.0),
+        top_p=config.number("topP", 0.95),
+        top_k=config.integer("topK") if "topK" in config else None,
         max_output_tokens=limit,
-        candidate_count=int(_within(config, "candidateCount", 1, 1, 8)),
+        candidate_count=config.integer("candidateCount", 1),
         seed=config.integer("seed") if "seed" in config else None,
-        stop_sequences=_stops(config),
-        logprobs=_logprobs(config),
+        stop_sequences=tuple(config.texts("stopSequences")),
+        logprobs=config.integer("logprobs", 0) if config.boolean("responseLogprobs") else None,
         response_enum=enum,
         response_json_schema=schema,
         functions=functions,
         must_call=must_call,
     )
-
-
-def _within(config: Fields, key: str, default: float, low: float, high: float) -> float:
-    value = config.number(key, default)
-    if not low <= value <= high:
-        raise config.error(key, f"supported values are from {low:g} to {high:g}, not {value:g}.")
-    return value
-
-
-def _stops(config: Fields) -> tuple[str, ...]:
-    stops = config.texts("stopSequences")
-    if len(stops) > 5 or not all(stops):
-        raise config.error("stopSequences", "may hold 5 strings that are not empty.")
-    return tuple(stops)
-
-
-def _logprobs(config: Fields) -> int | None:
-    requested = config.boolean("responseLogprobs")
-    if "logprobs" in config and not requested:
-        raise config.error("logprobs", "needs response_logprobs to be true.")
-    return int(_within(config, "logprobs", 0, 0, 20)) if requested else None
 
 
 def _blocked(name: str, tokens: int) -> Json:

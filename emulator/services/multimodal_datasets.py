@@ -10,6 +10,7 @@ from typing import Any
 
 from emulator.catalogue import BaseModelEntry
 from emulator.core.google_rest import ApiError, Call, Fields, Json, camelize
+from emulator.core.messages import check
 from emulator.services.bigquery import BigQuery
 from emulator.services.collection import Collection
 from emulator.services.datasets import Dataset, measure, parse_training_row, read_parsed
@@ -17,7 +18,6 @@ from emulator.services.operations import Operations
 from emulator.services.training import Services
 
 SCHEMA = "gs://google-cloud-aiplatform/schema/dataset/metadata/multimodal_1.0.0.yaml"
-USAGES = ("SFT_TRAINING", "SFT_VALIDATION")
 _VALIDITY, _RESOURCES = "tuningValidationAssessmentConfig", "tuningResourceUsageAssessmentConfig"
 _BATCH = ("batchPredictionResourceUsageAssessmentConfig", "batchPredictionValidationAssessmentConfig")
 
@@ -46,9 +46,9 @@ class MultimodalDatasets(Collection):
     def assess(self, call: Call) -> Json:
         """An operation with an assessment; 400 for a model that is not tuned so, or an unknown column."""
         dataset, fields = self.requested(call), call.fields("assess_data_request")
-        fields.only("geminiRequestReadConfig", _VALIDITY, _RESOURCES, *_BATCH)
         if any(key in fields for key in _BATCH):
             raise ApiError(400, "Assessments for batch prediction are not implemented by the emulator.")
+        check(fields, "AssessDataRequest")
         config = fields.object(fields.one_of(_VALIDITY, _RESOURCES))
         entry = self._model(config)
         lines = self._lines(dataset, fields)
@@ -56,8 +56,6 @@ class MultimodalDatasets(Collection):
             usage = self._resources(entry, lines)
             response = {"tuningResourceUsageAssessmentResult": usage}
         else:
-            if config.text("datasetUsage") not in USAGES:
-                raise config.error("datasetUsage", f"must be one of {', '.join(USAGES)}.")
             response = {"tuningValidationAssessmentResult": {"errors": self._errors(entry, lines, config)}}
         return self._operations.done(call, dataset["name"], "AssessData", "AssessDataResponse", response)
 
@@ -94,7 +92,7 @@ class MultimodalDatasets(Collection):
 
     def _errors(self, entry: BaseModelEntry, lines: list[Any], config: Fields) -> list[str]:
         limits = self._services.catalogue.limits["supervised"]
-        training = config.text("datasetUsage") == USAGES[0]
+        training = config.text("datasetUsage") == "SFT_TRAINING"
         most = limits.training_examples if training else limits.validation_examples
         errors = [] if lines else ["the dataset has no examples."]
         errors += [f"the dataset has {len(lines)} examples; at most {most} are allowed."] if len(lines) > most else []

@@ -17,6 +17,7 @@ from emulator.core.google_rest import (
     now,
     public,
 )
+from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.execution import edges
 from emulator.services.collection import Collection
@@ -148,31 +149,15 @@ class PipelineJobs(Collection):
 
 def read_job(fields: Fields, location: str) -> Json:
     """The fields of a job that a caller sets, apart from its specification; 400 for one that the service refuses."""
-    fields.only(*NAMES["pipelineJob"])
+    check(fields, "PipelineJob")
     job: Json = {key: fields.value[key] for key in _COPIED if key in fields.value}
-    if len(fields.text("displayName", "")) > 128:
-        raise bad_field(("pipeline_job.display_name", "may have up to 128 characters."))
-    fields.matching("serviceAccount", r"[^@\s]+@[^@\s]+\.[^@\s.]+", "NAME@PROJECT.iam.gserviceaccount.com")
-    fields.matching("network", r"projects/[^/\s]+/global/networks/[^/\s]+", "projects/NUMBER/global/networks/NETWORK")
     if fields.texts("reservedIpRanges") and not fields.text("network", ""):
-        raise bad_field(("pipeline_job.reserved_ip_ranges", "are ranges of a network, which is not set."))
-    fields.boolean("preflightValidations")
-    interface = fields.object("pscInterfaceConfig")
-    interface.only("networkAttachment", "dnsPeeringConfigs")
-    form = "projects/PROJECT/regions/REGION/networkAttachments/NAME"
-    interface.matching("networkAttachment", r"[^/\s]+|" + re.sub("[A-Z]+", r"[^/\\s]+", form), form)
-    for peering in interface.objects("dnsPeeringConfigs"):
-        peering.only("domain", "targetProject", "targetNetwork")
-        for key in ("targetProject", "targetNetwork", "domain"):
-            if not peering.text(key):
-                raise peering.error(key, "is required.")
-        peering.matching("domain", r"\S+\.", "a DNS name that ends with a dot")
+        raise fields.error("reservedIpRanges", "are ranges of a network, which is not set.")
     if "encryptionSpec" in fields:
         job["encryptionSpec"] = fields.key(location)
     runtime = fields.object("runtimeConfig")
-    runtime.only(*NAMES["runtimeConfig"])
-    policy = enum_name(runtime, "failurePolicy", NAMES["failurePolicy"])
     if "failurePolicy" in runtime:
+        policy = enum_name(runtime, "failurePolicy", NAMES["failurePolicy"])
         job["runtimeConfig"] = {**runtime.value, "failurePolicy": policy}
     return {**job, "labels": fields.labels()}
 

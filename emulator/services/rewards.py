@@ -4,30 +4,28 @@
 
 A single reward parses the answer and scores it by string match, by a value of a JSON object, by a judge or by a
 Python snippet; a composite is the weighted mean of single ones. Each is clipped to [-1, 1]. Regular expressions are
-those of RE2: without lookaround and references to groups.
+RE2's.
 """
 
 import ast
 import asyncio
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
-import regex
+import re2
 
-from emulator.core.google_rest import ApiError, Fields, Json, bad_field
+from emulator.core.google_rest import ApiError, Fields, Json
+from emulator.core.messages import RE2_OPTIONS
 from emulator.engines.base import ReinforcementRow
 from emulator.services.datasets import contents
 from emulator.services.evaluation import Evaluation
 from emulator.services.reward_process import run_snippet
 
-SCORERS = ("stringMatchRewardScorer", "autoraterScorer", "codeExecutionRewardScorer", "cloudRunRewardScorer")
 CONFIGS = ("singleRewardConfig", "compositeRewardConfig")
-_OPERATIONS = ("REGEX_CONTAINS", "PARTIAL_MATCH", "EXACT_MATCH")
-_PLACEHOLDER = regex.compile(r"\{\{\s*([\w.]+)\s*\}\}")
-_NOT_RE2 = regex.compile(r"\(\?(?:[=!>#]|<[=!])|\\[1-9]|[*+?}]\+")
-_MATCH_S = 1.0
+_PLACEHOLDER = re.compile(r"\{\{\s*([\w.]+)\s*\}\}")
 Sample = tuple[ReinforcementRow, str]
 
 
@@ -42,56 +40,30 @@ class Rewards:
         self._evaluation, self._execute = evaluation, execute
 
     def read(self, fields: Fields) -> Json:
-        """{singleRewardConfig} or {compositeRewardConfig} of a request; 400 for an invalid one, 501 for one that is not
-        implemented.
+        """{singleRewardConfig} or {compositeRewardConfig} of a checked request; 400 for what a schema does not refuse,
+        and for what is not implemented.
         """
-        if len(present := [key for key in CONFIGS if key in fields]) != 1:
-            names = "exactly one of single_reward_config and composite_reward_config must be set."
-            raise fields.error("reward_config", names)
-        config = fields.object(present[0])
-        if present[0] == "singleRewardConfig":
-            return {present[0]: self._read_single(config)}
-        config.only("weightedRewardConfigs")
-        parts: list[Json] = []
-        for part in config.objects("weightedRewardConfigs"):
-            part.only("rewardConfig", "weight")
-            if (weight := part.number("weight")) <= 0:
-                raise part.error("weight", "must be a positive number.")
-            parts.append({"rewardConfig": self._read_single(part.object("rewardConfig")), "weight": weight})
-        names_of = [part["rewardConfig"]["rewardName"] for part in parts]
-        if not parts or len(set(names_of)) < len(parts):
-            where = config.name("weightedRewardConfigs")
-            raise bad_field((where, "needs at least one reward, each with a reward_name of its own."))
-        return {present[0]: {"weightedRewardConfigs": parts}}
+        key = fields.one_of(*CONFIGS)
+        config = fields.object(key)
+        parts = [part.object("rewardConfig") for part in config.objects("weightedRewardConfigs")] or [config]
+        for single in parts:
+            if "cloudRunRewardScorer" in single:
+                raise ApiError(400, "cloudRunRewardScorer is not implemented by the emulator.")
+            if "codeExecutionRewardScorer" in single:
+                self._check_snippet(single.object("codeExecutionRewardScorer"))
+        if len({single.text("rewardName") for single in parts}) < len(parts):
+            raise config.error("weightedRewardConfigs", "needs a reward_name of its own for each reward.")
+        return {key: config.value}
 
-    def _read_single(self, fields: Fields) -> Json:
-        fields.only("rewardName", "parseResponseConfig", *SCORERS)
-        if len(scorers := [key for key in SCORERS if key in fields]) != 1:
-            raise fields.error("reward_scorer", "exactly one reward scorer must be set.")
-        if not fields.text("rewardName", ""):
-            raise fields.error("rewardName", "is required.")
-        _read_parse(fields.object("parseResponseConfig"))
-        kind, scorer = scorers[0], fields.object(scorers[0])
-        if kind == "stringMatchRewardScorer":
-            _read_string_match(scorer)
-        elif kind == "autoraterScorer":
-            _read_judge(scorer)
-        elif kind == "cloudRunRewardScorer":
-            raise ApiError(400, "cloudRunRewardScorer is not implemented by the emulator.")
-        else:
-            self._read_snippet(scorer)
-        return fields.value
-
-    def _read_snippet(self, scorer: Fields) -> None:
-        scorer.only("pythonCodeSnippet")
-        where, snippet = scorer.name("pythonCodeSnippet"), scorer.text("pythonCodeSnippet")
+    def _check_snippet(self, scorer: Fields) -> None:
         try:
-            body = ast.parse(snippet).body
+            body = ast.parse(scorer.text("pythonCodeSnippet")).body
         except (SyntaxError, ValueError) as error:
-            raise bad_field((where, f"is not Python: {error}.")) from error
+            raise scorer.error("pythonCodeSnippet", f"is not Python: {error}.") from error
         if not any(isinstance(node, ast.FunctionDef) and node.name == "evaluate" for node in body):
-            raise bad_field((where, "must define evaluate(example, response)."))
+            raise scorer.error("pythonCodeSnippet", "must define evaluate(example, response).")
         if not self._execute:
+            where = scorer.name("pythonCodeSnippet")
             raise ApiError(400, f"{where} is code: the emulator runs it if it is started with --execute-rewards.")
 
     def overall(self, config: Json, samples: Sequence[Sample]) -> list[float]:
@@ -128,7 +100,7 @@ class Rewards:
         parse = single.get("parseResponseConfig") or {}
         answers = [(row, _parsed(parse, text)) for row, text in samples]
         if scorer := single.get("stringMatchRewardScorer"):
-            values = [_attempt(_string_match, scorer, row, text) for row, text in answers]
+            values = [_string_match(scorer, row, text) for row, text in answers]
         elif scorer := single.get("autoraterScorer"):
             values = asyncio.run(self._rate(scorer, answers))
         else:
@@ -160,7 +132,8 @@ class Rewards:
 def _parts(config: Json) -> list[tuple[Json, float]]:
     if single := config.get("singleRewardConfig"):
         return [(single, 1.0)]
-    return [(part["rewardConfig"], part["weight"]) for part in config["compositeRewardConfig"]["weightedRewardConfigs"]]
+    parts = config["compositeRewardConfig"]["weightedRewardConfigs"]
+    return [(part["rewardConfig"], float(part["weight"])) for part in parts]
 
 
 def _clipped(value: float) -> float | str:
@@ -193,28 +166,20 @@ def _parsed(parse: Json, text: str) -> str:
     """The part of an answer that is scored: all of it, or the last match of an expression; "" without a match."""
     if parse.get("parseType") != "REGEX_EXTRACT":
         return text
-    try:
-        matches = list(regex.finditer(parse["regexExtractExpression"], text, timeout=_MATCH_S))
-    except TimeoutError:
-        return ""
-    return (matches[-1][1 if matches[-1].re.groups else 0] or "") if matches else ""
+    expression = re2.compile(parse["regexExtractExpression"], RE2_OPTIONS)
+    matches = list(expression.finditer(text))
+    return (matches[-1][1 if expression.groups else 0] or "") if matches else ""
 
 
-def _attempt(score: Any, scorer: Json, row: ReinforcementRow, text: str) -> float | str:
+def _string_match(scorer: Json, row: ReinforcementRow, text: str) -> float | str:
+    value: str | None = text
+    expression: Json = scorer.get("stringMatchExpression") or {}
+    if json_match := scorer.get("jsonMatchExpression"):
+        expression, value = json_match["valueStringMatchExpression"], _json_field(text, json_match["keyName"])
     try:
-        return float(score(scorer, row, text))
+        matches = value is not None and _matches(expression, row, value)
     except RewardError as error:
         return str(error)
-
-
-def _string_match(scorer: Json, row: ReinforcementRow, text: str) -> float:
-    expression = scorer.get("stringMatchExpression")
-    if expression is None:
-        expression = scorer["jsonMatchExpression"]["valueStringMatchExpression"]
-        value = _json_field(text, scorer["jsonMatchExpression"]["keyName"])
-        matches = value is not None and _matches(expression, row, value)
-    else:
-        matches = _matches(expression, row, text)
     return float(scorer.get("correctAnswerReward" if matches else "wrongAnswerReward") or 0.0)
 
 
@@ -234,68 +199,6 @@ def _matches(expression: Json, row: ReinforcementRow, text: str) -> bool:
     if operation == "PARTIAL_MATCH":
         return expected in text
     try:
-        return regex.search(expected, text, timeout=_MATCH_S) is not None
-    except (regex.error, TimeoutError) as error:
+        return re2.search(expected, text, RE2_OPTIONS) is not None
+    except re2.error as error:
         raise RewardError(f"the expression {expected[:80]!r} cannot be used: {error}") from error
-
-
-def _read_expression(where: str, expression: str) -> None:
-    plain = _PLACEHOLDER.sub("x", expression)
-    try:
-        regex.compile(plain)
-    except regex.error as error:
-        raise bad_field((where, f"is not a regular expression: {error}.")) from error
-    if _NOT_RE2.search(plain):
-        raise bad_field((where, "has lookaround, a possessive quantifier or a reference to a group, which RE2 lacks."))
-
-
-def _read_parse(fields: Fields) -> None:
-    fields.only("parseType", "regexExtractExpression")
-    kind = fields.text("parseType", "IDENTITY")
-    if kind not in ("IDENTITY", "REGEX_EXTRACT", "RESPONSE_PARSE_TYPE_UNSPECIFIED"):
-        raise fields.error("parseType", f"Invalid value: {kind[:80]!r}.")
-    if kind == "REGEX_EXTRACT":
-        _read_expression(fields.name("regexExtractExpression"), fields.text("regexExtractExpression"))
-
-
-def _read_rewards(fields: Fields) -> None:
-    for key in ("correctAnswerReward", "wrongAnswerReward"):
-        fields.number(key, 0.0)
-
-
-def _read_string_match(scorer: Fields) -> None:
-    scorer.only("correctAnswerReward", "wrongAnswerReward", "stringMatchExpression", "jsonMatchExpression")
-    _read_rewards(scorer)
-    if ("stringMatchExpression" in scorer) == ("jsonMatchExpression" in scorer):
-        names = "exactly one of string_match_expression and json_match_expression must be set."
-        raise scorer.error("", names)
-    expression = scorer.object("stringMatchExpression")
-    if "jsonMatchExpression" in scorer:
-        json_match = scorer.object("jsonMatchExpression")
-        json_match.only("keyName", "valueStringMatchExpression")
-        json_match.text("keyName")
-        expression = json_match.object("valueStringMatchExpression")
-    expression.only("matchOperation", "expression")
-    operation = expression.text("matchOperation")
-    if operation not in _OPERATIONS:
-        raise expression.error("matchOperation", f"must be one of {', '.join(_OPERATIONS)}.")
-    text = expression.text("expression")
-    if operation == "REGEX_CONTAINS":
-        _read_expression(expression.name("expression"), text)
-
-
-def _read_judge(scorer: Fields) -> None:
-    converted = "parsedResponseConversionScorer"
-    scorer.only("autoraterConfig", "autoraterPrompt", "autoraterResponseParseConfig", "exactMatchScorer", converted)
-    scorer.text("autoraterPrompt")
-    config = scorer.object("autoraterConfig")
-    if not 1 <= config.integer("samplingCount", 4) <= 32:
-        raise config.error("samplingCount", "must be between 1 and 32.")
-    _read_parse(scorer.object("autoraterResponseParseConfig"))
-    if (scorer.value.get(converted) is None) == ("exactMatchScorer" not in scorer):
-        raise scorer.error("", f"exactly one of exact_match_scorer and {converted} must be set.")
-    if "exactMatchScorer" in scorer:
-        exact = scorer.object("exactMatchScorer")
-        exact.only("correctAnswerReward", "wrongAnswerReward", "expression")
-        _read_rewards(exact)
-        exact.text("expression")

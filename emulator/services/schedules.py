@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from emulator.core.google_rest import (
-    NAMES,
     ApiError,
     Call,
     Fields,
@@ -23,6 +22,7 @@ from emulator.core.google_rest import (
     failed_precondition,
     public,
 )
+from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.execution.placeholders import fill_names
 from emulator.services.collection import Collection
@@ -172,16 +172,12 @@ class Schedules(Collection):
     def create(self, call: Call) -> Json:
         """An active schedule with its next run time."""
         fields = call.fields("schedule")
-        request = fields.object("createPipelineJobRequest")
+        check(fields, "Schedule")
         if "createPipelineJobRequest" not in fields:
-            raise bad_field(("schedule.create_pipeline_job_request", "is required."))
-        fields.only(*NAMES["schedule"])
-        location = call.params["location"]
-        request.only("parent", "pipelineJob", "pipelineJobId")
+            raise fields.error("createPipelineJobRequest", "is required.")
+        request, location = fields.object("createPipelineJobRequest"), call.params["location"]
         form = f"projects/PROJECT/locations/{location}"
         parent = request.matching("parent", f"projects/[^/]+/locations/{location}", form) or call.parent
-        if request.text("pipelineJobId", ""):
-            raise request.error("pipelineJobId", "must not be set in a schedule.")
         stamp = _stamp(self.clock())
         schedule: Json = {
             "displayName": fields.display_name(),
@@ -215,19 +211,16 @@ class Schedules(Collection):
         if end <= start:
             raise bad_field(("schedule.end_time", "must be after start_time."))
         for key, default in (("maxRunCount", 0), ("maxConcurrentRunCount", 1), ("maxConcurrentActiveRunCount", 0)):
-            if key in changed or (default and key not in schedule):
-                count = fields.integer(key, default)
-                if count < 0 or (key == "maxConcurrentRunCount" and count == 0):
-                    raise fields.error(key, "must be a positive number.")
-                if count:
-                    schedule[key] = str(count)
+            if (key in changed or (default and key not in schedule)) and (count := fields.integer(key, default)):
+                schedule[key] = str(count)
         if "allowQueueing" in changed:
             schedule["allowQueueing"] = fields.boolean("allowQueueing")
 
     def patch(self, call: Call) -> Json:
         """The schedule with the masked fields changed and its next run time recomputed."""
-        fields = call.fields("schedule")
         changed = call.update_mask()
+        fields = Fields({key: value for key, value in call.body.items() if key in changed}, "schedule")
+        check(fields, "Schedule")
         with self._state.transaction():
             schedule = self.requested(call)
             if "displayName" in changed:

@@ -24,10 +24,9 @@ import google_crc32c
 import re2
 
 from emulator.core.google_rest import ApiError, Json, now
+from emulator.core.messages import RE2_OPTIONS
 from emulator.core.state import Database
 
-_QUIET = re2.Options()
-_QUIET.log_errors = False
 _SCHEMA = Path(__file__).with_name("storage.sql").read_text(encoding="utf-8")
 
 _BUCKET_SETTINGS = ("labels", "iamConfiguration", "lifecycle", "versioning", "encryption")
@@ -537,6 +536,6 @@ def _glob_pattern(glob: str) -> str:
 def _compiled(glob: str) -> Any:
     """A glob as a pattern that matches in linear time; 400 for an invalid one."""
     try:
-        return re2.compile("(?s)" + _glob_pattern(glob), _QUIET)
+        return re2.compile("(?s)" + _glob_pattern(glob), RE2_OPTIONS)
     except (re2.error, RecursionError) as error:
         raise ApiError(400, f"Invalid glob: '{glob[:200]}'", "invalid") from error

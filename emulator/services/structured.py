@@ -3,7 +3,6 @@
 """Structured output: the required shape of an answer, functions it may call, and whether an answer has that shape."""
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import jsonschema
 from jsonschema.validators import validator_for
 
 from emulator.core.google_rest import NAMES, ApiError, Fields, Json, bad_field, camelize
+from emulator.core.messages import check
 from emulator.engines.base import Function, GenerateRequest, Generation
 from emulator.engines.grammar import answer_schema
 
@@ -143,9 +143,7 @@ def read_functions(fields: Fields) -> tuple[tuple[Function, ...], bool]:
     """(functions that the answer may call, whether it must) of `tools` and `toolConfig`; 400 for an invalid one."""
     functions = declared_functions(fields)
     config = fields.object("toolConfig")
-    config.only("functionCallingConfig", "retrievalConfig", "includeServerSideToolInvocations")
     calling = config.object("functionCallingConfig")
-    calling.only("mode", "allowedFunctionNames", "streamFunctionCallArguments")
     mode, allowed = enum_name(calling, "mode", _MODES), calling.texts("allowedFunctionNames")
     if allowed and mode not in ("ANY", "VALIDATED"):
         raise calling.error("allowedFunctionNames", "needs the mode ANY or VALIDATED.")
@@ -174,14 +172,13 @@ def declared_functions(fields: Fields) -> list[Function]:
 
 
 def _function(declaration: Fields) -> Function:
-    declaration.only(
-        "name", "description", "behavior", "parameters", "parametersJsonSchema", "response", "responseJsonSchema"
-    )
-    name = declaration.text("name")
-    if not re.fullmatch(r"[A-Za-z_][\w.:-]{0,127}", name, re.ASCII):
-        raise declaration.error("name", "must begin with a letter and have letters, digits, _ . : - alone.")
+    check(declaration, "FunctionDeclaration")
     parameters = _schema(declaration, "parametersJsonSchema", "parameters")
-    return Function(name, declaration.text("description", ""), parameters or {"type": "object", "properties": {}})
+    return Function(
+        declaration.text("name"),
+        declaration.text("description", ""),
+        parameters or {"type": "object", "properties": {}},
+    )
 
 
 def functions_text(functions: Sequence[Function]) -> str:

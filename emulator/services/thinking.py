@@ -42,7 +42,6 @@ def read_thinking(config: Fields, model: BaseModelEntry, is_tuned: bool) -> tupl
     A tuned model, whose training rows have no thoughts, thinks on request only.
     """
     fields = config.object("thinkingConfig")
-    fields.only("includeThoughts", "thinkingBudget", "thinkingLevel")
     level, included = enum_name(fields, "thinkingLevel", _LEVELS), fields.boolean("includeThoughts")
     thinking = model.thinking
     if thinking is None:

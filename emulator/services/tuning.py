@@ -10,7 +10,6 @@ from typing import Any
 
 from emulator.catalogue import BaseModelEntry
 from emulator.core.google_rest import (
-    NAMES,
     ApiError,
     Call,
     Fields,
@@ -19,12 +18,11 @@ from emulator.core.google_rest import (
     failed_precondition,
     public,
 )
-from emulator.engines.base import MAX_REINFORCEMENT_STEPS
+from emulator.core.messages import check
 from emulator.services.checkpoint_evaluation import read_evaluation_config
 from emulator.services.collection import JobCollection
 from emulator.services.datasets import content_text, count_lines, parse_reinforcement_row
 from emulator.services.operations import ENDED, Operations
-from emulator.services.rewards import CONFIGS
 from emulator.services.storage import split_uri
 from emulator.services.training import SPECS, Services, Trainer
 
@@ -34,7 +32,6 @@ _PROTO_SIZES = {1: 1, 6: 2, 2: 4, 3: 8, 4: 16, 5: 32}
 _SIZE_NAMES = {size: name for name, size in ADAPTER_SIZES.items()}
 _NOT_IMPLEMENTED = ("distillationSpec", "partnerModelTuningSpec", "veoTuningSpec")
 MAX_ANSWERS, ANSWERS_MULTIPLE = 8192, 16  # of a step: prompts times samples
-MULTIPLIERS = (0.25, 4.0)  # of the learning rate in reinforcement tuning
 
 
 class TuningJobs(JobCollection):
@@ -68,7 +65,7 @@ class TuningJobs(JobCollection):
         """The reward of a sample response to an example; errors of a reward are in the response."""
         _require_beta(call)
         fields = call.fields()
-        fields.only("sampleResponse", "example", *CONFIGS)
+        check(fields, "ValidateReinforcementTuningRewardRequest")
         config = self._services.rewards.read(fields)
         row = parse_reinforcement_row(fields.object("example").value)
         return self._services.rewards.validate(config, (row, content_text(fields.object("sampleResponse"))))
@@ -80,7 +77,7 @@ class TuningJobs(JobCollection):
         model's default checkpoint serves the new model's when the job has succeeded.
         """
         fields = call.fields("rebase_tuned_model_request")
-        fields.only("parent", "tunedModelRef", "tuningJob", "artifactDestination", "deployToSameEndpoint")
+        check(fields, "RebaseTunedModelRequest")
         if "artifactDestination" in fields:
             raise ApiError(400, "artifactDestination is not implemented by the emulator.")
         old = self._referenced_job(fields.object("tunedModelRef"))
@@ -156,7 +153,7 @@ class TuningJobs(JobCollection):
         for other in _NOT_IMPLEMENTED:
             if other in fields:
                 raise ApiError(400, f"{other} is not implemented by the emulator.")
-        fields.only(*NAMES["tuningJob"])
+        check(fields, "TuningJob")
         key = fields.one_of(*SPECS)
         method = SPECS[key]
         if method == "reinforcement":
@@ -169,8 +166,6 @@ class TuningJobs(JobCollection):
             places = ", ".join(locations)
             raise ApiError(400, f"Tuning {entry.name} is not supported in {location}. Supported locations: {places}.")
         job["tunedModelDisplayName"] = fields.text("tunedModelDisplayName", "")
-        if len(job["tunedModelDisplayName"]) > 128:
-            raise fields.error("tunedModelDisplayName", "may have at most 128 characters.")
         job |= {name: fields.text(name) for name in ("description", "serviceAccount") if name in fields}
         job["labels"] = fields.labels()
         if "encryptionSpec" in fields:
@@ -206,8 +201,6 @@ class TuningJobs(JobCollection):
     def _read_spec(
         self, fields: Fields, entry: BaseModelEntry, method: str, inherited_size: int | None, location: str
     ) -> tuple[Json, int]:
-        reinforced = method == "reinforcement"
-        fields.only(*NAMES["tuningSpec"][:3], *(CONFIGS if reinforced else NAMES["tuningSpec"][3:]))
         train = self._read_dataset(fields, "trainingDatasetUri")
         spec: Json = {"trainingDatasetUri": fields.text("trainingDatasetUri")}
         limits = self._services.catalogue.limits[method]
@@ -222,7 +215,7 @@ class TuningJobs(JobCollection):
             spec["validationDatasetUri"] = fields.text("validationDatasetUri")
         hyper_parameters = fields.object("hyperParameters")
         spec["hyperParameters"], size = _hyper_parameters(hyper_parameters, entry, method, rows, inherited_size)
-        if reinforced:
+        if method == "reinforcement":
             spec |= self._services.rewards.read(fields)
         if fields.boolean("exportLastCheckpointOnly"):
             spec["exportLastCheckpointOnly"] = True
@@ -268,15 +261,9 @@ class TuningJobs(JobCollection):
 def _hyper_parameters(
     fields: Fields, entry: BaseModelEntry, method: str, rows: int, inherited_size: int | None
 ) -> tuple[Json, int]:
-    fields.only("epochCount", "learningRateMultiplier", "adapterSize", *NAMES["hyperParameters"].get(method, ()))
     own = _reinforcement_parameters(fields, entry, rows) if method == "reinforcement" else {}
     # the service chooses epochs by size; the emulator: 4 for small sets, fewer for large ones
     epochs = fields.integer("epochCount", 0) or own.pop("_epochs", 0) or max(1, min(4, round(20_000 / rows)))
-    if not 1 <= epochs <= 10_000:
-        raise fields.error("epochCount", "must be a positive number.")
-    multiplier = fields.number("learningRateMultiplier", 1.0)
-    if not 0 < multiplier <= 10_000:
-        raise fields.error("learningRateMultiplier", "must be a positive number.")
     size = adapter_size(fields, entry.default_adapter_size)
     supported = getattr(entry, method)
     if size not in supported:
@@ -284,41 +271,33 @@ def _hyper_parameters(
         raise ApiError(400, "The adapter size is not supported for this base model.", details=violation.details)
     size = inherited_size or size  # a job that continues from an adapter keeps that adapter's rank
     count = {} if "stepCount" in own else {"epochCount": str(epochs)}
-    result: Json = {**count, "learningRateMultiplier": multiplier, "adapterSize": _SIZE_NAMES[size], **own}
+    result: Json = {
+        **count,
+        "learningRateMultiplier": fields.number("learningRateMultiplier", 1.0),
+        "adapterSize": _SIZE_NAMES[size],
+        **own,
+    }
     if method == "preference":
         result["beta"] = fields.number("beta", 0.1)
-        if result["beta"] < 0:
-            raise fields.error("beta", "must not be negative.")
     return result, size
 
 
 def _reinforcement_parameters(fields: Fields, entry: BaseModelEntry, rows: int) -> Json:
     """The parameters of reinforcement tuning alone, with the documented defaults; `_epochs` is that of the epochs."""
     batch, samples = fields.integer("batchSize", 32), fields.integer("samplesPerPrompt", 16)
-    if batch < 1 or samples < 1 or batch * samples > MAX_ANSWERS or batch * samples % ANSWERS_MULTIPLE:
+    if batch * samples > MAX_ANSWERS or batch * samples % ANSWERS_MULTIPLE:
         limit = f"times samples_per_prompt must be a multiple of {ANSWERS_MULTIPLE}, at most {MAX_ANSWERS}."
         raise fields.error("batchSize", limit)
-    multiplier = fields.number("learningRateMultiplier", 1.0)
-    if not MULTIPLIERS[0] <= multiplier <= MULTIPLIERS[1]:
-        limit = "must be between {} and {}.".format(*MULTIPLIERS)
-        raise fields.error("learningRateMultiplier", limit)
     if "stepCount" in fields and "epochCount" in fields:
         raise fields.error("stepCount", "cannot be set together with epoch_count.")
     if "thinkingBudget" in fields and not entry.name.startswith("gemini-2.5"):
         raise fields.error("thinkingBudget", f"is not supported by {entry.name}; use thinking_level.")
-    level = fields.text("thinkingLevel", "HIGH")
-    if level not in ("MINIMAL", "HIGH"):
-        raise fields.error("thinkingLevel", f"must be MINIMAL or HIGH, not {level[:40]!r}.")
-    result: Json = {"batchSize": batch, "samplesPerPrompt": samples, "thinkingLevel": level}
+    result: Json = {"batchSize": batch, "samplesPerPrompt": samples}
+    result["thinkingLevel"] = fields.text("thinkingLevel", "HIGH")
     result["maxOutputTokens"] = fields.integer("maxOutputTokens", 32_768)
     result |= {key: fields.integer(key) for key in ("evaluateInterval", "checkpointInterval") if key in fields}
     if "stepCount" in fields:
         result["stepCount"] = str(fields.integer("stepCount"))
-    for key in ("maxOutputTokens", "evaluateInterval", "checkpointInterval", "stepCount"):
-        if int(result.get(key, 1)) < 1:
-            raise fields.error(key, "must be a positive number.")
-    if int(result.get("stepCount", 1)) > MAX_REINFORCEMENT_STEPS:
-        raise fields.error("stepCount", f"must be at most {MAX_REINFORCEMENT_STEPS}.")
     return {**result, "_epochs": max(1, min(round(110 * batch / rows), 10))}
 
 

@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a request has the form of a message of the API: fields, types, ranges and choices, as in `messages.yaml`."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import re2
+import yaml
+from jsonschema import Draft202012Validator, TypeChecker, ValidationError
+from jsonschema.validators import extend
+
+from emulator.core.google_rest import Fields, Json, bad_field, snake
+
+_MESSAGES: dict[str, Json] = yaml.safe_load(Path(__file__).with_name("messages.yaml").read_text("utf-8"))
+_TEXTS: dict[str, str] = _MESSAGES.pop(".refusals")
+RE2_OPTIONS = re2.Options()
+RE2_OPTIONS.log_errors = False
+
+
+def check(fields: Fields, message: str) -> None:
+    """Raise a 400 for the first field that does not have the form of a message."""
+    for error in _Validator(_MESSAGES[message]).iter_errors(fields.value):
+        parts = [f"[{key}]" if isinstance(key, int) else f".{snake(key)}" for key in error.absolute_path]
+        path = (fields.path + "".join(parts)).removeprefix(".")
+        if error.validator == "additionalProperties":
+            Fields(error.instance, path).only(*error.schema["properties"])
+        limit = error.validator_value
+        limit = ", ".join(limit) if isinstance(limit, list) else limit
+        text = _TEXTS.get(error.validator, error.message)
+        value = json.dumps(error.instance)[:80]
+        raise bad_field((path, text.format(value=value, limit=limit, form=error.schema.get("description"))))
+
+
+def _is_number(_: TypeChecker, value: Any) -> bool:
+    """Whether it is a finite number, also when it is written as a string."""
+    try:
+        return isinstance(value, int | float | str) and not isinstance(value, bool) and math.isfinite(float(value))
+    except (ValueError, OverflowError):
+        return False
+
+
+def _is_integer(checker: TypeChecker, value: Any) -> bool:
+    """Whether it is an integer of 64 bits."""
+    return _is_number(checker, value) and float(value).is_integer() and abs(float(value)) < 2**63
+
+
+def _properties(validator: Any, properties: Json, value: Any, _: Json) -> Iterator[ValidationError]:
+    for name, schema in properties.items():
+        if isinstance(value, dict) and value.get(name) is not None:
+            yield from validator.descend(value[name], schema, path=name, schema_path=name)
+
+
+def _required(_: Any, names: list[str], value: Any, schema: Json) -> Iterator[ValidationError]:
+    missing = [name for name in names if isinstance(value, dict) and value.get(name) is None]
+    yield from (ValidationError("is required.", path=[name]) for name in missing)
+
+
+def _exactly_one(_: Any, names: list[str], value: Any, schema: Json) -> Iterator[ValidationError]:
+    if isinstance(value, dict) and sum(value.get(name) is not None for name in names) != 1:
+        yield ValidationError(f"exactly one of {' and '.join(map(snake, names))} must be set.")
+
+
+def _names(_: Any, names: list[str], value: Any, schema: Json) -> Iterator[ValidationError]:
+    is_number = type(value) is int and 0 <= value < len(names)
+    if not is_number and not (isinstance(value, str) and value.upper() in names):
+        yield ValidationError(f"Invalid value: {json.dumps(value)[:80]}.")
+
+
+def _expression(_: Any, __: bool, value: Any, schema: Json) -> Iterator[ValidationError]:
+    try:
+        re2.compile(str(value), RE2_OPTIONS)
+    except re2.error as error:
+        yield ValidationError(f"is not a regular expression in RE2's syntax: {error.args[0].decode()}.")
+
+
+def _range(validator: Any, _: float, value: Any, schema: Json) -> Iterator[ValidationError]:
+    """The message of a value below the least or above the most; each of the keywords calls this."""
+    least, most = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    above = schema.get("exclusiveMinimum", -math.inf)
+    if validator.is_type(value, "number") and not (least <= float(value) <= most and float(value) > above):
+        is_between = "minimum" in schema and "maximum" in schema
+        positive = "must not be negative." if least == 0 else "must be a positive number."
+        yield ValidationError(f"must be between {least:g} and {most:g}." if is_between else positive)
+
+
+_KEYWORDS = {
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum"), _range),
+    "properties": _properties,
+    "required": _required,
+    "exactlyOne": _exactly_one,
+    "names": _names,
+    "expression": _expression,
+}
+_TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_integer})
+_Validator: Any = extend(Draft202012Validator, _KEYWORDS, type_checker=_TYPES)  # type: ignore[no-untyped-call]
