@@ -54,7 +54,7 @@ from emulator.services.kubeflow import Kubeflow
 from emulator.services.metadata import Metadata
 from emulator.services.models import Deployments, Models
 from emulator.services.multimodal_datasets import MultimodalDatasets
-from emulator.services.operations import ENDED, Operations
+from emulator.services.operations import Operations
 from emulator.services.pipeline_jobs import PipelineJobs
 from emulator.services.pipeline_runs import PipelineRuns
 from emulator.services.project import Project
@@ -66,7 +66,7 @@ from emulator.services.storage_api import StorageApi, storage_error, storage_pat
 from emulator.services.storage_xml import StorageXml, xml_error
 from emulator.services.template_registry import TemplateRegistry
 from emulator.services.tensorboard import Tensorboards
-from emulator.services.training import Services, Trainer
+from emulator.services.training import Services
 from emulator.services.tuning import TuningJobs
 
 _LOG = logging.getLogger("emulator")
@@ -136,8 +136,7 @@ class Emulator:
             self.faults,
             states,
         )
-        self.trainer = Trainer(services, settings.concurrency, settings.seed)
-        self.tuning_jobs = TuningJobs(services, self.trainer, operations)
+        self.tuning_jobs = TuningJobs(services, operations, settings.concurrency, settings.seed)
         self.datasets = MultimodalDatasets(services, operations, self.bigquery)
         self.storage_api = StorageApi(self.storage)
         self.storage_api.dispatch = self._dispatch_part
@@ -170,7 +169,7 @@ class Emulator:
 
     def start(self) -> None:
         """Start the workers for tuning, batch prediction and schedules."""
-        self.trainer.start()
+        self.tuning_jobs.start()
         self.batches.start()
         if self.pipeline_runs is not None:
             self.pipeline_runs.recover()
@@ -178,7 +177,7 @@ class Emulator:
 
     def stop(self) -> None:
         """Stop the workers soon; unfinished jobs start again at the next start."""
-        self.trainer.stop()
+        self.tuning_jobs.stop()
         self.batches.stop()
         self.schedules.stop()
         if self.pipeline_runs is not None:
@@ -203,10 +202,8 @@ class Emulator:
         for _, schedule in self.state.all("schedules"):  # none starts a job any more
             self.state.delete(schedule["name"])
         deadline = time.monotonic() + RESET_TIMEOUT_S
-        while (unfinished := self._unfinished()) or not self.trainer.idle():
-            for name in unfinished:
-                self.state.update(name, state="JOB_STATE_CANCELLING")
-                self.trainer.cancel(name)
+        jobs = (self.tuning_jobs, self.batches)
+        while (unfinished := [name for kind in jobs for name in kind.cancel_all()]) or not all(k.idle() for k in jobs):
             if time.monotonic() > deadline:
                 raise failed_precondition(f"Jobs do not end: {', '.join(unfinished)}. Repeat the reset later.")
             time.sleep(0.02)
@@ -217,10 +214,6 @@ class Emulator:
         self.project.forget()
         self.dashboard.clear()
         return self.reset_faults(call)
-
-    def _unfinished(self) -> list[str]:
-        jobs = [job for kind in ("tuningJobs", "batchPredictionJobs") for _, job in self.state.all(kind)]
-        return [job["name"] for job in jobs if job["state"] not in ENDED]
 
     def get_faults(self, call: Call) -> Json:
         """The fault plan."""

@@ -8,10 +8,7 @@ all. Unfinished jobs start again after a restart.
 
 import asyncio
 import json
-import queue
-import threading
 from collections.abc import Sequence
-from typing import Any
 
 from emulator.core.faults import StateTransitions
 from emulator.core.google_rest import (
@@ -46,21 +43,6 @@ class BatchJobs(JobCollection):
         super().__init__(state, operations, states)
         self._storage = storage
         self._inference = inference
-        self._queue: queue.Queue[str] = queue.Queue()
-        self._stopping = False
-
-    def start(self) -> None:
-        """Queue the unfinished jobs and start the worker."""
-        for _, job in reversed(self._state.all(self.kind)):
-            if job["state"] == "JOB_STATE_CANCELLING":
-                self._end(job["name"], "JOB_STATE_CANCELLED")
-            elif job["state"] not in ENDED:
-                self._queue.put(job["name"])
-        threading.Thread(target=self._work, name="batches", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop after the requests that are being processed."""
-        self._stopping = True
 
     def create(self, call: Call) -> Json:
         """A job in state PENDING; 400 when source, destination or model are invalid."""
@@ -90,7 +72,7 @@ class BatchJobs(JobCollection):
                 "state": "JOB_STATE_PENDING",
             },
         )
-        self._queue.put(job["name"])
+        self.enqueue(job["name"])
         return public(job)
 
     def _check_model(self, model: str) -> None:
@@ -103,36 +85,9 @@ class BatchJobs(JobCollection):
         if resource["state"] not in ENDED:
             raise failed_precondition("Cancel the job before you delete it.")
 
-    def _work(self) -> None:
-        while not self._stopping:
-            name = self._queue.get()
-            try:
-                self._run(name)
-            except _Stopped:
-                if self._stopping:
-                    return
-                self._end(name, "JOB_STATE_CANCELLED")
-            except Exception as error:
-                code = 3 if isinstance(error, ApiError) else 13
-                self._end(name, "JOB_STATE_FAILED", error={"code": code, "message": str(error)})
-
-    def _end(self, name: str, state: str, **fields: Any) -> None:
-        stamp = now()
-        self._state.update(name, **fields, state=state, endTime=stamp, updateTime=stamp)
-
-    def _should_stop(self, name: str) -> bool:
-        return self._stopping or (self._state.get(name) or {}).get("state") == "JOB_STATE_CANCELLING"
-
-    def _hold(self, name: str) -> None:
-        self._states.hold(name, lambda: self._should_stop(name))
-        self._check_running(name)
-
-    def _check_running(self, name: str) -> None:
-        if self._should_stop(name):
-            raise _Stopped
-
-    def _run(self, name: str) -> None:
-        self._hold(name)
+    def run(self, name: str) -> None:
+        """Answer all requests, then write the responses."""
+        self.hold(name)
         stamp = now()
         job = self._state.update(name, state="JOB_STATE_RUNNING", startTime=stamp, updateTime=stamp)
         content = self._storage.read_uri(job["inputConfig"]["gcsSource"]["uris"][0])
@@ -141,9 +96,9 @@ class BatchJobs(JobCollection):
             raise ApiError(400, f"At most {_MAX_REQUESTS} requests and {_MAX_BYTES} bytes are allowed.")
         outputs: list[Json] = []
         for start in range(0, len(lines), _CONCURRENT):
-            self._check_running(name)
+            self.check_running(name)
             outputs += asyncio.run(self._process_all(job["model"], lines[start : start + _CONCURRENT]))
-        self._hold(name)
+        self.hold(name)
         self._write(job, outputs)
 
     async def _process_all(self, model: str, lines: Sequence[bytes]) -> Sequence[Json]:
@@ -175,8 +130,4 @@ class BatchJobs(JobCollection):
         counts = {"successfulCount": str(len(outputs) - failed)}
         if failed:
             counts["failedCount"] = str(failed)
-        self._end(job["name"], "JOB_STATE_SUCCEEDED", completionStats=counts, outputInfo={"gcsOutputDirectory": folder})
-
-
-class _Stopped(Exception):
-    """The job was cancelled, or the emulator is stopping."""
+        self.end(job["name"], "SUCCEEDED", completionStats=counts, outputInfo={"gcsOutputDirectory": folder})

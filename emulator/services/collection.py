@@ -2,6 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all collections of resources have in common: names, creation, reading, lists, deletion."""
 
+import logging
+import threading
+from collections import deque
+from typing import Any, ClassVar
+
 from emulator.core.faults import StateTransitions
 from emulator.core.filters import Filters
 from emulator.core.google_rest import (
@@ -17,7 +22,10 @@ from emulator.core.google_rest import (
     public,
 )
 from emulator.core.state import State
+from emulator.engines.base import Cancelled, FailedPrecondition
 from emulator.services.operations import ENDED, Operations
+
+_LOG = logging.getLogger("emulator")
 
 
 class Collection:
@@ -95,12 +103,75 @@ class Collection:
         return self._operations.deleted(call, resource["name"])
 
 
+class JobFailure(Exception):
+    """A job ends as FAILED with this google.rpc code and message."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class JobCollection(Collection):
-    """Jobs that end by themselves, or are cancelled."""
+    """Jobs that worker threads run one after the other until they end or are cancelled.
+
+    A subclass implements `run`, which raises `Cancelled` soon after `should_stop` is true, and may implement `reset`
+    and `discard`. Unfinished jobs start again with the emulator: results are complete or absent, never stitched.
+    """
+
+    workers = 1
+    cancellation: ClassVar[Json] = {}  # fields of a job that was cancelled
 
     def __init__(self, state: State, operations: Operations, states: StateTransitions) -> None:
         super().__init__(state, operations)
         self._states = states
+        self._waiting: deque[str] = deque()
+        self._active: set[str] = set()
+        self._cancelled: set[str] = set()
+        self._changed = threading.Condition()
+        self._stopping = False
+
+    def run(self, name: str) -> None:
+        """Run a job from PENDING to SUCCEEDED; another end is an exception."""
+        raise NotImplementedError
+
+    def reset(self, job: Json) -> None:
+        """Remove what an interrupted job has left, before it starts again."""
+
+    def discard(self, name: str) -> None:
+        """Remove what a job has left that did not succeed."""
+
+    def start(self) -> None:
+        """Queue the unfinished jobs of an earlier process and start the workers."""
+        for _, job in reversed(self._state.all(self.kind)):
+            if job["state"] == "JOB_STATE_CANCELLING":
+                self._end_cancelled(job["name"])
+            elif job["state"] not in ENDED:
+                self.reset(job)
+                self.enqueue(job["name"])
+        for number in range(self.workers):
+            threading.Thread(target=self._work, name=f"{self.kind}-{number}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop the workers soon; their jobs stay unfinished and start again at the next start."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def busy(self) -> bool:
+        """Whether a new job has to wait."""
+        with self._changed:
+            return len(self._active) + len(self._waiting) >= self.workers
+
+    def idle(self) -> bool:
+        """Whether no job runs or waits."""
+        with self._changed:
+            return not (self._active or self._waiting)
+
+    def enqueue(self, name: str) -> None:
+        """Put a job at the end of the queue."""
+        with self._changed:
+            self._waiting.append(name)
+            self._changed.notify_all()
 
     def get(self, call: Call) -> Json:
         """One job; counts as a poll."""
@@ -115,4 +186,80 @@ class JobCollection(Collection):
                 message = f"The {self.title.lower()} {job['name']} is in state {job['state']} and can't be cancelled."
                 raise failed_precondition(message)
             self._state.update(job["name"], state="JOB_STATE_CANCELLING", updateTime=now())
+        self._stop(job["name"])
         return {}
+
+    def cancel_all(self) -> list[str]:
+        """Cancel all jobs; the names of those that had not ended."""
+        unfinished = [job["name"] for _, job in self._state.all(self.kind) if job["state"] not in ENDED]
+        for name in unfinished:
+            self._state.update(name, state="JOB_STATE_CANCELLING")
+            self._stop(name)
+        return unfinished
+
+    def _stop(self, name: str) -> None:
+        """Stop a running job soon, and a waiting one at once."""
+        with self._changed:
+            if name in self._active:
+                self._cancelled.add(name)
+                return
+            if name in self._waiting:
+                self._waiting.remove(name)
+        if (self._state.get(name) or {}).get("state") == "JOB_STATE_CANCELLING":
+            self._end_cancelled(name)
+
+    def should_stop(self, name: str) -> bool:
+        """Whether a running job is cancelled, or the emulator ends."""
+        return self._stopping or name in self._cancelled
+
+    def check_running(self, name: str) -> None:
+        """Raise `Cancelled` for a job that should stop."""
+        if self.should_stop(name):
+            raise Cancelled
+
+    def hold(self, name: str) -> None:
+        """Return when the job's state has lasted as long as the fault plan wants; raise `Cancelled` when it stops."""
+        self._states.hold(name, lambda: self.should_stop(name))
+        self.check_running(name)
+
+    def end(self, name: str, state: str, **fields: Any) -> None:
+        """Set the last state of a job."""
+        stamp = now()
+        self._state.update(name, **fields, state=f"JOB_STATE_{state}", endTime=stamp, updateTime=stamp)
+
+    def _end_cancelled(self, name: str) -> None:
+        self.end(name, "CANCELLED", **self.cancellation)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._waiting)
+                if self._stopping:
+                    return
+                name = self._waiting.popleft()
+                self._active.add(name)
+            try:
+                self._run(name)
+            finally:
+                with self._changed:
+                    self._active.discard(name)
+                    self._cancelled.discard(name)
+
+    def _run(self, name: str) -> None:
+        try:
+            self.run(name)
+        except Cancelled:
+            if not self._stopping:
+                self.discard(name)
+                self._end_cancelled(name)
+        except (JobFailure, ApiError, ValueError) as error:
+            code = error.code if isinstance(error, JobFailure) else 9 if isinstance(error, FailedPrecondition) else 3
+            self._fail(name, code, str(error))
+        except Exception as error:
+            if not self._stopping:
+                _LOG.exception("%s failed", name)
+                self._fail(name, 13, f"Internal error: {type(error).__name__}: {error}")
+
+    def _fail(self, name: str, code: int, message: str) -> None:
+        self.discard(name)
+        self.end(name, "FAILED", error={"code": code, "message": message})

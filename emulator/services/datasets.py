@@ -29,7 +29,7 @@ class Dataset(Generic[Row]):
     dropped: tuple[tuple[int, str], ...] = ()
 
 
-class DatasetError(Exception):
+class DatasetError(ValueError):
     """Malformed lines, as (line number, reason)."""
 
     def __init__(self, uri: str, problems: Sequence[tuple[int, str]]) -> None:

@@ -1,18 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs tuning jobs: a queue, a few worker threads, and the models and endpoints a job leaves.
+"""One tuning job from PENDING to its end, with the model and the endpoints that it leaves.
 
-At most `concurrency` jobs train at once; the rest wait as PENDING with TUNING_JOB_STATE_WAITING_FOR_QUOTA. Every
-checkpoint is deployed to its own endpoint as soon as it is saved. A job that fails or is cancelled leaves no model.
-After a restart, unfinished jobs start again under their names: results are complete or absent, never stitched.
+Every checkpoint is deployed to its own endpoint as soon as it is saved.
 """
 
 import json
-import logging
 import re
 import shutil
-import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,15 +22,14 @@ from emulator.engines.base import (
     Cancelled,
     Checkpoint,
     Engine,
-    FailedPrecondition,
     StepMetrics,
     TuningSpec,
     TuningTask,
 )
 from emulator.services.checkpoint_evaluation import CheckpointEvaluation
+from emulator.services.collection import JobFailure
 from emulator.services.datasets import (
     Dataset,
-    DatasetError,
     data_stats,
     measure,
     parse_preference_row,
@@ -51,7 +45,6 @@ from emulator.services.rewards import Rewards
 from emulator.services.storage import Storage, split_uri
 from emulator.services.tensorboard import Tensorboards
 
-_LOG = logging.getLogger("emulator")
 SPECS = {
     "supervisedTuningSpec": "supervised",
     "preferenceOptimizationSpec": "preference",
@@ -64,14 +57,6 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "reinforcement": parse_reinforcement_row,
 }
 _TUNE_TYPES = {"supervised": "sft", "preference": "preference", "reinforcement": "rl"}
-
-
-class JobFailure(Exception):
-    """A job ends as FAILED with this google.rpc code and message."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True)
@@ -92,144 +77,13 @@ class Services:
     states: StateTransitions
 
 
-class Trainer:
-    """Worker threads over a queue of tuning jobs; all jobs train with the same seed."""
-
-    def __init__(self, services: Services, concurrency: int = 1, seed: int = 0) -> None:
-        self._services = services
-        self._state = services.state
-        self._concurrency = concurrency
-        self._seed = seed
-        self._waiting: deque[str] = deque()
-        self._active: set[str] = set()
-        self._cancelled: set[str] = set()
-        self._changed = threading.Condition()
-        self._stopping = False
-
-    def start(self) -> None:
-        """Queue the unfinished jobs of an earlier process and start the workers."""
-        for _, job in reversed(self._state.all("tuningJobs")):
-            if job["state"] in ("JOB_STATE_PENDING", "JOB_STATE_RUNNING"):
-                self._reset(job)
-                self.enqueue(job["name"])
-            elif job["state"] == "JOB_STATE_CANCELLING":
-                self._finish_cancelled(job["name"])
-        for number in range(self._concurrency):
-            threading.Thread(target=self._work, name=f"trainer-{number}", daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop the workers at the next step; their jobs stay unfinished and start again at the next start."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
-
-    def busy(self) -> bool:
-        """Whether a new job has to wait."""
-        with self._changed:
-            return len(self._active) + len(self._waiting) >= self._concurrency
-
-    def idle(self) -> bool:
-        """Whether no job trains or waits."""
-        with self._changed:
-            return not (self._active or self._waiting)
-
-    def enqueue(self, name: str) -> None:
-        """Put a job at the end of the queue."""
-        with self._changed:
-            self._waiting.append(name)
-            self._changed.notify_all()
-
-    def cancel(self, name: str) -> None:
-        """Stop a job within one step; a waiting one at once."""
-        with self._changed:
-            waiting = name in self._waiting
-            if waiting:
-                self._waiting.remove(name)
-            elif name in self._active:
-                self._cancelled.add(name)
-            else:
-                waiting = (self._state.get(name) or {}).get("state") == "JOB_STATE_CANCELLING"
-        if waiting:
-            self._finish_cancelled(name)
-
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping or self._waiting)
-                if self._stopping:
-                    return
-                name = self._waiting.popleft()
-                self._active.add(name)
-            try:
-                self._run(name)
-            finally:
-                with self._changed:
-                    self._active.discard(name)
-                    self._cancelled.discard(name)
-
-    def _should_stop(self, name: str) -> Callable[[], bool]:
-        return lambda: self._stopping or name in self._cancelled
-
-    def _run(self, name: str) -> None:
-        try:
-            _Job(self._services, name, self._seed, self._should_stop(name)).run()
-        except Cancelled:
-            if not self._stopping:
-                self._discard(name)
-                self._finish_cancelled(name)
-        except (JobFailure, DatasetError, ApiError, ValueError) as error:
-            code = error.code if isinstance(error, JobFailure) else 9 if isinstance(error, FailedPrecondition) else 3
-            self._fail(name, code, str(error))
-        except Exception as error:
-            if self._stopping:
-                return
-            _LOG.exception("tuning job %s failed", name)
-            self._fail(name, 13, f"Internal error: {type(error).__name__}: {error}")
-
-    def _fail(self, name: str, code: int, message: str) -> None:
-        self._discard(name)
-        self._finish(name, "JOB_STATE_FAILED", code, message)
-
-    def _finish_cancelled(self, name: str) -> None:
-        self._finish(name, "JOB_STATE_CANCELLED", 1, "CANCELED")
-
-    def _finish(self, name: str, state: str, code: int, message: str) -> None:
-        stamp = now()
-        error = {"code": code, "message": message}
-        self._state.update(name, state=state, error=error, endTime=stamp, updateTime=stamp)
-
-    def _reset(self, job: Json) -> None:
-        self._discard(job["name"])
-        if job.get("experiment"):
-            self._services.tensorboards.clear_curves(job["experiment"])
-
-        def edit(body: Json) -> None:
-            for key in ("startTime", "tuningDataStats", "tuningJobMetadata", "evaluateDatasetRuns"):
-                body.pop(key, None)
-            waiting = "TUNING_JOB_STATE_WAITING_FOR_QUOTA"
-            body.update(state="JOB_STATE_PENDING", tuningJobState=waiting, updateTime=now())
-
-        self._state.change(job["name"], edit)
-
-    def _discard(self, name: str) -> None:
-        """Remove the model version, endpoints and adapters of a job that did not succeed."""
-        with self._state.transaction():
-            job = self._state.get(name) or {}
-            tuned = job.get("tunedModel")
-            if tuned:
-                for checkpoint in tuned["checkpoints"]:
-                    self._services.endpoints.remove(checkpoint["endpoint"])
-                self._services.models.drop_version(tuned["model"])
-                self._state.change(name, lambda body: body.pop("tunedModel"))
-        shutil.rmtree(_adapters(self._state, name), ignore_errors=True)
-
-
-def _adapters(state: State, name: str) -> Path:
+def adapters_folder(state: State, name: str) -> Path:
+    """Where the adapters of a job are saved."""
     return state.directory / "adapters" / name.rsplit("/", 1)[1]
 
 
-class _Job:
-    """One job from PENDING to its end."""
+class TuningRun:
+    """One job; `run` raises `Cancelled`, `JobFailure` and what `ValueError` and `ApiError` stand for."""
 
     def __init__(self, services: Services, name: str, seed: int, should_stop: Callable[[], bool]) -> None:
         self.services = services
@@ -260,6 +114,7 @@ class _Job:
         return str(self.job["tunedModelDisplayName"] or inherited or f"tuned-model-{self.job_id}")
 
     def run(self) -> None:
+        """Tune the model; the job is SUCCEEDED."""
         services = self.services
         self._advance(tuningJobState="TUNING_JOB_STATE_WAITING_FOR_CAPACITY")
         self._hold()
@@ -375,7 +230,7 @@ class _Job:
             train=train.rows,
             validation=validation.rows if validation else (),
             spec=spec,
-            out=_adapters(self.state, self.name),
+            out=adapters_folder(self.state, self.name),
             on_metrics=self._on_metrics,
             on_checkpoint=self._on_checkpoint,
             should_stop=self.should_stop,

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tuning jobs' API: validation at creation, and the job as callers see it.
 
-Limits, ranges and error forms are the documented ones; `training.py` runs the jobs.
+Limits, ranges and error forms are the documented ones; `training.py` runs a job. At most `concurrency` train at once,
+the others wait as PENDING with TUNING_JOB_STATE_WAITING_FOR_QUOTA. A job that fails or is cancelled leaves no model.
 """
 
+import shutil
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from emulator.catalogue import BaseModelEntry
 from emulator.core.google_rest import (
@@ -16,6 +18,7 @@ from emulator.core.google_rest import (
     Json,
     bad_field,
     failed_precondition,
+    now,
     public,
 )
 from emulator.core.messages import check
@@ -24,7 +27,7 @@ from emulator.services.collection import JobCollection
 from emulator.services.datasets import content_text, count_lines, parse_reinforcement_row
 from emulator.services.operations import ENDED, Operations
 from emulator.services.storage import split_uri
-from emulator.services.training import SPECS, Services, Trainer
+from emulator.services.training import SPECS, Services, TuningRun, adapters_folder
 
 _SIZE_WORDS = ("ONE", "TWO", "FOUR", "EIGHT", "SIXTEEN", "THIRTY_TWO")
 ADAPTER_SIZES: dict[str, int] = {f"ADAPTER_SIZE_{word}": 2**power for power, word in enumerate(_SIZE_WORDS)}
@@ -38,12 +41,41 @@ class TuningJobs(JobCollection):
     """The tuningJobs collection."""
 
     kind, title, parameter = "tuningJobs", "Tuning job", "job"
+    cancellation: ClassVar[Json] = {"error": {"code": 1, "message": "CANCELED"}}
 
-    def __init__(self, services: Services, trainer: Trainer, operations: Operations) -> None:
+    def __init__(self, services: Services, operations: Operations, concurrency: int, seed: int) -> None:
         super().__init__(services.state, operations, services.states)
-        self._services = services
-        self._trainer = trainer
+        self._services, self.workers, self._seed = services, concurrency, seed
         operations.follow_jobs(self._public_view)
+
+    def run(self, name: str) -> None:
+        """Tune a model."""
+        TuningRun(self._services, name, self._seed, lambda: self.should_stop(name)).run()
+
+    def reset(self, job: Json) -> None:
+        """A job as it was before it ran."""
+        self.discard(job["name"])
+        if job.get("experiment"):
+            self._services.tensorboards.clear_curves(job["experiment"])
+
+        def edit(body: Json) -> None:
+            for key in ("startTime", "tuningDataStats", "tuningJobMetadata", "evaluateDatasetRuns"):
+                body.pop(key, None)
+            waiting = "TUNING_JOB_STATE_WAITING_FOR_QUOTA"
+            body.update(state="JOB_STATE_PENDING", tuningJobState=waiting, updateTime=now())
+
+        self._state.change(job["name"], edit)
+
+    def discard(self, name: str) -> None:
+        """Remove the model version, endpoints and adapters of a job."""
+        with self._state.transaction():
+            job = self._state.get(name) or {}
+            if tuned := job.get("tunedModel"):
+                for checkpoint in tuned["checkpoints"]:
+                    self._services.endpoints.remove(checkpoint["endpoint"])
+                self._services.models.drop_version(tuned["model"])
+                self._state.change(name, lambda body: body.pop("tunedModel"))
+        shutil.rmtree(adapters_folder(self._state, name), ignore_errors=True)
 
     def create(self, call: Call) -> Json:
         """A job in state PENDING; 400 when the request is invalid."""
@@ -52,13 +84,13 @@ class TuningJobs(JobCollection):
     def _start(self, call: Call, fields: Json) -> Json:
         with self._state.transaction():
             self._check_quota()
-            waits_for = "QUOTA" if self._trainer.busy() else "CAPACITY"
+            waits_for = "QUOTA" if self.busy() else "CAPACITY"
             states = {
                 "state": "JOB_STATE_PENDING",
                 "tuningJobState": f"TUNING_JOB_STATE_WAITING_FOR_{waits_for}",
             }
             job = self.insert(call.parent, {**fields, **states})
-        self._trainer.enqueue(job["name"])
+        self.enqueue(job["name"])
         return job
 
     def validate_reward(self, call: Call) -> Json:
@@ -126,12 +158,6 @@ class TuningJobs(JobCollection):
         unfinished = sum(job["state"] not in ENDED for _, job in self._state.all("tuningJobs"))
         if quota is not None and unfinished >= quota:
             raise ApiError(429, f"Quota exceeded: {quota} concurrent tuning jobs. Please try again later.")
-
-    def cancel(self, call: Call) -> Json:
-        """Nothing; the job will be CANCELLED."""
-        super().cancel(call)
-        self._trainer.cancel(self.requested(call)["name"])
-        return {}
 
     def view(self, resource: Json) -> Json:
         """The job with the current endpoint of its model's default checkpoint."""

@@ -249,7 +249,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     running.storage.create_bucket("fuzz", "1", {})
     row = {"contents": [{"role": r, "parts": [{"text": "x"}]} for r in ("user", "model")]}
     running.storage.write("fuzz", "train.jsonl", json.dumps(row).encode())
-    running.trainer.start()
+    running.tuning_jobs.start()
     yield running
     running.close()
 

@@ -336,7 +336,7 @@ def test_emulator_diverged_job_stays_readable(tmp_path: Path) -> None:
     row = {"contents": [{"role": role, "parts": [{"text": "x"}]} for role in ("user", "model")]}
     emulator.storage.create_bucket("data", "1", {})
     emulator.storage.write("data", "train.jsonl", "\n".join([json.dumps(row)] * 160).encode())
-    emulator.trainer.start()
+    emulator.tuning_jobs.start()
 
     def ask(method: str, path: str, body: Any = None) -> Any:
         content = json.dumps(body).encode() if body else b""
