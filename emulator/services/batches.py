@@ -16,7 +16,6 @@ from emulator.core.google_rest import (
     Call,
     Fields,
     Json,
-    bad_field,
     camelize,
     canonical,
     failed_precondition,
@@ -48,7 +47,7 @@ class BatchJobs(JobCollection):
         """A job in state PENDING; 400 when source, destination or model are invalid."""
         fields = call.fields("batch_prediction_job")
         model = fields.text("model")
-        self._check_model(model)
+        self._check_model(fields, model)
         source, destination = fields.object("inputConfig"), fields.object("outputConfig")
         if "bigquerySource" in source or "bigqueryDestination" in destination:
             raise ApiError(400, "BigQuery sources and destinations are not implemented by the emulator.")
@@ -75,10 +74,10 @@ class BatchJobs(JobCollection):
         self.enqueue(job["name"])
         return public(job)
 
-    def _check_model(self, model: str) -> None:
+    def _check_model(self, fields: Fields, model: str) -> None:
         entry, adapter, _ = self._inference.resolve(model)
         if adapter is not None and not entry.tuned_batch:
-            raise bad_field(("batch_prediction_job.model", f"tuned {entry.name} has no batch prediction."))
+            raise fields.error("model", f"tuned {entry.name} has no batch prediction.")
 
     def check_deletable(self, resource: Json) -> None:
         """A job must have ended before it is deleted."""

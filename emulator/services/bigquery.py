@@ -15,17 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from emulator.core.faults import Faults
-from emulator.core.google_rest import (
-    NAMES,
-    ApiError,
-    Call,
-    Fields,
-    Json,
-    bad_field,
-    not_found,
-    parse_json,
-    project_number,
-)
+from emulator.core.google_rest import NAMES, ApiError, Call, Fields, Json, not_found, parse_json, project_number
 from emulator.core.state import State
 from emulator.services.storage import Storage
 
@@ -77,12 +67,13 @@ class BigQuery:
             "statistics": {"load": {"outputRows": str(len(lines))}},
         }
 
-    def lines(self, uri: str, field: str) -> list[Json]:
-        """The rows of a loaded table `bq://PROJECT.DATASET.TABLE`; a 400 of the request's `field` for any other."""
+    def lines(self, source: Fields) -> list[Json]:
+        """The rows of a BigQuerySource, the loaded table `bq://PROJECT.DATASET.TABLE`; a 400 for any other."""
+        uri = source.text("uri")
         parts = uri.removeprefix("bq://").split(".")
         stored = self._state.get(_name(*parts)) if uri.startswith("bq://") and len(parts) == 3 else None
         if stored is None or "lines" not in stored:
-            raise bad_field((field, f"{uri[:300]} is not a table that was loaded (bq://PROJECT.DATASET.TABLE)."))
+            raise source.error("uri", f"{uri[:300]} is not a table that was loaded (bq://PROJECT.DATASET.TABLE).")
         return [{stored["column"]: line} for line in stored["lines"]]
 
     def get_dataset(self, call: Call) -> Json:
@@ -159,13 +150,13 @@ class BigQuery:
             raise ApiError(400, f"The emulator's BigQuery runs one form of query, in standard SQL: {QUERY}")
         parts = match["table"].split(".")
         if len(parts) != 3:
-            raise bad_field(("query", f"Table name {match['table']!r} must be PROJECT.DATASET.TABLE."))
+            raise fields.error("query", f"Table name {match['table']!r} must be PROJECT.DATASET.TABLE.")
         name, stored = self._table(parts[0], parts[1], parts[2])
         if (location := fields.text("location", "")) and location.lower() != stored["location"].lower():
             raise not_found(f"Dataset {parts[0]}:{parts[1]} was not found in location {location}; its table")
         columns = [column.strip() for column in match["columns"].split(",")]
         if unknown := [column for column in columns if column not in _COLUMNS]:
-            raise bad_field(("query", f"Unrecognized name: {unknown[0]}"))
+            raise fields.error("query", f"Unrecognized name: {unknown[0]}")
         start, end = (_parameter(fields, key) for key in ("start", "end"))
         rows = [row for row in self._rows(name) if start <= row["logging_time"] < end]
         size = len(json.dumps([{column: row.get(column) for column in columns} for row in rows]))
@@ -229,7 +220,7 @@ def _parameter(body: Fields, name: str) -> int:
                 return _micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
             except (ValueError, OverflowError):
                 break
-    raise bad_field(("query_parameters", f"Query parameter '{name}' must be a TIMESTAMP."))
+    raise body.error("queryParameters", f"Query parameter '{name}' must be a TIMESTAMP.")
 
 
 def _schema(columns: Sequence[str]) -> Json:

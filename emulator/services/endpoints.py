@@ -10,16 +10,7 @@ import itertools
 import re
 from collections import defaultdict
 
-from emulator.core.google_rest import (
-    Call,
-    Fields,
-    Json,
-    bad_field,
-    failed_precondition,
-    not_found,
-    now,
-    public,
-)
+from emulator.core.google_rest import Call, Fields, Json, bad_field, failed_precondition, not_found, now, public
 from emulator.core.state import State
 from emulator.services.collection import Collection
 from emulator.services.models import Deployments, Models

@@ -23,17 +23,7 @@ from starlette.responses import Response, StreamingResponse
 
 from emulator.catalogue import BaseModelEntry, Catalogue
 from emulator.core.faults import Faults
-from emulator.core.google_rest import (
-    ApiError,
-    Call,
-    Fields,
-    Json,
-    bad_field,
-    camelize,
-    canonical,
-    failed_precondition,
-    now,
-)
+from emulator.core.google_rest import ApiError, Call, Fields, Json, camelize, canonical, failed_precondition, now
 from emulator.core.messages import check
 from emulator.engines.base import Candidate, Engine, FailedPrecondition, GenerateRequest, Generation
 from emulator.services.datasets import read_turn, system_text
@@ -345,7 +335,7 @@ def _prompt_texts(fields: Fields) -> list[str]:
     if system:
         texts.append(system)
     if not texts:
-        raise bad_field(("contents", "is required."))
+        raise fields.error("contents", "is required.")
     return texts
 
 

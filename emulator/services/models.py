@@ -15,8 +15,8 @@ from emulator.core.filters import Filters
 from emulator.core.google_rest import (
     ApiError,
     Call,
+    Fields,
     Json,
-    bad_field,
     canonical,
     failed_precondition,
     not_found,
@@ -178,20 +178,21 @@ class Models(Collection):
             if "defaultCheckpointId" in changed:
                 checkpoint_id = fields.text("defaultCheckpointId")
                 if checkpoint_id not in version.get("_adapters", {}):
-                    raise bad_field(("model.default_checkpoint_id", f'Checkpoint "{checkpoint_id}" does not exist.'))
+                    raise fields.error("defaultCheckpointId", f'Checkpoint "{checkpoint_id}" does not exist.')
                 changes["defaultCheckpointId"] = checkpoint_id
             self.change_version(f"{model['name']}@{version['versionId']}", changes)
             return self.get(call)
 
     def merge_aliases(self, call: Call) -> Json:
         """The version with aliases added (`a`) and removed (`-a`); an alias moves away from other versions."""
-        aliases = call.fields("merge_version_aliases_request").texts("versionAliases")
+        fields = call.fields("merge_version_aliases_request")
+        aliases = fields.texts("versionAliases")
         if not aliases:
-            raise bad_field(("version_aliases", "must hold at least one alias."))
+            raise fields.error("versionAliases", "must hold at least one alias.")
         with self._state.transaction():
             model, version = self._requested_version(call)
             for alias in aliases:
-                _merge_alias(model, version, alias)
+                _merge_alias(fields, model, version, alias)
             version["versionUpdateTime"] = now()
             self._state.put("models", model["name"], model)
         return self.version_view(model, version)
@@ -205,7 +206,7 @@ class Models(Collection):
         if parent_model:
             model_id = self.resolve(parent_model)[0]["name"].rsplit("/", 1)[1]
         elif model_id and not re.fullmatch(r"[\w-]{1,63}", model_id):
-            raise bad_field(("model_id", f"'{model_id[:80]}' is not a valid id."))
+            raise fields.error("modelId", f"'{model_id[:80]}' is not a valid id.")
         elif model_id and self._state.get(f"{call.parent}/models/{model_id}"):
             raise ApiError(409, f"Model {call.parent}/models/{model_id} already exists.")
         dropped = ("versionId", "versionAliases", "versionCreateTime", "versionUpdateTime")
@@ -230,7 +231,7 @@ class Models(Collection):
         """An operation; refused for the default version and for deployed ones."""
         name = self.name(call)
         if "@" not in name:
-            raise bad_field(("name", "must name a version: models/ID@VERSION."))
+            raise call.fields().error("name", "must name a version: models/ID@VERSION.")
         with self._state.transaction():
             model, version = self.resolve(name)
             self._check_not_deployed(model, version)
@@ -260,13 +261,13 @@ class Models(Collection):
                     shutil.rmtree(self._state.directory / path, ignore_errors=True)
 
 
-def _merge_alias(model: Json, version: Json, alias: str) -> None:
+def _merge_alias(fields: Fields, model: Json, version: Json, alias: str) -> None:
     name = alias.removeprefix("-")
     if not _ALIAS.fullmatch(name):
-        raise bad_field(("version_aliases", f"'{alias[:140]}' is not a valid alias."))
+        raise fields.error("versionAliases", f"'{alias[:140]}' is not a valid alias.")
     if alias.startswith("-"):
         if name == "default":
-            raise bad_field(("version_aliases", "The default alias can be moved to a version, not removed."))
+            raise fields.error("versionAliases", "The default alias can be moved to a version, not removed.")
         if name in version["versionAliases"]:
             version["versionAliases"].remove(name)
         return

@@ -38,7 +38,7 @@ class MultimodalDatasets(Collection):
             raise ApiError(400, f"metadataSchemaUri: the emulator has multimodal datasets only ({SCHEMA}).")
         metadata = Fields(camelize(fields.object("metadata").value), "dataset.metadata")
         source = metadata.object("inputConfig").object("bigquerySource")
-        self._bigquery.lines(source.text("uri"), source.name("uri"))
+        self._bigquery.lines(source)
         body = {"displayName": fields.text("displayName"), "metadataSchemaUri": SCHEMA, "metadata": metadata.value}
         dataset = self.insert(call.parent, body)
         return self._operations.done(call, dataset["name"], "CreateDataset", "Dataset", dataset)
@@ -74,10 +74,10 @@ class MultimodalDatasets(Collection):
         if "templateConfig" in read:
             raise ApiError(400, "geminiRequestReadConfig.templateConfig is not implemented by the emulator.")
         column = read.text("assembledRequestColumnName", "")
-        uri = dataset["metadata"]["inputConfig"]["bigquerySource"]["uri"]
-        rows = self._bigquery.lines(uri, "metadata.input_config.bigquery_source.uri")
+        source = Fields(dataset["metadata"], "metadata").object("inputConfig").object("bigquerySource")
+        rows = self._bigquery.lines(source)
         if any(column not in row for row in rows):
-            raise read.error("assembledRequestColumnName", f"{uri} has no column {column[:80]!r}.")
+            raise read.error("assembledRequestColumnName", f"{source.text('uri')} has no column {column[:80]!r}.")
         return [row[column] for row in rows]
 
     def _data(self, entry: BaseModelEntry, lines: list[Any]) -> Dataset[Any]:

@@ -6,18 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from emulator.core.google_rest import (
-    NAMES,
-    Call,
-    Json,
-    canonical,
-    not_found,
-    now,
-    page_start,
-    paginate,
-    public,
-    typed,
-)
+from emulator.core.google_rest import NAMES, Call, Json, canonical, not_found, now, page_start, paginate, public, typed
 from emulator.core.state import State
 
 ENDED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")

@@ -7,16 +7,7 @@ A local runner executes a recorded job and reports its states through `POST /emu
 
 import re
 
-from emulator.core.google_rest import (
-    NAMES,
-    Call,
-    Fields,
-    Json,
-    bad_field,
-    failed_precondition,
-    now,
-    public,
-)
+from emulator.core.google_rest import NAMES, Call, Fields, Json, bad_field, failed_precondition, now, public
 from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.execution import edges

@@ -13,15 +13,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from emulator.core.google_rest import (
-    ApiError,
-    Call,
-    Fields,
-    Json,
-    bad_field,
-    failed_precondition,
-    public,
-)
+from emulator.core.google_rest import ApiError, Call, Fields, Json, bad_field, failed_precondition, public
 from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.execution.placeholders import fill_names

@@ -12,16 +12,7 @@ from typing import Any
 import yaml
 from starlette.responses import PlainTextResponse, Response
 
-from emulator.core.google_rest import (
-    ApiError,
-    Call,
-    Json,
-    bad_field,
-    now,
-    parse_json,
-    project_number,
-    split_multipart,
-)
+from emulator.core.google_rest import ApiError, Call, Json, bad_field, now, parse_json, project_number, split_multipart
 from emulator.core.state import State
 from emulator.services.collection import Collection
 from emulator.services.operations import Operations

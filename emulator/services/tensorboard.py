@@ -10,13 +10,7 @@ metric names.
 import math
 from datetime import UTC, datetime
 
-from emulator.core.google_rest import (
-    Call,
-    Json,
-    canonical,
-    not_found,
-    now,
-)
+from emulator.core.google_rest import Call, Json, canonical, not_found, now
 from emulator.core.state import State
 from emulator.engines.base import StepMetrics
 from emulator.services.collection import Collection

@@ -18,14 +18,7 @@ from emulator.catalogue import BaseModelEntry, Catalogue
 from emulator.core.faults import Faults, StateTransitions
 from emulator.core.google_rest import ApiError, Json, now
 from emulator.core.state import State
-from emulator.engines.base import (
-    Cancelled,
-    Checkpoint,
-    Engine,
-    StepMetrics,
-    TuningSpec,
-    TuningTask,
-)
+from emulator.engines.base import Cancelled, Checkpoint, Engine, StepMetrics, TuningSpec, TuningTask
 from emulator.services.checkpoint_evaluation import CheckpointEvaluation
 from emulator.services.collection import JobFailure
 from emulator.services.datasets import (

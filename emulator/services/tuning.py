@@ -11,16 +11,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import (
-    ApiError,
-    Call,
-    Fields,
-    Json,
-    bad_field,
-    failed_precondition,
-    now,
-    public,
-)
+from emulator.core.google_rest import ApiError, Call, Fields, Json, failed_precondition, now, public
 from emulator.core.messages import check
 from emulator.services.checkpoint_evaluation import read_evaluation_config
 from emulator.services.collection import JobCollection
@@ -273,15 +264,16 @@ class TuningJobs(JobCollection):
     def _check_validation(self, fields: Fields, method: str, rows: int) -> None:
         limits = self._services.catalogue.limits[method]
         count = count_lines(self._read_dataset(fields, "validationDatasetUri"))
-        where = fields.name("validationDatasetUri")
+        limit = ""
         if count == 0:
-            raise bad_field((where, "the dataset has no examples."))
-        if count > limits.validation_examples:
-            raise bad_field((where, f"has {count} examples; at most {limits.validation_examples} are allowed."))
-        if count > limits.validation_free and count > limits.validation_fraction * rows:
+            limit = "at least 1 is required"
+        elif count > limits.validation_examples:
+            limit = f"at most {limits.validation_examples} are allowed"
+        elif count > limits.validation_free and count > limits.validation_fraction * rows:
             share = f"{limits.validation_fraction:.0%}"
             limit = f"above {limits.validation_free} at most {share} of the {rows} in training"
-            raise bad_field((where, f"has {count} examples; {limit}."))
+        if limit:
+            raise fields.error("validationDatasetUri", f"has {count} examples; {limit}.")
 
 
 def _hyper_parameters(
