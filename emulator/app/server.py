@@ -45,6 +45,7 @@ from emulator.core.state import State
 from emulator.engines.base import Engine
 from emulator.services.batches import BatchJobs
 from emulator.services.bigquery import BigQuery
+from emulator.services.collection import Operations
 from emulator.services.embeddings import Embeddings
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
@@ -52,9 +53,8 @@ from emulator.services.identity import Identity, require_credentials
 from emulator.services.inference import Engines, Inference
 from emulator.services.kubeflow import Kubeflow
 from emulator.services.metadata import Metadata
-from emulator.services.models import Deployments, Models
+from emulator.services.models import Models
 from emulator.services.multimodal_datasets import MultimodalDatasets
-from emulator.services.operations import Operations
 from emulator.services.pipeline_jobs import PipelineJobs
 from emulator.services.pipeline_runs import PipelineRuns
 from emulator.services.project import Project
@@ -106,19 +106,18 @@ class Emulator:
         self.faults = Faults(settings.plan)
         states = StateTransitions(self.faults)
         self.engines = Engines(settings.engine_for)
-        operations = self.operations = Operations(self.state)
-        deployments = Deployments(self.state)
-        self.models = Models(self.state, operations, deployments)
+        self.operations = Operations(self.state)
+        self.models = Models(self.state)
         url = settings.pipeline_url
         self.pipeline_runs = PipelineRuns(self.state, self.storage, url) if url else None
-        self.templates = TemplateRegistry(self.state, operations)
-        self.pipeline_jobs = PipelineJobs(self.state, operations, self.templates, self.pipeline_runs)
-        self.schedules = Schedules(self.state, operations, self.pipeline_jobs)
+        self.templates = TemplateRegistry(self.state)
+        self.pipeline_jobs = PipelineJobs(self.state, self.templates, self.pipeline_runs)
+        self.schedules = Schedules(self.state, self.pipeline_jobs)
         self.bigquery = BigQuery(self.state, self.storage, self.faults, self.schedules.clock)
-        logs = self.request_logs = RequestLogs(self.state, operations, self.bigquery)
-        self.endpoints = Endpoints(self.state, operations, self.models, deployments, logs)
-        self.tensorboards = Tensorboards(self.state, operations)
-        self.metadata = Metadata(self.state, operations)
+        logs = self.request_logs = RequestLogs(self.state, self.bigquery)
+        self.endpoints = Endpoints(self.state, self.models, logs)
+        self.tensorboards = Tensorboards(self.state)
+        self.metadata = Metadata(self.state)
         self.inference = Inference(settings.catalogue, self.engines, self.models, self.endpoints, self.faults, logs)
         self.embeddings = Embeddings()
         self.evaluation = Evaluation(self.inference, settings.judge)
@@ -136,12 +135,13 @@ class Emulator:
             self.faults,
             states,
         )
-        self.tuning_jobs = TuningJobs(services, operations, settings.concurrency, settings.seed)
-        self.datasets = MultimodalDatasets(services, operations, self.bigquery)
+        self.tuning_jobs = TuningJobs(services, settings.concurrency, settings.seed)
+        self.operations.follow_jobs(self.tuning_jobs.public_view)
+        self.datasets = MultimodalDatasets(services, self.bigquery)
         self.storage_api = StorageApi(self.storage)
         self.storage_api.dispatch = self._dispatch_part
         self.storage_xml = StorageXml(self.storage, self.storage_api)
-        self.batches = BatchJobs(self.state, operations, self.storage, self.inference, states)
+        self.batches = BatchJobs(self.state, self.storage, self.inference, states)
         self.kubeflow = Kubeflow(self.state, self.storage, self.pipeline_jobs, self.schedules)
         self.project, self.identity = Project(self.state), Identity()
         self.dashboard = Dashboard(self.state, self.storage, self.models, self.tensorboards, self.faults)

@@ -23,9 +23,8 @@ from emulator.core.google_rest import (
     public,
 )
 from emulator.core.state import State
-from emulator.services.collection import JobCollection
+from emulator.services.collection import ENDED, JobCollection
 from emulator.services.inference import Inference
-from emulator.services.operations import ENDED, Operations
 from emulator.services.storage import Storage, split_uri
 
 _MAX_REQUESTS, _MAX_BYTES, _CONCURRENT = 200_000, 1_000_000_000, 64
@@ -36,10 +35,8 @@ class BatchJobs(JobCollection):
 
     kind, title, parameter = "batchPredictionJobs", "Batch prediction job", "job"
 
-    def __init__(
-        self, state: State, operations: Operations, storage: Storage, inference: Inference, states: StateTransitions
-    ) -> None:
-        super().__init__(state, operations, states)
+    def __init__(self, state: State, storage: Storage, inference: Inference, states: StateTransitions) -> None:
+        super().__init__(state, states)
         self._storage = storage
         self._inference = inference
 

@@ -1,15 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all collections of resources have in common: names, creation, reading, lists, deletion."""
+"""What all collections of resources have in common: names, creation, reading, lists, deletion, operations, jobs."""
+
+from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from emulator.core.faults import StateTransitions
 from emulator.core.filters import Filters
 from emulator.core.google_rest import (
+    NAMES,
     ApiError,
     Call,
     Json,
@@ -20,20 +25,80 @@ from emulator.core.google_rest import (
     page_start,
     paginate,
     public,
+    typed,
 )
 from emulator.core.state import State
 from emulator.engines.base import Cancelled, FailedPrecondition
-from emulator.services.operations import ENDED, Operations
 
+ENDED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
 _LOG = logging.getLogger("emulator")
+
+
+class Operations:
+    """The operations collection."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._view_job: Callable[[Json], Json] = public
+
+    def done(self, call: Call, parent: str, method: str, message: str, body: Json) -> Json:
+        """A finished operation of a method (as its metadata spells it) on `parent`, with a message as its response."""
+        return self._insert(call, parent, method, done=True, response=typed(call, message, body))
+
+    def deleted(self, call: Call, name: str) -> Json:
+        """A finished operation for a deleted resource."""
+        empty = {"@type": "type.googleapis.com/google.protobuf.Empty"}
+        return self._insert(call, name, "Delete", done=True, response=empty)
+
+    def of_job(self, call: Call, job: str, method: str) -> Json:
+        """An operation that ends when a tuning job ends, with the job or its error."""
+        return public(self._insert(call, job, method, done=False, _job=job, _version=call.version))
+
+    def _insert(self, call: Call, parent: str, method: str, **fields: Any) -> Json:
+        name = f"{parent}/operations/{self._state.new_id('operations')}"
+        stamp = now()
+        times = {"genericMetadata": {"createTime": stamp, "updateTime": stamp}}
+        operation = {"name": name, "metadata": typed(call, f"{method}OperationMetadata", times), **fields}
+        return self._state.put("operations", name, operation)
+
+    def follow_jobs(self, view: Callable[[Json], Json]) -> None:
+        """Set the function that turns a stored tuning job into what callers see."""
+        self._view_job = view
+
+    def _current(self, operation: Json) -> Json:
+        job = self._state.get(operation.get("_job", ""))
+        view = public(operation)
+        if job is None or job["state"] not in ENDED:
+            return view
+        if "error" in job:
+            return {**view, "done": True, "error": job["error"]}
+        kind = f"type.googleapis.com/google.cloud.aiplatform.{operation['_version']}.TuningJob"
+        # The generated clients reject unknown fields in operations, so those that only the REST service has
+        # (preferenceOptimizationSpec, tuningJobState, tuningJobMetadata) are left out.
+        message = {key: value for key, value in self._view_job(job).items() if key in NAMES["tuningJobMessage"]}
+        return {**view, "done": True, "response": {"@type": kind, **message}}
+
+    def get(self, call: Call) -> Json:
+        """One operation."""
+        name = canonical(re.sub(r"^/(ui/)?((v1beta1|v1)/)?", "", call.path))
+        operation = self._state.get(name)
+        if operation is None or "/operations/" not in name:
+            raise not_found(f"Operation {name}")
+        return self._current(operation)
+
+    def list(self, call: Call) -> Json:
+        """A page of a location's operations."""
+        stored = self._state.walk("operations", before=page_start(call))
+        below = ((seq, self._current(item)) for seq, item in stored if item["name"].startswith(call.parent + "/"))
+        return paginate(call, below, "operations")
 
 
 class Collection:
     """Resources of one kind below a parent; the public methods that take a `Call` are route handlers.
 
     A subclass sets `kind` (the collection's segment in resource names), `title` (the resource in error messages) and
-    `parameter` (its id in route templates). It may override `parent` (default: the location), `view` (what callers see
-    of a stored resource) and `check_deletable`.
+    `parameter` (its id in route templates). It belongs to a resource of `parents`, or to the location. It may override
+    `parent`, `view` (what callers see of a stored resource) and `check_deletable`.
     """
 
     kind = ""
@@ -42,13 +107,14 @@ class Collection:
     shows_stored_labels = True  # False where `view` adds labels, which are in no index
     list_key = ""  # the key of a page, where it is not `kind`
 
-    def __init__(self, state: State, operations: Operations) -> None:
+    def __init__(self, state: State, parents: Collection | None = None) -> None:
         self._state = state
-        self._operations = operations
+        self._parents = parents
+        self._operations = Operations(state)
 
     def parent(self, call: Call) -> str:
-        """The name of the resource the collection belongs to."""
-        return call.parent
+        """The name of the resource the collection belongs to; 404 when it does not exist."""
+        return call.parent if self._parents is None else str(self._parents.requested(call)["name"])
 
     def name(self, call: Call) -> str:
         """The name of the resource a request is about."""
@@ -121,8 +187,8 @@ class JobCollection(Collection):
     workers = 1
     cancellation: ClassVar[Json] = {}  # fields of a job that was cancelled
 
-    def __init__(self, state: State, operations: Operations, states: StateTransitions) -> None:
-        super().__init__(state, operations)
+    def __init__(self, state: State, states: StateTransitions) -> None:
+        super().__init__(state)
         self._states = states
         self._waiting: deque[str] = deque()
         self._active: set[str] = set()

@@ -13,8 +13,7 @@ from collections import defaultdict
 from emulator.core.google_rest import Call, Fields, Json, bad_field, failed_precondition, not_found, now, public
 from emulator.core.state import State
 from emulator.services.collection import Collection
-from emulator.services.models import Deployments, Models
-from emulator.services.operations import Operations
+from emulator.services.models import Models
 from emulator.services.request_logs import CONFIG, RequestLogs
 
 
@@ -23,11 +22,8 @@ class Endpoints(Collection):
 
     kind, title, parameter = "endpoints", "Endpoint", "endpoint"
 
-    def __init__(
-        self, state: State, operations: Operations, models: Models, deployments: Deployments, logs: RequestLogs
-    ) -> None:
-        super().__init__(state, operations)
-        self._deployments = deployments
+    def __init__(self, state: State, models: Models, logs: RequestLogs) -> None:
+        super().__init__(state)
         self._models = models
         self._logs = logs
         self._counters: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
@@ -63,7 +59,7 @@ class Endpoints(Collection):
 
     def serving(self, model: str, checkpoint_id: str) -> str:
         """The oldest endpoint that serves this checkpoint; empty when none does."""
-        deployments = self._deployments.of(model)
+        deployments = self._models.deployments.of(model)
         return next((endpoint for endpoint, item in deployments if item["checkpointId"] == checkpoint_id), "")
 
     def take_over(self, name: str, model: str, checkpoint_id: str, display_name: str) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from emulator.core.google_rest import Call, Json, bad_field, canonical, not_found, now, public
 from emulator.core.state import State
-from emulator.services.collection import Collection
-from emulator.services.operations import Operations
+from emulator.services.collection import Collection, Operations
 
 
 def check_id(field: str, id: str) -> str:
@@ -22,8 +21,8 @@ class _Nodes(Collection):
 
     parameter = "id"
 
-    def __init__(self, state: State, operations: Operations, kind: str) -> None:
-        super().__init__(state, operations)
+    def __init__(self, state: State, kind: str) -> None:
+        super().__init__(state)
         self.kind = kind
         self.title = kind[:-1].capitalize()
 
@@ -98,10 +97,10 @@ def _adding(key: str, names: list[str]) -> Callable[[Json], None]:
 class Metadata:
     """Everything under metadataStores/."""
 
-    def __init__(self, state: State, operations: Operations) -> None:
-        self._operations = operations
-        self.contexts = _Contexts(state, operations, "contexts")
-        self.artifacts, self.executions = (_Nodes(state, operations, kind) for kind in ("artifacts", "executions"))
+    def __init__(self, state: State) -> None:
+        self._operations = Operations(state)
+        self.contexts = _Contexts(state, "contexts")
+        self.artifacts, self.executions = (_Nodes(state, kind) for kind in ("artifacts", "executions"))
 
     def get_store(self, call: Call) -> Json:
         """A metadata store; every store exists."""

@@ -26,7 +26,6 @@ from emulator.core.google_rest import (
 )
 from emulator.core.state import State
 from emulator.services.collection import Collection
-from emulator.services.operations import Operations
 
 _ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
 
@@ -56,9 +55,9 @@ class Models(Collection):
     kind, title, parameter = "models", "Model", "model"
     shows_stored_labels = False  # those of the default version
 
-    def __init__(self, state: State, operations: Operations, deployments: Deployments) -> None:
-        super().__init__(state, operations)
-        self._deployments = deployments
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self.deployments = Deployments(state)
 
     def resolve(self, name: str) -> tuple[Json, Json]:
         """(model, version) for `.../models/ID`, `@number` or `@alias`; the default version without; 404 if missing."""
@@ -128,7 +127,7 @@ class Models(Collection):
         full = f"{model['name']}@{version['versionId']}"
         deployed = [
             {"endpoint": endpoint, "deployedModelId": item["id"], "checkpointId": item.get("checkpointId", "")}
-            for endpoint, item in self._deployments.of(full)
+            for endpoint, item in self.deployments.of(full)
         ]
         return {
             "name": model["name"],
@@ -244,7 +243,7 @@ class Models(Collection):
 
     def _check_not_deployed(self, model: Json, version: Json) -> None:
         name = f"{model['name']}@{version['versionId']}"
-        endpoints = ", ".join(endpoint for endpoint, _ in self._deployments.of(name))
+        endpoints = ", ".join(endpoint for endpoint, _ in self.deployments.of(name))
         if endpoints:
             raise failed_precondition(f"Model {name} is deployed to {endpoints}.")
 

@@ -14,7 +14,6 @@ from emulator.core.messages import check
 from emulator.services.bigquery import BigQuery
 from emulator.services.collection import Collection
 from emulator.services.datasets import Dataset, measure, parse_training_row, read_parsed
-from emulator.services.operations import Operations
 from emulator.services.training import Services
 
 SCHEMA = "gs://google-cloud-aiplatform/schema/dataset/metadata/multimodal_1.0.0.yaml"
@@ -27,8 +26,8 @@ class MultimodalDatasets(Collection):
 
     kind, title, parameter = "datasets", "Dataset", "dataset"
 
-    def __init__(self, services: Services, operations: Operations, bigquery: BigQuery) -> None:
-        super().__init__(services.state, operations)
+    def __init__(self, services: Services, bigquery: BigQuery) -> None:
+        super().__init__(services.state)
         self._services, self._bigquery = services, bigquery
 
     def create(self, call: Call) -> Json:

@@ -12,7 +12,6 @@ from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.execution import edges
 from emulator.services.collection import Collection
-from emulator.services.operations import Operations
 from emulator.services.pipeline_runs import ENDED, PipelineRuns
 from emulator.services.structured import enum_name
 from emulator.services.template_registry import TemplateRegistry
@@ -27,10 +26,8 @@ class PipelineJobs(Collection):
 
     kind, title, parameter = "pipelineJobs", "PipelineJob", "job"
 
-    def __init__(
-        self, state: State, operations: Operations, templates: TemplateRegistry, runs: PipelineRuns | None = None
-    ) -> None:
-        super().__init__(state, operations)
+    def __init__(self, state: State, templates: TemplateRegistry, runs: PipelineRuns | None = None) -> None:
+        super().__init__(state)
         self._templates = templates
         self._runs = runs
 

@@ -14,7 +14,7 @@ from collections import Counter
 from emulator.core.google_rest import ApiError, Call, Fields, Json, bad_field, not_found
 from emulator.core.state import State
 from emulator.services.bigquery import BigQuery
-from emulator.services.operations import Operations
+from emulator.services.collection import Operations
 
 CONFIG = "predictRequestResponseLoggingConfig"
 
@@ -22,9 +22,9 @@ CONFIG = "predictRequestResponseLoggingConfig"
 class RequestLogs:
     """The logging of endpoints (in their own resource) and of base models (a resource of its own)."""
 
-    def __init__(self, state: State, operations: Operations, bigquery: BigQuery) -> None:
+    def __init__(self, state: State, bigquery: BigQuery) -> None:
         self._state = state
-        self._operations = operations
+        self._operations = Operations(state)
         self._bigquery = bigquery
         self._counts: Counter[str] = Counter()
 

@@ -18,7 +18,6 @@ from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.execution.placeholders import fill_names
 from emulator.services.collection import Collection
-from emulator.services.operations import Operations
 from emulator.services.pipeline_jobs import PipelineJobs, check_spec, read_job
 
 _DUE = "pipeline_job_schedule_time_utc_placeholder"
@@ -59,8 +58,8 @@ class Schedules(Collection):
 
     kind, title, parameter = "schedules", "Schedule", "schedule"
 
-    def __init__(self, state: State, operations: Operations, jobs: PipelineJobs) -> None:
-        super().__init__(state, operations)
+    def __init__(self, state: State, jobs: PipelineJobs) -> None:
+        super().__init__(state)
         self._jobs = jobs
         self.watchers: list[Callable[[datetime], None]] = []  # called with each moment that the clock reaches
         self._ahead = timedelta()

@@ -15,7 +15,6 @@ from starlette.responses import PlainTextResponse, Response
 from emulator.core.google_rest import ApiError, Call, Json, bad_field, now, parse_json, project_number, split_multipart
 from emulator.core.state import State
 from emulator.services.collection import Collection
-from emulator.services.operations import Operations
 
 _TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 
@@ -42,14 +41,6 @@ class _Packages(Collection):
 class _Versions(Collection):
     kind, title, parameter = "versions", "Version", "version"
 
-    def __init__(self, state: State, operations: Operations, packages: _Packages) -> None:
-        super().__init__(state, operations)
-        self.packages = packages
-
-    def parent(self, call: Call) -> str:
-        """The package."""
-        return self.packages.name(call)
-
     def view(self, resource: Json) -> Json:
         """The version with its tags."""
         tags = [tag for _, tag in self._state.all("tags", resource["name"].split("/versions/")[0])]
@@ -62,20 +53,15 @@ class _Versions(Collection):
             for tag in version["relatedTags"]:
                 self._state.delete(tag["name"])
             self._state.delete(version["name"])
-        return _deleted(self.packages.parent(call))
+        return _deleted(version["name"].split("/packages/")[0])
 
 
 class _Tags(Collection):
     kind, title, parameter = "tags", "Tag", "tag"
 
-    def __init__(self, state: State, operations: Operations, packages: _Packages, versions: _Versions) -> None:
-        super().__init__(state, operations)
-        self.packages = packages
-        self.versions = versions
-
-    def parent(self, call: Call) -> str:
-        """The package."""
-        return self.packages.name(call)
+    def __init__(self, state: State, packages: _Packages, versions: _Versions) -> None:
+        super().__init__(state, packages)
+        self._versions = versions
 
     def create(self, call: Call) -> Json:
         """A new tag; 409 when it exists."""
@@ -102,17 +88,17 @@ class _Tags(Collection):
     def _version(self, call: Call) -> str:
         body: Any = parse_json(call.content)
         reference = str(body.get("version", "")) if isinstance(body, dict) else ""
-        return str(self.versions.find(f"{self.parent(call)}/versions/{reference.rsplit('/', 1)[-1]}")["name"])
+        return str(self._versions.find(f"{self.parent(call)}/versions/{reference.rsplit('/', 1)[-1]}")["name"])
 
 
 class TemplateRegistry:
     """All packages, with versions and tags."""
 
-    def __init__(self, state: State, operations: Operations) -> None:
+    def __init__(self, state: State) -> None:
         self._state = state
-        self.packages = _Packages(state, operations)
-        self.versions = _Versions(state, operations, self.packages)
-        self.tags = _Tags(state, operations, self.packages, self.versions)
+        self.packages = _Packages(state)
+        self.versions = _Versions(state, self.packages)
+        self.tags = _Tags(state, self.packages, self.versions)
 
     def upload(self, call: Call) -> Response:
         """`package/sha256:…` as plain text; the template is stored under it and its tags are moved to it."""

@@ -15,7 +15,6 @@ from emulator.core.state import State
 from emulator.engines.base import StepMetrics
 from emulator.services.collection import Collection
 from emulator.services.metadata import check_id
-from emulator.services.operations import Operations
 
 
 class _Boards(Collection):
@@ -36,14 +35,6 @@ class _Boards(Collection):
 
 class _Children(Collection):
     """Experiments of a TensorBoard, or runs of an experiment."""
-
-    def __init__(self, state: State, operations: Operations, parents: Collection) -> None:
-        super().__init__(state, operations)
-        self._parents = parents
-
-    def parent(self, call: Call) -> str:
-        """The TensorBoard or experiment; 404 when it does not exist."""
-        return str(self._parents.requested(call)["name"])
 
     def create(self, call: Call) -> Json:
         """A new experiment or run; 409 when its id is taken."""
@@ -117,12 +108,12 @@ class _TimeSeries(_Children):
 class Tensorboards:
     """Everything under tensorboards/, and the curves that tuning records there."""
 
-    def __init__(self, state: State, operations: Operations) -> None:
+    def __init__(self, state: State) -> None:
         self._state = state
-        self.boards = _Boards(state, operations)
-        self.experiments = _Experiments(state, operations, self.boards)
-        self.runs = _Runs(state, operations, self.experiments)
-        self.series = _TimeSeries(state, operations, self.runs)
+        self.boards = _Boards(state)
+        self.experiments = _Experiments(state, self.boards)
+        self.runs = _Runs(state, self.experiments)
+        self.series = _TimeSeries(state, self.runs)
 
     def batch_read(self, call: Call) -> Json:
         """The points of several series of one TensorBoard."""

@@ -14,9 +14,8 @@ from emulator.catalogue import BaseModelEntry
 from emulator.core.google_rest import ApiError, Call, Fields, Json, failed_precondition, now, public
 from emulator.core.messages import check
 from emulator.services.checkpoint_evaluation import read_evaluation_config
-from emulator.services.collection import JobCollection
+from emulator.services.collection import ENDED, JobCollection
 from emulator.services.datasets import content_text, count_lines, parse_reinforcement_row
-from emulator.services.operations import ENDED, Operations
 from emulator.services.storage import split_uri
 from emulator.services.training import SPECS, Services, TuningRun, adapters_folder
 
@@ -34,10 +33,9 @@ class TuningJobs(JobCollection):
     kind, title, parameter = "tuningJobs", "Tuning job", "job"
     cancellation: ClassVar[Json] = {"error": {"code": 1, "message": "CANCELED"}}
 
-    def __init__(self, services: Services, operations: Operations, concurrency: int, seed: int) -> None:
-        super().__init__(services.state, operations, services.states)
+    def __init__(self, services: Services, concurrency: int, seed: int) -> None:
+        super().__init__(services.state, services.states)
         self._services, self.workers, self._seed = services, concurrency, seed
-        operations.follow_jobs(self._public_view)
 
     def run(self, name: str) -> None:
         """Tune a model."""
@@ -70,7 +68,7 @@ class TuningJobs(JobCollection):
 
     def create(self, call: Call) -> Json:
         """A job in state PENDING; 400 when the request is invalid."""
-        return self._public_view(self._start(call, self._read_job(call)))
+        return self.public_view(self._start(call, self._read_job(call)))
 
     def _start(self, call: Call, fields: Json) -> Json:
         with self._state.transaction():
@@ -162,7 +160,8 @@ class TuningJobs(JobCollection):
         endpoint = self._services.endpoints.serving(tuned["model"], version.get("defaultCheckpointId", ""))
         return {**resource, "tunedModel": {**tuned, "endpoint": endpoint}}
 
-    def _public_view(self, job: Json) -> Json:
+    def public_view(self, job: Json) -> Json:
+        """A stored job as callers see it."""
         return public(self.view(job))
 
     def _read_job(self, call: Call) -> Json:

@@ -16,7 +16,6 @@ from emulated import LOCATION, NUMBER, PARENT, PROJECT, Server, gapic
 from google.api_core import exceptions
 
 from emulator.core.state import State
-from emulator.services.operations import Operations
 from emulator.services.pipeline_jobs import PipelineJobs
 from emulator.services.schedules import Schedules
 from emulator.services.template_registry import TemplateRegistry
@@ -154,9 +153,8 @@ def test_schedule_that_another_thread_has_fired_is_not_fired_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = State(tmp_path)
-    operations = Operations(state)
-    jobs = PipelineJobs(state, operations, TemplateRegistry(state, operations))
-    schedules = Schedules(state, operations, jobs)
+    jobs = PipelineJobs(state, TemplateRegistry(state))
+    schedules = Schedules(state, jobs)
     due = datetime(2026, 11, 2, 3, tzinfo=UTC)
     request = {"pipelineJob": {}}
     fields = {"displayName": "d", "cron": "0 3 * * *", "state": "ACTIVE", "nextRunTime": "2026-11-02T03:00:00.000000Z"}

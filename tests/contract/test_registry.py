@@ -20,8 +20,7 @@ from emulator.core.faults import Faults
 from emulator.core.state import State
 from emulator.services.bigquery import BigQuery
 from emulator.services.endpoints import Endpoints
-from emulator.services.models import Deployments, Models
-from emulator.services.operations import Operations
+from emulator.services.models import Models
 from emulator.services.request_logs import RequestLogs
 from emulator.services.storage import Storage
 
@@ -202,10 +201,9 @@ def test_deploy_through_the_model_class(aip: Any, job: Any) -> None:
 @pytest.mark.parametrize("split", [{"a": 70, "b": 25, "c": 5}, {"c": 5, "a": 0, "b": 95}, {"b": 100}])
 def test_endpoint_target_follows_the_split(tmp_path: Path, split: dict[str, int]) -> None:
     state = State(tmp_path)
-    operations, deployments = Operations(state), Deployments(state)
     tables = BigQuery(state, Storage(tmp_path / "storage"), Faults(), lambda: datetime.now(UTC))
-    logs = RequestLogs(state, operations, tables)
-    endpoints = Endpoints(state, operations, Models(state, operations, deployments), deployments, logs)
+    logs = RequestLogs(state, tables)
+    endpoints = Endpoints(state, Models(state), logs)
     deployed = [{"id": key, "model": f"model-{key}@1", "checkpointId": "1"} for key in "abc"]
     name = f"{PARENT}/endpoints/1"
     state.put("endpoints", name, {"name": name, "deployedModels": deployed, "trafficSplit": split})
