@@ -24,9 +24,9 @@ from emulator.core.faults import Faults
 from emulator.core.google_rest import ApiError, Call, Json, not_found
 from emulator.core.state import State
 from emulator.execution.run import dependencies
+from emulator.services.experiments import Tensorboards
 from emulator.services.models import Models
 from emulator.services.storage import Storage
-from emulator.services.tensorboard import Tensorboards
 
 NEWEST, POINTS, REQUESTS, EVENT_S = 20, 120, 20, 1.0
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}

@@ -49,14 +49,13 @@ from emulator.services.collection import Operations
 from emulator.services.embeddings import Embeddings
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
+from emulator.services.experiments import Metadata, Tensorboards
 from emulator.services.identity import Identity, require_credentials
 from emulator.services.inference import Engines, Inference
 from emulator.services.kubeflow import Kubeflow
-from emulator.services.metadata import Metadata
 from emulator.services.models import Models
 from emulator.services.multimodal_datasets import MultimodalDatasets
-from emulator.services.pipeline_jobs import PipelineJobs
-from emulator.services.pipeline_runs import PipelineRuns
+from emulator.services.pipeline_jobs import PipelineJobs, PipelineRuns
 from emulator.services.project import Project
 from emulator.services.request_logs import RequestLogs
 from emulator.services.rewards import Rewards
@@ -65,7 +64,6 @@ from emulator.services.storage import Storage
 from emulator.services.storage_api import StorageApi, storage_error, storage_path
 from emulator.services.storage_xml import StorageXml, xml_error
 from emulator.services.template_registry import TemplateRegistry
-from emulator.services.tensorboard import Tensorboards
 from emulator.services.training import Services
 from emulator.services.tuning import TuningJobs
 

@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from emulator.execution.placeholders import command_line
 from emulator.execution.process_group import ProcessGroup
-from emulator.execution.values import Json, from_text, json_numbers
+from emulator.execution.values import Json, command_line, from_text, json_numbers
 
 _UNKNOWN_TO_CONTAINERS = {
     *("GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),

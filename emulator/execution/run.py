@@ -25,9 +25,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from emulator.execution.launcher import Files, Outputs, Step, StepError, Store, run_step
-from emulator.execution.placeholders import fill_names, fill_parameters
 from emulator.execution.process_group import ProcessGroup
-from emulator.execution.values import Json, Refusal, as_text, converted, holds, items_of, selected
+from emulator.execution.values import (
+    Json,
+    Refusal,
+    as_text,
+    converted,
+    fill_names,
+    fill_parameters,
+    holds,
+    items_of,
+    selected,
+)
 
 SUCCEEDED, FAILED, CANCELLED = "SUCCEEDED", "FAILED", "CANCELLED"
 CACHED, NOT_TRIGGERED = "SKIPPED", "NOT_TRIGGERED"

@@ -16,7 +16,7 @@ from cronsim import CronSim, CronSimError
 from emulator.core.google_rest import ApiError, Call, Fields, Json, bad_field, failed_precondition, public
 from emulator.core.messages import check
 from emulator.core.state import State
-from emulator.execution.placeholders import fill_names
+from emulator.execution.values import fill_names
 from emulator.services.collection import Collection
 from emulator.services.pipeline_jobs import PipelineJobs, check_spec, read_job
 

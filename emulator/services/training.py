@@ -32,11 +32,11 @@ from emulator.services.datasets import (
 )
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
+from emulator.services.experiments import Tensorboards
 from emulator.services.inference import Engines, Inference
 from emulator.services.models import Models
 from emulator.services.rewards import Rewards
 from emulator.services.storage import Storage, split_uri
-from emulator.services.tensorboard import Tensorboards
 
 SPECS = {
     "supervisedTuningSpec": "supervised",
