@@ -103,6 +103,10 @@ class Outputs:
     parameters: Json = field(default_factory=dict)
     artifacts: dict[str, list[Json]] = field(default_factory=dict)
 
+    def of(self, kind: str) -> Json:
+        """The values of a kind, Parameter or Artifact."""
+        return self.parameters if kind == "Parameter" else self.artifacts
+
 
 def run_step(step: Step, files: Files, group: ProcessGroup) -> Outputs:
     """The outputs of one attempt in a new process, in a folder of its own; `StepError` when it failed."""

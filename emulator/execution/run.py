@@ -289,7 +289,7 @@ class Execution:
         defined = {name: d for name, d in definitions.items() if name != iterator.get("itemInput")}
         artifacts: dict[str, list[Json]] = {}
         for name, source in spec.get("inputs", {}).get("artifacts", {}).items():
-            resolved = self._artifacts(source, scope, spec)
+            resolved = self._value(source, scope, task, spec, "Artifact")
             definition = component.get("inputDefinitions", {}).get("artifacts", {}).get(name, {})
             if resolved is not None:
                 artifacts[name] = resolved
@@ -309,31 +309,26 @@ class Execution:
                 raise Refusal(f'neither value nor default value provided for non-optional parameter "{name}"')
         return result
 
-    def _value(self, source: Json, scope: _Scope, task: Task, spec: Json) -> Any:
-        if "componentInputParameter" in source:
-            return scope.inputs.parameters.get(source["componentInputParameter"])
-        if "taskOutputParameter" in source:
-            output = source["taskOutputParameter"]
-            return _output(scope, spec, output["producerTask"], output["outputParameterKey"], "parameters")
+    def _value(self, source: Json, scope: _Scope, task: Task, spec: Json, kind: str = "Parameter") -> Any:
+        """The parameter or the artifacts that an input takes, or None."""
+        if f"componentInput{kind}" in source:
+            return scope.inputs.of(kind).get(source[f"componentInput{kind}"])
+        if f"taskOutput{kind}" in source:
+            output = source[f"taskOutput{kind}"]
+            producer, key = output["producerTask"], output[f"output{kind}Key"]
+            values = scope.ended[producer].outputs.of(kind)
+            if key not in values and not _is_always(spec):  # that one runs even where there is none
+                raise Refusal(f"failed to resolve inputs: producer task, {producer}, has no output {key!r}")
+            return values.get(key)
         if "taskFinalStatus" in source:
-            producer = scope.ended[source["taskFinalStatus"]["producerTask"]]
-            error = {"code": 9, "message": producer.error} if producer.error else {}
+            ended = scope.ended[source["taskFinalStatus"]["producerTask"]]
             return {
-                "state": producer.state,
-                "pipelineTaskName": producer.name,
+                "state": ended.state,
+                "pipelineTaskName": ended.name,
                 "pipelineJobResourceName": self._job.name,
-                "error": error,
+                "error": {"code": 9, "message": ended.error} if ended.error else {},
             }
         return fill_names(source["runtimeValue"]["constant"], self._names(task))
-
-    def _artifacts(self, source: Json, scope: _Scope, spec: Json) -> list[Json] | None:
-        if "componentInputArtifact" in source:
-            return scope.inputs.artifacts.get(source["componentInputArtifact"])
-        output = source["taskOutputArtifact"]
-        artifacts: list[Json] | None = _output(
-            scope, spec, output["producerTask"], output["outputArtifactKey"], "artifacts"
-        )
-        return artifacts
 
     def _names(self, task: Task) -> dict[str, str]:
         """What placeholders of names stand for."""
@@ -474,26 +469,20 @@ def dependencies(spec: Json) -> set[str]:
     return producers | set(spec.get("dependentTasks", []))
 
 
-def _output(scope: _Scope, spec: Json, producer: str, key: str, kind: str) -> Any:
-    """An output of a task that has ended; None for a task that runs even where it has none."""
-    values = getattr(scope.ended[producer].outputs, kind)
-    if key not in values and not _is_always(spec):
-        raise Refusal(f"failed to resolve inputs: producer task, {producer}, has no output {key!r}")
-    return values.get(key)
-
-
 def _is_always(spec: Json) -> bool:
     return bool(spec.get("triggerPolicy", {}).get("strategy") == _COMPLETED)
 
 
 def _dag_outputs(component: Json, scope: _Scope) -> Outputs:
     """The outputs of a DAG's tasks that are its own; one of several branches is the first that ran."""
-    defined = component["dag"].get("outputs", {})
     outputs = Outputs()
-    for key, source in defined.get("parameters", {}).items():
-        _copy(scope, selectors(source), "outputParameterKey", outputs.parameters, key, "parameters")
-    for key, source in defined.get("artifacts", {}).items():
-        _copy(scope, selectors(source), "outputArtifactKey", outputs.artifacts, key, "artifacts")
+    for kind in ("Parameter", "Artifact"):
+        for key, source in component["dag"].get("outputs", {}).get(f"{kind.lower()}s", {}).items():
+            for selector in selectors(source):
+                task, name = scope.ended[selector["producerSubtask"]], selector[f"output{kind}Key"]
+                if task.state in (SUCCEEDED, CACHED, FAILED) and name in task.outputs.of(kind):
+                    outputs.of(kind)[key] = task.outputs.of(kind)[name]
+                    break
     return outputs
 
 
@@ -501,15 +490,6 @@ def selectors(output: Json) -> list[Json]:
     """The tasks, and their outputs, that an output of a DAG takes its value from."""
     branches: list[Json] = output.get("valueFromOneof", {}).get("parameterSelectors", [])
     return output.get("artifactSelectors") or branches or [output["valueFromParameter"]]
-
-
-def _copy(scope: _Scope, sources: list[Json], field_name: str, target: Json, key: str, kind: str) -> None:
-    for selector in sources:
-        task = scope.ended[selector["producerSubtask"]]
-        available = getattr(task.outputs, kind)
-        if task.state in (SUCCEEDED, CACHED, FAILED) and selector[field_name] in available:
-            target[key] = available[selector[field_name]]
-            return
 
 
 def _collected(iterations: list[Outputs]) -> Outputs:

@@ -217,6 +217,7 @@ class Tensorboards:
         self.experiments = _Experiments(state, self.boards)
         self.runs = _Runs(state, self.experiments)
         self.series = _TimeSeries(state, self.runs)
+        self._contexts = _Contexts(state, "contexts")
 
     def batch_read(self, call: Call) -> Json:
         """The points of several series of one TensorBoard."""
@@ -232,33 +233,16 @@ class Tensorboards:
         experiment = f"tuning-experiment-{datetime.now(UTC).strftime('%Y%m%d%H%M%S')}-{job_id}"
         run = f"run-{job_id}"
         with self._state.transaction():
-            board = self.boards.default(parent)
+            board, store = self.boards.default(parent), f"{parent}/metadataStores/default"
             path = self.experiments.insert(board, {"displayName": experiment}, experiment)["name"]
             self.runs.insert(path, {"displayName": run}, run)
-            context = self._put_context(
-                parent,
-                experiment,
-                displayName=experiment,
-                schemaTitle="system.Experiment",
-                description=display_name,
-                metadata={"backing_tensorboard_resource": board, "experiment_deleted": False},
-            )
-            self._put_context(
-                parent,
-                f"{experiment}-{run}",
-                displayName=run,
-                schemaTitle="system.ExperimentRun",
-                parentContexts=[context],
-                metadata={"_state": "RUNNING", "_params": {}, "_metrics": {}},
-            )
+            details: Json = {"displayName": experiment, "schemaTitle": "system.Experiment", "description": display_name}
+            details["metadata"] = {"backing_tensorboard_resource": board, "experiment_deleted": False}
+            context = str(self._contexts.insert(store, {"schemaVersion": "0.0.1", **details}, experiment)["name"])
+            details = {"displayName": run, "schemaTitle": "system.ExperimentRun", "parentContexts": [context]}
+            details["metadata"] = {"_state": "RUNNING", "_params": {}, "_metrics": {}}
+            self._contexts.insert(store, {"schemaVersion": "0.0.1", **details}, f"{experiment}-{run}")
         return context
-
-    def _put_context(self, parent: str, id: str, **fields: object) -> str:
-        name = f"{parent}/metadataStores/default/contexts/{id}"
-        stamp = now()
-        times = {"createTime": stamp, "updateTime": stamp, "schemaVersion": "0.0.1"}
-        self._state.put("contexts", name, {"name": name, **times, **fields})
-        return name
 
     def _run_of(self, experiment: str) -> str | None:
         """The run with the curves of an experiment context."""

@@ -169,11 +169,11 @@ class TuningJobs(JobCollection):
         for other in _NOT_IMPLEMENTED:
             if other in fields:
                 raise ApiError(400, f"{other} is not implemented by the emulator.")
-        check(fields, "TuningJob")
         key = fields.one_of(*SPECS)
         method = SPECS[key]
         if method == "reinforcement":
             _require_beta(call)
+        check(fields, "TuningJob")
         job: Json = {"_method": method}
         entry = self._read_base(fields, job, method)
         location = call.params["location"]
