@@ -92,13 +92,8 @@ def command(
     routes: Annotated[bool, typer.Option("--routes", help="Print the table of supported routes and exit.")] = False,
 ) -> None:
     """Take the options; exit code 2 for invalid ones or a port in use."""
-    if routes:
-        _print_routes()
-    else:
+    if not routes:
         raise typer.Exit(_serve(SimpleNamespace(**locals())))
-
-
-def _print_routes() -> None:
     with tempfile.TemporaryDirectory() as directory:
         emulator = Emulator(Settings(Path(directory), engine_factory("scripted", 1)))
         print(routes_table([*emulator.routes, *emulator.xml_routes]), end="")
@@ -145,13 +140,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _announce(url: str, state_dir: Path) -> None:
-    print(f"emulator ready at {url} (state in {state_dir}); export these for the SDKs:")
-    for name, value in environment(url, state_dir).items():
-        print(f"export {name}={shlex.quote(value)}")
-    print(flush=True)  # an empty line: the last variable was before it
 
 
 def _load(emulator: Emulator, model: BaseModelEntry) -> None:
@@ -271,7 +259,10 @@ def _serve(arguments: SimpleNamespace) -> int:
     executes = [name for name in ("pipelines", "rewards") if getattr(arguments, f"execute_{name}")]
     owner = {"concurrency": arguments.concurrency, "executes": executes}
     emulator.state.describe_owner(url=url, engine=arguments.engine, **owner)
-    _announce(url, arguments.state_dir)
+    print(f"emulator ready at {url} (state in {arguments.state_dir}); export these for the SDKs:")
+    for variable, value in environment(url, arguments.state_dir).items():
+        print(f"export {variable}={shlex.quote(value)}")
+    print(flush=True)  # an empty line: the last variable was before it
     server.run(sockets=[listener])
     emulator.stop()
     sys.stdout.flush()

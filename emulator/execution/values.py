@@ -153,7 +153,7 @@ def command_line(
         "outputMetadataUri": executor_input["outputs"]["outputFile"],
     }
     filled = []
-    for part in _flat(parts, present):
+    for part in _resolved([_structure(part) for part in parts], present):
         pieces = str(fill_names(part, names)).split("{{$}}")
         # values are filled in last: those of parameters may look like placeholders
         filled.append(whole.join(_fill_keyed(piece, executor_input, local_path) for piece in pieces))
@@ -187,17 +187,13 @@ def _fill_keyed(text: str, executor_input: Json, local_path: Callable[[str], str
     return _KEYED.sub(value, text)
 
 
-def _flat(parts: Sequence[Any], present: set[str]) -> list[str]:
-    """The parts of a command with `{"IfPresent": ...}` and `{"Concat": ...}` resolved."""
-    return [text for part in parts for text in _resolved(_structure(part), present)]
-
-
 def _structure(part: Any) -> Any:
     is_structure = isinstance(part, str) and part.startswith(('{"IfPresent":', '{"Concat":'))
     return json.loads(part) if is_structure else part
 
 
 def _resolved(part: Any, present: set[str]) -> list[str]:
+    """The parts of a command with `{"IfPresent": ...}` and `{"Concat": ...}` resolved."""
     if isinstance(part, list):
         return [text for item in part for text in _resolved(item, present)]
     if isinstance(part, dict) and "Concat" in part:

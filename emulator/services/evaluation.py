@@ -33,7 +33,8 @@ def rouge(kind: str, prediction: str, reference: str, stem: bool = False, split:
     """
     if kind.lower() == "rougelsum":
         cut = _SENTENCE_END if split else "\n"
-        return _rouge_sum(*(_lines(text, cut, stem) for text in (prediction, reference)))
+        lines = (regex.split(cut, text) for text in (prediction, reference))
+        return _rouge_sum(*([_words(line, stem) for line in text if line.strip()] for text in lines))
     predicted, expected = _words(prediction, stem), _words(reference, stem)
     if kind.lower() == "rougel":
         return _f1(_lcs_table(predicted, expected)[-1][-1], len(predicted), len(expected))
@@ -49,20 +50,11 @@ def _words(text: str, stem: bool = False) -> list[str]:
     return [_stem(word) if len(word) > 3 else word for word in words] if stem else words
 
 
-@lru_cache(maxsize=1)
-def _stemmer() -> Any:
-    from nltk.stem.porter import PorterStemmer
-
-    return PorterStemmer()
-
-
 @lru_cache(maxsize=65536)
 def _stem(word: str) -> str:
-    return str(_stemmer().stem(word))
+    from nltk.stem.porter import PorterStemmer
 
-
-def _lines(text: str, cut: str, stem: bool) -> list[list[str]]:
-    return [_words(line, stem) for line in regex.split(cut, text) if line.strip()]
+    return str(PorterStemmer().stem(word))
 
 
 def _ngrams(words: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
@@ -135,8 +127,8 @@ class Evaluation:
         fields = call.fields()
         if "metrics" in fields:
             instance = fields.object("instance")
-            results = [await self._metric(metric, instance) for metric in fields.objects("metrics")]
-            return {"metricResults": results}
+            values = {key: _content_text(instance.value.get(key)) for key in ("prompt", "response", "reference")}
+            return {"metricResults": [await self.score(metric, values) for metric in fields.objects("metrics")]}
         if "pointwiseMetricInput" in fields:
             template, values = _read_instance(fields.object("pointwiseMetricInput"))
             return {"pointwiseMetricResult": await self._rate(template, values)}
@@ -144,10 +136,6 @@ class Evaluation:
             template, values = _read_instance(fields.object("pairwiseMetricInput"))
             return {"pairwiseMetricResult": await self._compare(template, values)}
         return await asyncio.to_thread(_computed, fields)
-
-    async def _metric(self, metric: Fields, instance: Fields) -> Json:
-        values = {key: _content_text(instance.value.get(key)) for key in ("prompt", "response", "reference")}
-        return await self.score(metric, values)
 
     async def score(self, metric: Fields, values: dict[str, str]) -> Json:
         """The result of a `Metric` for one answer (`prompt`, `response`, `reference`): a score; for a pairwise metric

@@ -266,7 +266,12 @@ class Inference:
     def count_tokens(self, call: Call) -> Json:
         """Tokens and billable characters (without white space) of contents and system instruction."""
         entry, _, _ = self._target(call)
-        texts = _prompt_texts(call.fields())
+        fields = call.fields()
+        texts = [read_turn(content).text for content in fields.objects("contents")]
+        if system := system_text(fields):
+            texts.append(system)
+        if not texts:
+            raise fields.error("contents", "is required.")
         total = sum(self.engine(entry).count_tokens(texts))
         return {
             "totalTokens": total,
@@ -327,16 +332,6 @@ def _publisher_model(entry: BaseModelEntry) -> Json:
         "inputTokenLimit": entry.input_token_limit,
         "outputTokenLimit": entry.output_token_limit,
     }
-
-
-def _prompt_texts(fields: Fields) -> list[str]:
-    texts = [read_turn(content).text for content in fields.objects("contents")]
-    system = system_text(fields)
-    if system:
-        texts.append(system)
-    if not texts:
-        raise fields.error("contents", "is required.")
-    return texts
 
 
 _EMPTY_TEXT = (

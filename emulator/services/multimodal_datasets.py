@@ -52,8 +52,10 @@ class MultimodalDatasets(Collection):
         entry = self._model(config)
         lines = self._lines(dataset, fields)
         if _RESOURCES in fields:
-            usage = self._resources(entry, lines)
-            response = {"tuningResourceUsageAssessmentResult": usage}
+            data = self._data(entry, lines)
+            characters = sum(len("".join(turn.text.split())) for row in data.rows for turn in row.turns)
+            usage = {"tokenCount": str(sum(map(sum, data.tokens))), "billableCharacterCount": str(characters)}
+            response: Json = {"tuningResourceUsageAssessmentResult": usage}
         else:
             response = {"tuningValidationAssessmentResult": {"errors": self._errors(entry, lines, config)}}
         return self._operations.done(call, dataset["name"], "AssessData", "AssessDataResponse", response)
@@ -83,11 +85,6 @@ class MultimodalDatasets(Collection):
         rows, problems = read_parsed(enumerate(lines, 1), parse_training_row)
         limit = self._services.catalogue.limits["supervised"].tokens_per_example
         return measure(rows, problems, self._services.engines.engine(entry).row_tokens, limit)
-
-    def _resources(self, entry: BaseModelEntry, lines: list[Any]) -> Json:
-        data = self._data(entry, lines)
-        characters = sum(len("".join(turn.text.split())) for row in data.rows for turn in row.turns)
-        return {"tokenCount": str(sum(map(sum, data.tokens))), "billableCharacterCount": str(characters)}
 
     def _errors(self, entry: BaseModelEntry, lines: list[Any], config: Fields) -> list[str]:
         limits = self._services.catalogue.limits["supervised"]

@@ -165,7 +165,9 @@ class PipelineRuns:
 
         def report(tasks: Sequence[Task]) -> None:
             with contextlib.suppress(KeyError):  # deleted
-                self._state.update(name, jobDetail=_job_detail(name, tasks), updateTime=now())
+                self._state.update(
+                    name, jobDetail={"taskDetails": [_task_detail(name, task) for task in tasks]}, updateTime=now()
+                )
 
         cache = StateCache(self._state, name.rsplit("/", 2)[0])
         return Execution(run, StorageStore(self._storage), cache, report, self._slots)
@@ -181,10 +183,6 @@ class PipelineRuns:
             changes["error"] = {"code": 9, "message": outcome.error}
         with contextlib.suppress(KeyError):
             self._state.update(name, **changes)
-
-
-def _job_detail(name: str, tasks: Sequence[Task]) -> Json:
-    return {"taskDetails": [_task_detail(name, task) for task in tasks]}
 
 
 def _task_detail(job: str, task: Task) -> Json:

@@ -164,21 +164,14 @@ def declared_functions(fields: Fields) -> list[Function]:
         if others := [key for key in tool.value if key != "functionDeclarations"]:
             raise bad_field((tool.name(others[0]), "is not supported by this model: function declarations alone are."))
         for declaration in tool.objects("functionDeclarations"):
-            functions.append(_function(declaration))
+            check(declaration, "FunctionDeclaration")
+            name, description = declaration.text("name"), declaration.text("description", "")
+            parameters = _schema(declaration, "parametersJsonSchema", "parameters")
+            functions.append(Function(name, description, parameters or {"type": "object", "properties": {}}))
     names = [function.name for function in functions]
     if doubled := [name for name in names if names.count(name) > 1]:
         raise bad_field(("tools", f"Duplicate function declaration found: {doubled[0]}"))
     return functions
-
-
-def _function(declaration: Fields) -> Function:
-    check(declaration, "FunctionDeclaration")
-    parameters = _schema(declaration, "parametersJsonSchema", "parameters")
-    return Function(
-        declaration.text("name"),
-        declaration.text("description", ""),
-        parameters or {"type": "object", "properties": {}},
-    )
 
 
 def functions_text(functions: Sequence[Function]) -> str:

@@ -115,7 +115,11 @@ class TuningRun:
         self._advance(state="JOB_STATE_RUNNING", tuningJobState=state, startTime=now())
         self._inject_failure("start")
         engine = services.engines.engine(self.entry)
-        train, validation = self._datasets(engine)
+        uri = self.spec.get("validationDatasetUri")
+        train = self._read(engine, self.spec["trainingDatasetUri"], training=True)
+        validation = self._read(engine, uri, training=False) if uri else None
+        if not train.rows:
+            raise JobFailure(3, f"No example of {self.spec['trainingDatasetUri']} is usable.")
         task = self._task(train, validation)
         stats = data_stats(self.method, train, engine.step_count(train.rows, task.spec))
         self.job["experiment"] = self.job.get("experiment") or services.tensorboards.start_curves(
@@ -167,14 +171,6 @@ class TuningRun:
     def _inject_failure(self, stage: str) -> None:
         if self.services.faults.job_fails(stage, self.job["tunedModelDisplayName"], self.name):
             raise JobFailure(13, f"Internal error at {stage} of tuning, as the fault plan requests.")
-
-    def _datasets(self, engine: Engine) -> tuple[Dataset[Any], Dataset[Any] | None]:
-        train = self._read(engine, self.spec["trainingDatasetUri"], training=True)
-        uri = self.spec.get("validationDatasetUri")
-        validation = self._read(engine, uri, training=False) if uri else None
-        if not train.rows:
-            raise JobFailure(3, f"No example of {self.spec['trainingDatasetUri']} is usable.")
-        return train, validation
 
     def _read(self, engine: Engine, uri: str, training: bool) -> Dataset[Any]:
         plan = self.services.faults.plan
@@ -267,8 +263,10 @@ class TuningRun:
                 },
             )
             labels = {**self.job["labels"], "google-vertex-llm-tuning-job-id": self.job_id}
+            project, location = self.name.split("/")[1:4:2]
+            serving = f"projects/{project}/locations/{self.entry.serving_locations.get(location, location)}"
             endpoint = self.services.endpoints.create_for_checkpoint(
-                self._serving_parent(), self.model, saved.checkpoint_id, self.display_name, labels
+                serving, self.model, saved.checkpoint_id, self.display_name, labels
             )
 
             def edit(job: Json) -> None:
@@ -311,7 +309,3 @@ class TuningRun:
         if "preTunedModel" in self.job and self.display_name == self.job["_parent_display_name"]:
             model_id = self.job["preTunedModel"]["tunedModelName"].rsplit("/", 1)[1].split("@")[0]
         return self.services.models.add_version(self.parent, model_id, version)
-
-    def _serving_parent(self) -> str:
-        project, location = self.name.split("/")[1], self.name.split("/")[3]
-        return f"projects/{project}/locations/{self.entry.serving_locations.get(location, location)}"

@@ -72,7 +72,10 @@ class TuningJobs(JobCollection):
 
     def _start(self, call: Call, fields: Json) -> Json:
         with self._state.transaction():
-            self._check_quota()
+            quota = self._services.faults.plan.tuning_quota
+            unfinished = sum(job["state"] not in ENDED for _, job in self._state.all("tuningJobs"))
+            if quota is not None and unfinished >= quota:
+                raise ApiError(429, f"Quota exceeded: {quota} concurrent tuning jobs. Please try again later.")
             waits_for = "QUOTA" if self.busy() else "CAPACITY"
             states = {
                 "state": "JOB_STATE_PENDING",
@@ -141,12 +144,6 @@ class TuningJobs(JobCollection):
             message = f"The model has no endpoint in {serving_location}, where a tuned {entry.name} is served."
             raise failed_precondition(message)
         return endpoint
-
-    def _check_quota(self) -> None:
-        quota = self._services.faults.plan.tuning_quota
-        unfinished = sum(job["state"] not in ENDED for _, job in self._state.all("tuningJobs"))
-        if quota is not None and unfinished >= quota:
-            raise ApiError(429, f"Quota exceeded: {quota} concurrent tuning jobs. Please try again later.")
 
     def view(self, resource: Json) -> Json:
         """The job with the current endpoint of its model's default checkpoint."""

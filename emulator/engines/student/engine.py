@@ -50,12 +50,6 @@ SERVING_COPIES = 12
 SMALL_BYTES = 100_000_000  # models with smaller weights are faster with one thread
 
 
-def _default_threads(base_dir: Path) -> int:
-    """One for a small model, whose matrices are too small to split; otherwise one per core."""
-    small = sum(path.stat().st_size for path in base_dir.glob("*.safetensors")) < SMALL_BYTES
-    return 1 if small else os.cpu_count() or 1
-
-
 class Student(Engine):
     """A base model with its tuned adapters; an `emulator.engines.base.Engine`.
 
@@ -67,7 +61,9 @@ class Student(Engine):
     def __init__(self, weights: Path | str | None = None, threads: int = 0, seed: int = 0) -> None:
         self.base_dir = locate(weights)
         self._stamp, self.fingerprint = stamp(self.base_dir), fingerprint(self.base_dir)
-        self.threads = threads or _default_threads(self.base_dir)
+        # one for a small model, whose matrices are too small to split; otherwise one per core
+        is_small = sum(path.stat().st_size for path in self.base_dir.glob("*.safetensors")) < SMALL_BYTES
+        self.threads = threads or (1 if is_small else os.cpu_count() or 1)
         self.encoder = ChatEncoder(self.base_dir)
         self.settings = self._read_settings()
         self._serving = threading.Lock()
