@@ -38,7 +38,7 @@ from emulator.core.google_rest import (
     camelize,
     failed_precondition,
     find_route,
-    parse_json,
+    parse_object,
     select_fields,
 )
 from emulator.core.state import State
@@ -329,9 +329,7 @@ def _body(content: bytes, headers: Mapping[str, str], storage: bool) -> Json:
     kind = headers.get("content-type", "application/json")
     if not content.strip() or "json" not in kind:
         return {}
-    value = parse_json(content)
-    if not isinstance(value, dict):
-        raise ApiError(400, "Invalid JSON payload received. The body must be an object.")
+    value = parse_object(content)
     return value if storage else camelize(value)
 
 

@@ -131,6 +131,14 @@ def parse_json(content: bytes) -> Any:
     return value
 
 
+def parse_object(content: bytes) -> Json:
+    """A JSON object, with its field names unchanged; else a 400."""
+    value = parse_json(content)
+    if not isinstance(value, dict):
+        raise ApiError(400, "Invalid JSON payload received. The body must be an object.")
+    return value
+
+
 def _too_deep(value: Any, left: int = 100) -> bool:
     if isinstance(value, dict):
         return left == 0 or any(_too_deep(item, left - 1) for item in value.values())
@@ -333,6 +341,21 @@ class Call:
         values = self.query.get(key) or self.query.get(snake(key)) or [default]
         return values[0]
 
+    def page_place(self, read: Callable[[str], Any] = str) -> Any:
+        """The place in a list that the page token stands for, None without one."""
+        token = self.first("pageToken")
+        try:
+            return read(base64.urlsafe_b64decode(token.encode()).decode()) if token else None
+        except ValueError as error:
+            raise ApiError(400, "The page token is invalid.") from error
+
+    def id(self, key: str, pattern: str, required: bool = False) -> str:
+        """The query parameter with the id of a new resource; a 400 for another form than that of an expression."""
+        value = self.first(key)
+        if (value or required) and not re.fullmatch(pattern, value):
+            raise bad_field((snake(key), f"'{value[:80]}' is not a valid id."))
+        return value
+
     def count(self, key: str, default: int, most: int) -> int:
         """A query parameter that is a number of things; larger values are cut to `most`, 0 means the default."""
         text = self.first(key) or str(default)
@@ -391,15 +414,15 @@ def find_route(routes: Iterable[Route], method: str, raw_path: str) -> tuple[Rou
     return None
 
 
+def encode_token(place: object) -> str:
+    """A page token for a place in a list."""
+    return base64.urlsafe_b64encode(str(place).encode()).decode()
+
+
 def page_start(call: Call) -> int:
     """The sequence number below which the requested page begins."""
-    token = call.first("pageToken")
-    if not token:
-        return 1 << 62
-    try:
-        return int(base64.urlsafe_b64decode(token.encode()).decode())
-    except ValueError as error:
-        raise ApiError(400, "The page token is invalid.") from error
+    start = call.page_place(int)
+    return 1 << 62 if start is None else int(start)
 
 
 def paginate(call: Call, items: Iterable[tuple[int, Json]], key: str) -> Json:
@@ -411,7 +434,7 @@ def paginate(call: Call, items: Iterable[tuple[int, Json]], key: str) -> Json:
     page = list(islice((item for item in items if item[0] < start), size + 1))
     response: Json = {key: [public(resource) for _, resource in page[:size]]} if page else {}
     if len(page) > size:
-        response["nextPageToken"] = base64.urlsafe_b64encode(str(page[size - 1][0]).encode()).decode()
+        response["nextPageToken"] = encode_token(page[size - 1][0])
     return response
 
 

@@ -7,10 +7,9 @@ consecutive requests each deployed model gets exactly its share.
 """
 
 import itertools
-import re
 from collections import defaultdict
 
-from emulator.core.google_rest import Call, Fields, Json, bad_field, failed_precondition, not_found, now, public
+from emulator.core.google_rest import Call, Fields, Json, failed_precondition, not_found, now, public
 from emulator.core.state import State
 from emulator.services.collection import Collection
 from emulator.services.models import Models
@@ -84,10 +83,7 @@ class Endpoints(Collection):
         }
         if "encryptionSpec" in fields:
             endpoint["encryptionSpec"] = fields.key(call.params["location"])
-        endpoint_id = call.first("endpointId")
-        if endpoint_id and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", endpoint_id):
-            raise bad_field(("endpoint_id", f"'{endpoint_id[:80]}' is not a valid id."))
-        endpoint = self._insert_empty(call.parent, endpoint, endpoint_id)
+        endpoint = self._insert_empty(call.parent, endpoint, call.id("endpointId", r"[a-z0-9][a-z0-9-]{0,62}"))
         return self._operations.done(call, endpoint["name"], "CreateEndpoint", "Endpoint", endpoint)
 
     def patch(self, call: Call) -> Json:

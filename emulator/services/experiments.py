@@ -11,17 +11,12 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from emulator.core.google_rest import Call, Json, bad_field, canonical, not_found, now, public
+from emulator.core.google_rest import Call, Json, canonical, not_found, now, public
 from emulator.core.state import State
 from emulator.engines.base import StepMetrics
 from emulator.services.collection import Collection, Operations
 
-
-def check_id(field: str, id: str) -> str:
-    """The id when it is valid: 1 to 128 letters, digits, `-` and `_`; otherwise a 400."""
-    if not id or not all(ch.isalnum() or ch in "-_" for ch in id) or len(id) > 128:
-        raise bad_field((field, f"'{id[:80]}' is not a valid id."))
-    return id
+_ID = r"[\w-]{1,128}"
 
 
 class _Nodes(Collection):
@@ -40,8 +35,7 @@ class _Nodes(Collection):
 
     def create(self, call: Call) -> Json:
         """A new context, artifact or execution; 409 when its id is taken."""
-        id = call.first(f"{self.kind[:-1]}Id") or self._state.new_id(self.kind)
-        return self.insert(self.parent(call), _writable(call), check_id(f"{self.kind[:-1]}_id", id))
+        return self.insert(self.parent(call), _writable(call), call.id(f"{self.kind[:-1]}Id", _ID))
 
     def patch(self, call: Call) -> Json:
         """The node with the fields sent; metadata is merged."""
@@ -142,7 +136,7 @@ class _Children(Collection):
     def create(self, call: Call) -> Json:
         """A new experiment or run; 409 when its id is taken."""
         word = self.kind[:-1]
-        id = check_id(f"tensorboard_{word}_id", call.first(f"tensorboard{word.capitalize()}Id"))
+        id = call.id(f"tensorboard{word.capitalize()}Id", _ID, required=True)
         fields = call.fields(f"tensorboard_{word}")
         body = {"displayName": fields.text("displayName", id), "labels": fields.object("labels").value}
         return self.insert(self.parent(call), body, id)

@@ -13,7 +13,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from emulator.core.google_rest import ApiError, Call, Json, now, parse_json
+from emulator.core.google_rest import ApiError, Call, Json, now, parse_object, public
 from emulator.core.state import State
 from emulator.services.pipeline_jobs import PipelineJobs
 from emulator.services.schedules import Schedules, next_firing
@@ -38,7 +38,7 @@ class Kubeflow:
 
     def create_experiment(self, call: Call) -> Json:
         """A new experiment; 409 when its name is taken."""
-        body = _body(call)
+        body = parse_object(call.content)
         if any(item["display_name"] == body.get("display_name") for _, item in self._state.all("kfp_experiments")):
             raise ApiError(409, f"The experiment {body.get('display_name')} exists.")
         fields = {"display_name": _required(body, "display_name"), "namespace": body.get("namespace", "")}
@@ -46,7 +46,7 @@ class Kubeflow:
 
     def create_recurring_run(self, call: Call) -> Json:
         """A new recurring run, enabled or disabled; 400 for a cron expression that does not have six fields."""
-        body = _body(call)
+        body = parse_object(call.content)
         _check_run(body)
         cron = str(((body.get("trigger") or {}).get("cron_schedule") or {}).get("cron", ""))
         try:
@@ -60,7 +60,7 @@ class Kubeflow:
 
     def _insert(self, kind: str, key: str, fields: Json) -> Json:
         new = str(uuid.uuid4())
-        return _shown(
+        return public(
             self._state.put(f"kfp_{kind}", f"kubeflow/{kind}/{new}", {key: new, "created_at": now(), **fields})
         )
 
@@ -73,13 +73,13 @@ class Kubeflow:
 
     def get(self, call: Call) -> Json:
         """An experiment or a recurring run."""
-        return _shown(self._find(call))
+        return public(self._find(call))
 
     def list(self, call: Call) -> Json:
         """All that match, on one page."""
         kind = call.path.split("/")[3]
         key = {"experiments": "experiments", "recurringruns": "recurringRuns"}[kind]
-        return {key: [_shown(item) for _, item in self._state.all(f"kfp_{kind}") if _matches(call, item)]}
+        return {key: [public(item) for _, item in self._state.all(f"kfp_{kind}") if _matches(call, item)]}
 
     def delete(self, call: Call) -> Json:
         """Nothing; runs that were started go on."""
@@ -121,7 +121,7 @@ class Kubeflow:
 
     def create_run(self, call: Call) -> Json:
         """A new run."""
-        body = _body(call)
+        body = parse_object(call.content)
         _check_run(body)
         return self._start(body)
 
@@ -176,13 +176,6 @@ def _run(job: Json) -> Json:
     return {**run, "run_details": {"task_details": tasks}}
 
 
-def _body(call: Call) -> Json:
-    body: Any = parse_json(call.content)
-    if not isinstance(body, dict):
-        raise ApiError(400, "The body must be an object.")
-    return body
-
-
 def _required(body: Json, key: str) -> str:
     if not isinstance(body.get(key), str) or not body[key]:
         raise ApiError(400, f"The field {key} is required.")
@@ -219,7 +212,3 @@ def _matches(call: Call, item: Json) -> bool:
         return False
     predicates: Any = json.loads(call.first("filter") or "{}").get("predicates", [])
     return all(item.get(p["key"]) == p.get("stringValue", p.get("string_value")) for p in predicates)
-
-
-def _shown(resource: Json) -> Json:
-    return {key: value for key, value in resource.items() if not key.startswith("_")}

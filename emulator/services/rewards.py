@@ -141,10 +141,7 @@ def _clipped(value: float) -> float | str:
 
 
 def _example(row: ReinforcementRow) -> Json:
-    example: Json = {
-        "contents": contents(row.turns),
-        "references": dict(row.references),
-    }
+    example: Json = {"contents": contents(row.turns), "references": dict(row.references)}
     return example | ({"systemInstruction": {"parts": [{"text": row.system}]}} if row.system else {})
 
 

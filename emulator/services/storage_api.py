@@ -16,7 +16,17 @@ from urllib.parse import quote, urlsplit
 
 from starlette.responses import JSONResponse, Response
 
-from emulator.core.google_rest import ApiError, Call, Json, parse_json, project_number, split_multipart
+from emulator.core.google_rest import (
+    ApiError,
+    Call,
+    Fields,
+    Json,
+    encode_token,
+    parse_object,
+    project_number,
+    split_multipart,
+)
+from emulator.core.messages import check
 from emulator.services.storage import WRITABLE, Conditions, Storage, condition_not_met
 
 METADATA_HEADERS = {
@@ -118,12 +128,12 @@ class StorageApi:
     def list_buckets(self, call: Call) -> Json:
         """A page of a project's buckets."""
         size = call.count("maxResults", 1000, 1000)
-        after = _decode_token(call.first("pageToken"))
+        after = call.page_place() or ""
         stored = self.storage.buckets(project_number(call.first("project", "demo-project")), call.first("prefix"))
         buckets = [bucket for bucket in stored if bucket["name"] > after]
         page: Json = {"kind": "storage#buckets", "items": [self._bucket(call, b) for b in buckets[:size]]}
         if len(buckets) > size:
-            page["nextPageToken"] = _encode_token(buckets[size - 1]["name"])
+            page["nextPageToken"] = encode_token(buckets[size - 1]["name"])
         return page
 
     def create_bucket(self, call: Call) -> Json:
@@ -170,7 +180,7 @@ class StorageApi:
             call.first("prefix"),
             call.first("delimiter"),
             call.count("maxResults", 1000, 1000),
-            _decode_token(call.first("pageToken")),
+            call.page_place() or "",
             call.first("startOffset"),
             call.first("endOffset"),
             call.first("matchGlob"),
@@ -182,7 +192,7 @@ class StorageApi:
         if listing.prefixes:
             page["prefixes"] = list(listing.prefixes)
         if listing.next_token is not None:
-            page["nextPageToken"] = _encode_token(listing.next_token)
+            page["nextPageToken"] = encode_token(listing.next_token)
         return page
 
     def get_object(self, call: Call) -> Json | Response:
@@ -222,7 +232,7 @@ class StorageApi:
     def change_object(self, call: Call) -> Json:
         """Metadata with some fields changed (PATCH) or replaced (PUT)."""
         bucket, name = call.params["bucket"], call.params["object"]
-        _check_metadata(call.body)
+        check(Fields(call.body), "StorageObject")
         return self._object(
             call, self.storage.patch(bucket, name, call.body, _conditions(call), replace=call.method == "PUT")
         )
@@ -243,14 +253,14 @@ class StorageApi:
             generation = preconditions.integer("ifGenerationMatch") if "ifGenerationMatch" in preconditions else None
             parts.append((source.text("name"), str(source.value.get("generation") or ""), Conditions(generation)))
         metadata = call.fields().object("destination").value
-        _check_metadata(metadata)
+        check(Fields(metadata), "StorageObject")
         metadata = {**metadata, **customer_key(call)}
         return self._object(call, self.storage.compose(bucket, name, parts, metadata, _conditions(call)))
 
     def copy(self, call: Call) -> Json:
         """The copy."""
         changes = {key: value for key, value in call.body.items() if key in WRITABLE}
-        _check_metadata(changes)
+        check(Fields(changes), "StorageObject")
         source = self.storage.get(call.params["bucket"], call.params["object"], call.first("sourceGeneration"))
         check_customer_key(call, source, "copy-source-")
         body = self.storage.copy(
@@ -408,22 +418,9 @@ def _is_header(name: str, value: Any) -> bool:
     return bool(token) and isinstance(value, str) and bool(re.fullmatch("(?:[!-~](?:[ -~]*[!-~])?)?", value))
 
 
-def _check_metadata(body: Mapping[str, Any]) -> None:
-    metadata = body.get("metadata")
-    if metadata is not None and not (
-        isinstance(metadata, dict) and all(value is None or isinstance(value, str) for value in metadata.values())
-    ):
-        raise ApiError(400, "metadata must map strings to strings.", "invalid")
-    for key in WRITABLE:
-        if key not in ("metadata", "temporaryHold", "eventBasedHold") and not isinstance(body.get(key), str | None):
-            raise ApiError(400, f"{key} must be a string.", "invalid")
-
-
 def _json(content: bytes) -> Json:
-    value = parse_json(content)
-    if not isinstance(value, dict):
-        raise ApiError(400, "The metadata must be a JSON object.", "parseError")
-    _check_metadata(value)
+    value = parse_object(content)
+    check(Fields(value), "StorageObject")
     return value
 
 
@@ -436,14 +433,3 @@ def _multipart(call: Call) -> tuple[Json, bytes]:
     if kind and "contentType" not in metadata:
         metadata["contentType"] = kind
     return metadata, parts[1][1]
-
-
-def _encode_token(name: str) -> str:
-    return base64.urlsafe_b64encode(name.encode()).decode()
-
-
-def _decode_token(token: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
-    except ValueError as error:
-        raise ApiError(400, "Invalid page token.", "invalid") from error

@@ -7,12 +7,20 @@ The client's host is `http://HOST:PORT/kfp/PROJECT/REPOSITORY`. A version is the
 
 import hashlib
 import re
-from typing import Any
 
 import yaml
 from starlette.responses import PlainTextResponse, Response
 
-from emulator.core.google_rest import ApiError, Call, Json, bad_field, now, parse_json, project_number, split_multipart
+from emulator.core.google_rest import (
+    ApiError,
+    Call,
+    Json,
+    bad_field,
+    now,
+    parse_object,
+    project_number,
+    split_multipart,
+)
 from emulator.core.state import State
 from emulator.services.collection import Collection
 
@@ -86,8 +94,7 @@ class _Tags(Collection):
         return self._state.put("tags", name, {"name": name, "version": version})
 
     def _version(self, call: Call) -> str:
-        body: Any = parse_json(call.content)
-        reference = str(body.get("version", "")) if isinstance(body, dict) else ""
+        reference = str(parse_object(call.content).get("version", ""))
         return str(self._versions.find(f"{self.parent(call)}/versions/{reference.rsplit('/', 1)[-1]}")["name"])
 
 

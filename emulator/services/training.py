@@ -16,7 +16,7 @@ from typing import Any
 
 from emulator.catalogue import BaseModelEntry, Catalogue
 from emulator.core.faults import Faults, StateTransitions
-from emulator.core.google_rest import ApiError, Json, now
+from emulator.core.google_rest import ApiError, Json, now, snake
 from emulator.core.state import State
 from emulator.engines.base import Cancelled, Checkpoint, Engine, StepMetrics, TuningSpec, TuningTask
 from emulator.services.checkpoint_evaluation import CheckpointEvaluation
@@ -49,6 +49,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "preference": parse_preference_row,
     "reinforcement": parse_reinforcement_row,
 }
+_COUNTS = ("batchSize", "samplesPerPrompt", "maxOutputTokens", "stepCount", "evaluateInterval", "checkpointInterval")
 _TUNE_TYPES = {"supervised": "sft", "preference": "preference", "reinforcement": "rl"}
 
 
@@ -203,27 +204,16 @@ class TuningRun:
             beta=hyper.get("beta", 0.1),
             initial_adapter=initial,
         )
-        reward = None
-        if self.method == "reinforcement":
-            spec = replace(
-                spec,
-                batch_size=int(hyper["batchSize"]),
-                samples_per_prompt=int(hyper["samplesPerPrompt"]),
-                max_output_tokens=int(hyper["maxOutputTokens"]),
-                step_count=int(hyper.get("stepCount", 0)),
-                evaluate_interval=int(hyper.get("evaluateInterval", 0)),
-                checkpoint_interval=int(hyper.get("checkpointInterval", 0)),
-            )
-            reward = partial(self.services.rewards.overall, self.spec)
+        counts: Json = {snake(key): int(hyper[key]) for key in _COUNTS if key in hyper}
         return TuningTask(
             train=train.rows,
             validation=validation.rows if validation else (),
-            spec=spec,
+            spec=replace(spec, **counts),
             out=adapters_folder(self.state, self.name),
             on_metrics=self._on_metrics,
             on_checkpoint=self._on_checkpoint,
             should_stop=self.should_stop,
-            reward=reward,
+            reward=partial(self.services.rewards.overall, self.spec) if self.method == "reinforcement" else None,
         )
 
     def _on_metrics(self, point: StepMetrics) -> None:

@@ -77,10 +77,7 @@ class TuningJobs(JobCollection):
             if quota is not None and unfinished >= quota:
                 raise ApiError(429, f"Quota exceeded: {quota} concurrent tuning jobs. Please try again later.")
             waits_for = "QUOTA" if self.busy() else "CAPACITY"
-            states = {
-                "state": "JOB_STATE_PENDING",
-                "tuningJobState": f"TUNING_JOB_STATE_WAITING_FOR_{waits_for}",
-            }
+            states = {"state": "JOB_STATE_PENDING", "tuningJobState": f"TUNING_JOB_STATE_WAITING_FOR_{waits_for}"}
             job = self.insert(call.parent, {**fields, **states})
         self.enqueue(job["name"])
         return job
