@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""How often a tuned model that equals the prompt is deployed when one of the two is in technical trouble.
+
+    python -m bench.one_sided_faults [--count 200] [--rows 150]
+
+Each decision is made by the steps themselves (checkpoints evaluated and selected, finalists evaluated, gate) in this
+process, against an emulator whose base and tuned model are right in 70 % of new rows. The requests of one of them, in
+turns, fail until 1, 3, 10 or 30 % of its rows have no answer. Printed are the verdicts for each side and share. Exit
+code 1: `deploy` more often than the stated 2.5 %, chance aside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import random
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "integration")]
+
+from deployments import Run  # noqa: E402
+from emulator_process import Emulator  # noqa: E402
+from samples import PHRASES, examples, sections, write_examples  # noqa: E402
+from scipy.stats import binom  # noqa: E402
+
+from gemtune.artifacts.decision import DecisionRecord  # noqa: E402
+from gemtune.inference import vertex_generation  # noqa: E402
+from gemtune.steps import evaluate, gate, select_model  # noqa: E402
+
+STATED, CERTAIN = 0.025, 0.99
+SHARES = (0.01, 0.03, 0.1, 0.3)
+SIDES = {"prompt": "/publishers/google/models/", "candidate": "/endpoints/"}
+ROUNDS = 3  # a row without an answer was sent as often
+VALIDATION_ROWS, ACCURACY = 40, 0.7
+SETTINGS = (
+    *("evaluate.attempts=1", "evaluate.max_error_share=1", "evaluate.resamples=200"),
+    "evaluate.tfidf_baseline=false",
+)
+
+
+def decided(emulator: Emulator, run: Run, folder: Path, seed: int, rows: int, trouble: tuple[str, float]) -> str:
+    """The verdict on new rows of a seed, with a share of one side's rows that get no answer."""
+    side, share = trouble
+    folder.mkdir()
+    paths = {name: str(folder / name) for name in ("validation", "test", "answers", "report", "selection", "tested")}
+    for name, count in (("validation", VALIDATION_ROWS), ("test", rows)):
+        write_examples(paths[name], examples(count, random.Random(f"{seed} {name}").randrange(2**40)))
+    train, settings = str(run.folder / "train.jsonl"), sections(*SETTINGS)
+    job, plan = str(run.folder / "job"), str(run.folder / "plan")
+    emulator.faults(paths=SIDES[side], error_rate=share ** (1 / ROUNDS), error_code=503, seed=seed)
+    evaluate.run_checkpoints(paths["validation"], train, [job], plan, paths["answers"], paths["report"], **settings)
+    select_model.run(plan, paths["selection"], run.name, [job], paths["report"], **settings)
+    final = (paths["test"], train, paths["selection"], run.name, paths["answers"], paths["tested"])
+    evaluate.run_finalists(*final, **settings)
+    decision = str(folder / "decision")
+    gate.run(paths["answers"], paths["selection"], plan, paths["tested"], decision, **settings)
+    return DecisionRecord.read(decision).verdict
+
+
+def main() -> int:
+    """Print the verdicts; 1 where equal models are deployed too often."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=200, help="decisions")
+    parser.add_argument("--rows", type=int, default=150, help="test rows of a decision")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    quick = functools.partial(vertex_generation.RetryPolicy, initial_backoff_s=0.001, max_backoff_s=0.001)
+    vertex_generation.RetryPolicy = quick  # type: ignore[misc,assignment]
+    verdicts: dict[tuple[str, float], Counter[str]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        answers = {phrase: label for label, phrases in PHRASES.items() for phrase in phrases}
+        script = {"answers": answers, "labels": sorted(PHRASES), "base_accuracy": ACCURACY, "tuned_accuracy": ACCURACY}
+        (root / "script.json").write_text(json.dumps(script))
+        emulator = Emulator(root / "state", "--engine", f"scripted:{root / 'script.json'}")
+        os.environ.update(emulator.environment)
+        try:
+            run = Run(root / "run", "equal", 1, [0.9])
+            for number in range(arguments.count):
+                trouble = list(SIDES)[number % 2], SHARES[number // 2 % len(SHARES)]
+                seed = arguments.seed + number
+                verdict = decided(emulator, run, root / str(number), seed, arguments.rows, trouble)
+                verdicts.setdefault(trouble, Counter())[verdict] += 1
+        finally:
+            emulator.kill()
+    for (side, share), counts in sorted(verdicts.items()):
+        print(f"{side:9} {share:4.0%} {', '.join(f'{count} {verdict}' for verdict, count in counts.most_common())}")
+    deployed = sum(counts["deploy"] for counts in verdicts.values())
+    most = int(binom.ppf(CERTAIN, arguments.count, STATED))
+    print(f"{deployed} of {arguments.count} deployed; stated {STATED:.1%}: at most {most}, chance included")
+    return int(deployed > most)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
