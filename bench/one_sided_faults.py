@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "integration")]
@@ -31,7 +32,7 @@ from samples import PHRASES, examples, sections, write_examples  # noqa: E402
 from scipy.stats import binom  # noqa: E402
 
 from gemtune.artifacts.decision import DecisionRecord  # noqa: E402
-from gemtune.inference import vertex_generation  # noqa: E402
+from gemtune.inference.generate import RetryPolicy  # noqa: E402
 from gemtune.steps import evaluate, gate, select_model  # noqa: E402
 
 STATED, CERTAIN = 0.025, 0.99
@@ -71,10 +72,12 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=150, help="test rows of a decision")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    quick = functools.partial(vertex_generation.RetryPolicy, initial_backoff_s=0.001, max_backoff_s=0.001)
-    vertex_generation.RetryPolicy = quick  # type: ignore[misc,assignment]
+    quick = functools.partial(RetryPolicy, initial_backoff_s=0.001, max_backoff_s=0.001)
     verdicts: dict[tuple[str, float], Counter[str]] = {}
-    with tempfile.TemporaryDirectory() as temporary:
+    with (
+        mock.patch("gemtune.inference.vertex_generation.RetryPolicy", quick),
+        tempfile.TemporaryDirectory() as temporary,
+    ):
         root = Path(temporary)
         answers = {phrase: label for label, phrases in PHRASES.items() for phrase in phrases}
         script = {"answers": answers, "labels": sorted(PHRASES), "base_accuracy": ACCURACY, "tuned_accuracy": ACCURACY}
