@@ -3,6 +3,7 @@
 """How many of planted label errors are found, and how many rows must be looked at for it.
 
     python -m bench.label_errors --data DIR
+    python -m bench.label_errors --drawn 25    # sets that are drawn, so that nothing was chosen on them; no data needed
 
 DIR holds data sets as KIND/NAME/SPLIT.jsonl or .jsonl.gz with keys `text` and `label`. In each set a share of the rows
 gets another label, drawn evenly; `suspects` ranks the rows it doubts. Precision at k is the share of planted errors
@@ -12,6 +13,10 @@ to cleanlab (`make bench` installs it), whose rules ours must not fall behind.
 
 The second table has the estimated numbers of wrong labels (expected, and at most) where none to a tenth were planted,
 and the numbers by confident learning (Northcutt et al. 2021).
+
+Drawn sets are bags of words of 2 to 60 labels: each label mixes words of its own into those of all, by a strength that
+decides how well it can be predicted. Up to a fifth of the labels are changed. Printed are the estimates, `-` where none
+is given because labels and predictions agree too seldom, and the errors of both groups.
 """
 
 from __future__ import annotations
@@ -29,7 +34,13 @@ import numpy as np
 from bench.public_data import data_folder, data_rows
 from gemtune.data.compared_text import Remainders
 from gemtune.data.example import Example, example_id
-from gemtune.data.label_issues import FOLDS, cross_validated_probabilities, label_quality, wrong_labels
+from gemtune.data.label_issues import (
+    FOLDS,
+    MIN_AGREEMENT,
+    cross_validated_probabilities,
+    label_quality,
+    wrong_labels,
+)
 
 SETS = ("classification/banking77/test", "classification/csabstruct/dev", "sentiment/sentence_polarity/derived_test")
 SHARES = (0.03, 0.1)
@@ -39,6 +50,7 @@ ESTIMATED_SETS = (
     "classification/goemotions_single/dev", *SETS[1:2],
 )  # fmt: skip
 ESTIMATED_SHARES = (0, 0.02, 0.05, 0.1)
+DRAWN_SHARES = (0, 0.02, 0.05, 0.1, 0.2)
 SEED = 7
 
 
@@ -108,11 +120,58 @@ def print_estimates(folder: Path) -> None:
     print(f"\nMean error of the estimate: {mean} of the rows; by confident learning: {peer_mean}")
 
 
+def drawn_set(rng: np.random.Generator, rows: int, labels: int, strength: float) -> tuple[list[str], np.ndarray]:
+    """Texts of 7 to 27 words, and their labels, which are of unequal size in half of the sets."""
+    common = rng.dirichlet(np.full(1500, 0.08))
+    words = np.array(["".join(rng.choice([*"abcdefghijklmnopqrstuvwxyz"], rng.integers(3, 9))) for _ in common])
+    shares = np.full(labels, 1 / labels)
+    shares = (shares + rng.dirichlet(np.full(labels, 3.0))) / 2 if rng.random() < 0.5 else shares
+    own = [(1 - strength) * common + strength * rng.dirichlet(np.full(1500, 0.05)) for _ in range(labels)]
+    drawn = rng.choice(labels, rows, p=shares)
+    return [" ".join(words[rng.choice(1500, rng.integers(7, 28), p=own[label])]) for label in drawn], drawn
+
+
+def print_drawn(count: int) -> None:
+    """Print the estimates of `count` drawn sets, and their errors where an estimate is given and where none is."""
+    print("| labels | rows | accuracy |" + "".join(f" {share:.0%} planted |" for share in DRAWN_SHARES))
+    print("| ---: | ---: | ---: |" + " --- |" * len(DRAWN_SHARES))
+    errors: dict[bool, list[float]] = {True: [], False: []}
+    bounded: list[bool] = []
+    for number in range(count):
+        rng = np.random.default_rng(SEED + number)
+        labels = int(2 * 30 ** rng.random())
+        rows = max(700, 25 * labels)
+        texts, right = drawn_set(rng, rows, labels, rng.uniform(0.05, 0.3) * labels**0.35)
+        cells, accuracy = [], 0.0
+        for share in DRAWN_SHARES:
+            noisy = planted(right, share, labels)
+            probabilities = cross_validated_probabilities(texts, noisy, SEED)
+            accuracy = accuracy or float((probabilities.argmax(axis=1) == right).mean())
+            quality, wrong = label_quality(probabilities, noisy), int((noisy != right).sum())
+            expected, most = quality.wrong
+            is_estimate = quality.agreement >= MIN_AGREEMENT
+            errors[is_estimate].append(abs(expected - wrong) / rows)
+            bounded.append(wrong <= most)
+            cells.append(f"{wrong}: {expected if is_estimate else '-'} (at most {most})")
+        print(f"| {labels} | {rows} | {accuracy:.2f} | {' | '.join(cells)} |", flush=True)
+    estimated, others = (np.array(errors[key] or [0.0]) for key in (True, False))
+    print(
+        f"\n{len(errors[True])} of {len(bounded)} are estimated: mean error {estimated.mean():.1%} of the rows, a "
+        f"twentieth more than {np.quantile(estimated, 0.95):.1%}; of the others it would be {others.mean():.1%} and "
+        f"{np.quantile(others, 0.95):.1%}. The bound holds in {sum(bounded)} of {len(bounded)}"
+    )
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
-    folder = data_folder(parser, parser.parse_args().data, (*SETS, *ESTIMATED_SETS), "the keys `text` and `label`")
+    parser.add_argument("--drawn", type=int, default=0, help="only so many drawn sets")
+    arguments = parser.parse_args()
+    if arguments.drawn:
+        print_drawn(arguments.drawn)
+        return
+    folder = data_folder(parser, arguments.data, (*SETS, *ESTIMATED_SETS), "the keys `text` and `label`")
     print("| data set | rows | planted | rule | listed | precision at 50 | at as many as planted | found |")
     print("| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |")
     for name in SETS:

@@ -156,10 +156,15 @@ class LabelIssue:
 
 
 class LabelIssues(Part):
-    """Rows that likely have a wrong label: expected, and at most; rows flagged for review, and the most suspicious."""
+    """Rows that likely have a wrong label: expected, and at most; rows flagged for review, and the most suspicious.
 
-    rows: int
+    `rows` is null where the texts predict the labels too weakly for an estimate: `agreement` (Cohen's kappa of the
+    labels and the predictions of a model of the texts) is below 0.5.
+    """
+
+    rows: int | None
     rows_at_most: int = 0
+    agreement: float = 1.0
     flagged: int
     worst: tuple[LabelIssue, ...]
 

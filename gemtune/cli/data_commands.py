@@ -27,7 +27,7 @@ from gemtune.data.csv_safe import read_review_file, write_review_file
 from gemtune.data.dataflow_job import require_dataflow_settings
 from gemtune.data.duplicates import FilterResult, apply_rules, borderline_duplicates
 from gemtune.data.example import Example, RejectedRow, to_row, write_rows
-from gemtune.data.label_issues import find_label_issues, summarize
+from gemtune.data.label_issues import find_label_issues
 from gemtune.data.profile import profile_rows
 from gemtune.data.row_validation import ReadStats
 from gemtune.data.service_limits import LimitChecker, model_problems
@@ -208,13 +208,13 @@ def describe(file: str, audit: str | None, config: Path | None, overrides: list[
         **stats.to_report().model_dump(),
         **profile_rows(kept, task.is_labelled).model_dump(),
         "borderline_duplicates": [row.model_dump() for row in borderline_duplicates(dropped)],
-        "label_issues": summarize(issues).model_dump(),
+        "label_issues": issues.summary().model_dump(),
     }
     echo(profile, as_json, *_profile_lines(profile))
     if audit is not None:
         with output_path(audit) as path:
-            write_review_file(path, issues)
-        typer.echo(f"{len(issues)} rows to review: {audit}; use it as preprocess.corrections", err=True)
+            write_review_file(path, issues.rows)
+        typer.echo(f"{len(issues.rows)} rows to review: {audit}; use it as preprocess.corrections", err=True)
     if problems:
         raise problems[0]
 
@@ -238,8 +238,15 @@ def _profile_lines(profile: JsonObject) -> list[str]:
     for name, what in (("text_characters", "characters of a text"), ("target_characters", "characters of a reference")):
         if size := profile[name]:
             lines.append(f"{what}: median {size['median']}, 95 % up to {size['p95']}, longest {size['max']}")
-    if issues := profile["label_issues"]["rows"]:
-        lines.append(f"likely label issues: {issues} rows; --audit review.csv lists them")
+    issues = profile["label_issues"]
+    if issues["rows"] is None:
+        lines.append(
+            "likely label issues: their number cannot be estimated, the texts predict the labels too weakly "
+            f"(kappa {issues['agreement']:.2f}); --audit review.csv lists the {issues['flagged']} rows in doubt"
+        )
+    elif issues["rows"]:
+        at_most = f"about {issues['rows']} rows, at most {issues['rows_at_most']}"
+        lines.append(f"likely label issues: {at_most}; --audit review.csv lists the {issues['flagged']} rows in doubt")
     return lines
 
 

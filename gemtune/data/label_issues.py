@@ -7,7 +7,8 @@ when another label is more probable than its own; rows whose own label is least 
 wrong labels is that of random flips (Angluin and Laird 1988; Bootkrajang and Kaban 2012): a row's label is right with
 the probability that the model gives it, raised to a power that makes it calibrated (Guo et al. 2017), or flipped to any
 other label alike. The model's own errors are between probable labels, flips are not. The posterior of the share of
-flips is computed on a grid, the power integrated out.
+flips is computed on a grid, the power integrated out. Where the model and the labels agree too seldom, its errors
+cannot be told from flips, and no number is given.
 
 Guarantees: the same rows give the same list; nothing is changed.
 """
@@ -36,15 +37,16 @@ _FLIP_SHARES = np.array([*(step / 200 for step in range(20)), *(step / 100 for s
 _PRIOR_SHARE = 0.15  # mean of a weak, exponential prior; benchmarks have 0.033 (Northcutt, Athalye and Mueller 2021)
 _SHARPNESS = np.linspace(-4, 3, 29)  # logarithms of the power of the probabilities
 _LEVELS = (-0.5, 0.0)  # log odds of the best label where two are equally probable
+MIN_AGREEMENT = 0.5  # by bench/label_errors.py on drawn sets: above, the mean error is 1 % of the rows, below 6 %
 _INVERSE_REGULARIZATION = 3.0  # chosen with bench/label_errors.py
 
 
 def find_label_issues(
     examples: Sequence[Example], task: Task, config: Preprocess, remainders: Remainders | None = None
-) -> list[LabelIssue]:
-    """Likely label issues of a task with labels, most suspicious first, searched in a sample that fits into memory."""
+) -> RankedIssues:
+    """Likely label issues of a task with labels, searched in a sample that fits into memory."""
     if not config.find_label_issues or not task.is_labelled:
-        return []
+        return RankedIssues([])
     sample = _sample_for_audit(examples, config.seed)
     if len(sample) < len(examples):
         log.warning("label issues are searched in a random sample of %d of %d rows", len(sample), len(examples))
@@ -59,59 +61,71 @@ def _sample_for_audit(examples: Sequence[Example], seed: int) -> list[Example]:
     return [examples[i] for i in np.sort(order[: np.searchsorted(total_chars, MAX_AUDITED_CHARS, side="right")])]
 
 
-def rank_label_issues(
-    examples: Sequence[Example], seed: int = 7, remainders: Remainders | None = None
-) -> list[LabelIssue]:
-    """Flagged rows, most suspicious first. Labels with fewer rows than folds are ignored; below two labels: empty."""
+def rank_label_issues(examples: Sequence[Example], seed: int = 7, remainders: Remainders | None = None) -> RankedIssues:
+    """The flagged rows. Labels with fewer rows than folds are ignored; below two labels: none."""
     counts = Counter(example.target for example in examples)
     usable = [example for example in examples if counts[example.target] >= FOLDS]
     names = sorted({example.target for example in usable})
     if len(names) < 2:
-        return []
+        return RankedIssues([])
     labels = np.array([names.index(example.target) for example in usable])
     texts = (remainders or Remainders()).texts(usable)
     quality = label_quality(cross_validated_probabilities(texts, labels, seed), labels)
-    return [
+    issues = [
         LabelIssue(
             usable[i].id, usable[i].line, usable[i].text, names[labels[i]], names[quality.likely[i]],
             round(float(quality.margins[i]), 4), rank < quality.wrong[0], rank < quality.wrong[1],
         )
         for rank, i in enumerate(quality.order)
     ]  # fmt: skip
+    return RankedIssues(issues, quality.agreement)
 
 
-def summarize(issues: Sequence[LabelIssue]) -> LabelIssues:
-    """The issues as part of a report: likely wrong labels, flagged rows, and the most suspicious."""
-    return LabelIssues(
-        rows=sum(issue.confident for issue in issues),
-        rows_at_most=sum(issue.possible for issue in issues),
-        flagged=len(issues),
-        worst=tuple(issues[:_MAX_SHOWN]),
-    )
+@dataclass(frozen=True)
+class RankedIssues:
+    """Flagged rows, most suspicious first, and how well labels and predictions agree (Cohen's kappa)."""
+
+    rows: list[LabelIssue]
+    agreement: float = 1.0
+
+    def summary(self) -> LabelIssues:
+        """The issues as part of a report: likely wrong labels, flagged rows, and the most suspicious."""
+        return LabelIssues(
+            rows=sum(issue.confident for issue in self.rows) if self.agreement >= MIN_AGREEMENT else None,
+            rows_at_most=sum(issue.possible for issue in self.rows),
+            agreement=round(self.agreement, 3),
+            flagged=len(self.rows),
+            worst=tuple(self.rows[:_MAX_SHOWN]),
+        )
 
 
 @dataclass(frozen=True)
 class LabelQuality:
     """Indices of the flagged rows, most suspicious first, and how many labels are wrong: expected, and at most.
 
-    Per row: the most probable other label, and by how much it is more probable than the row's own.
+    Per row: the most probable other label, and by how much it is more probable than the row's own. Of all rows: Cohen's
+    kappa of labels and predictions; below MIN_AGREEMENT the expected number is none.
     """
 
     order: list[int]
     wrong: tuple[int, int]
+    agreement: float
     likely: np.ndarray
     margins: np.ndarray
 
 
 def label_quality(probabilities: np.ndarray, labels: np.ndarray) -> LabelQuality:
     """Label quality from probabilities (a column per label) and the column of each row's own label."""
+    from sklearn.metrics import cohen_kappa_score
+
     rows = np.arange(len(labels))
     own = probabilities[rows, labels]
     others = probabilities.copy()
     others[rows, labels] = -1.0
     margins = others.max(axis=1) - own
     order = [int(i) for i in np.argsort(own, kind="stable") if margins[i] > 0]
-    return LabelQuality(order, wrong_labels(probabilities, labels), others.argmax(axis=1), margins)
+    agreement = float(cohen_kappa_score(labels, probabilities.argmax(axis=1)))
+    return LabelQuality(order, wrong_labels(probabilities, labels), agreement, others.argmax(axis=1), margins)
 
 
 def wrong_labels(probabilities: np.ndarray, labels: np.ndarray) -> tuple[int, int]:

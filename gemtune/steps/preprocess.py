@@ -31,7 +31,7 @@ from gemtune.data.duplicates import (
     sample_rows,
 )
 from gemtune.data.example import Example, RejectedRow, to_row, write_examples, write_rows
-from gemtune.data.label_issues import find_label_issues, summarize
+from gemtune.data.label_issues import find_label_issues
 from gemtune.data.profile import profile_rows
 from gemtune.data.row_validation import ReadStats
 from gemtune.data.source_rows import no_usable_rows, read_all
@@ -96,7 +96,7 @@ def run(
         repeated_passages=passages,
         borderline_duplicates=borderline_duplicates(rejected),
         near_conflicts=NearConflicts(rows=len(conflicts), lines=lines),
-        label_issues=summarize(label_issues),
+        label_issues=label_issues.summary(),
         cleaning=dict(export_rules(settings, task_section)),
         dataflow=DataflowCount(rows=by_dataflow, file=dataflow_dropped),
     ).write(report)

@@ -93,5 +93,5 @@ def _label_issues(rows: Sequence[Example], settings: HardExamples) -> set[str]:
         return set()
     from gemtune.data.label_issues import rank_label_issues
 
-    issues = rank_label_issues(rows, settings.seed)
+    issues = rank_label_issues(rows, settings.seed).rows
     return {issue.id for issue in issues if issue.margin >= settings.label_issue_margin}

@@ -135,7 +135,9 @@ def test_label_issues_rank_planted_errors_and_corrections_apply(tmp_path: Path) 
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     preprocess.run(str(data), *files, preprocess={"jaccard_threshold": 0})
-    found = rank_label_issues(list(read_examples(files[0])))
+    ranked = rank_label_issues(list(read_examples(files[0])))
+    found = ranked.rows
+    assert ranked.summary().rows == sum(row.confident for row in found)
     hits = [row.line - 1 in wrong for row in found]
     assert sum(hits) >= 29
     assert sum(hits[:20]) >= 19
@@ -146,6 +148,19 @@ def test_label_issues_rank_planted_errors_and_corrections_apply(tmp_path: Path) 
     assert json.loads(Path(files[2]).read_text())["corrected"] == sum(hits)
     fixed = {example.line: example.target for example in read_examples(files[0])}
     assert all(fixed[row.line] == examples[row.line - 1].target for row in found)
+
+
+def test_data_describe_states_no_number_of_wrong_labels_that_the_texts_do_not_predict(tmp_path: Path) -> None:
+    draw = random.Random(2)
+    words = "parcel invoice password refund late broken address cancel screen order".split()  # noqa: SIM905
+    rows = [{"text": f"{n} {' '.join(draw.choices(words, k=9))}", "label": draw.choice("abc")} for n in range(90)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "likely label issues: their number cannot be estimated" in called("data", "describe", path)[1]
+    for row in rows:
+        row["text"] += {"a": " money", "b": " boxes", "c": " login"}[row["label"]] * 3
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "cannot be estimated" not in called("data", "describe", path)[1]
 
 
 def test_corrections_with_an_empty_label_drop_the_row(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ def test_label_issues_sample_a_large_set(
     assert some == sorted(some, key=lambda row: row.id)
     assert len(some) == looked_at
     found = label_issues.find_label_issues(given, Task(), Preprocess())
-    assert [row.id for row in found if row.confident] == ["010"] * (given[10] in some)
+    assert [row.id for row in found.rows if row.confident] == ["010"] * (given[10] in some)
 
 
 @pytest.mark.parametrize("semantic", [0, 0.95])
