@@ -9,7 +9,6 @@ import ast
 import importlib
 import pkgutil
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,8 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 from typer.main import get_command
 
-from emulator.app.cli import engine_factory
-from emulator.app.server import Emulator, Settings, routes_table
+from emulator.app.server import routes_table
 from emulator.core.faults import FaultPlan
 from gemtune import artifacts
 from gemtune.artifacts.base import Artifact
@@ -107,15 +105,11 @@ def exit_codes_table() -> str:
 
 def emulator_tables() -> dict[str, str]:
     """The emulator's routes, and the settings of its fault plan."""
-    with tempfile.TemporaryDirectory() as folder:
-        emulator = Emulator(Settings(Path(folder), engine_factory("scripted", 1)))
-        routes = routes_table([*emulator.routes, *emulator.xml_routes])
-        emulator.close()
     defaults = {name: f"`{info.default}`" for name, info in FaultPlan.model_fields.items()}
     defaults["pace"] = '`{"polls": 0, "seconds": 0}`'
     faults = table(("setting", "default"), [(f"`{name}`", default) for name, default in defaults.items()])
     meaning = " ".join((FaultPlan.__doc__ or "").split("\n\n", 1)[1].split())
-    return {"routes": routes, "faults": f"{faults}\n{meaning}\n"}
+    return {"routes": routes_table(), "faults": f"{faults}\n{meaning}\n"}
 
 
 def differences_table() -> str:

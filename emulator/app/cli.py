@@ -13,7 +13,6 @@ import signal
 import socket
 import sqlite3
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -94,10 +93,7 @@ def command(
     """Take the options; exit code 2 for invalid ones or a port in use."""
     if not routes:
         raise typer.Exit(_serve(SimpleNamespace(**locals())))
-    with tempfile.TemporaryDirectory() as directory:
-        emulator = Emulator(Settings(Path(directory), engine_factory("scripted", 1)))
-        print(routes_table([*emulator.routes, *emulator.xml_routes]), end="")
-        emulator.close()
+    print(routes_table(), end="")
 
 
 def engine_factory(choice: str, threads: int) -> Callable[[BaseModelEntry], Engine]:

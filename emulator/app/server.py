@@ -8,7 +8,7 @@ import inspect
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emulator.app.dashboard import Dashboard, Requests
 from emulator.app.origin import OriginCheck
 from emulator.catalogue import BaseModelEntry, Catalogue, load_catalogue
-from emulator.core.faults import FaultPlan, Faults, StateTransitions
+from emulator.core.faults import FaultPlan, Faults
 from emulator.core.google_rest import (
     ApiError,
     Call,
@@ -43,14 +43,13 @@ from emulator.core.google_rest import (
 )
 from emulator.core.state import State
 from emulator.engines.base import Engine
+from emulator.services import embeddings, identity
 from emulator.services.batches import BatchJobs
 from emulator.services.bigquery import BigQuery
 from emulator.services.collection import Operations
-from emulator.services.embeddings import Embeddings
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
 from emulator.services.experiments import Metadata, Tensorboards
-from emulator.services.identity import Identity, require_credentials
 from emulator.services.inference import Engines, Inference
 from emulator.services.kubeflow import Kubeflow
 from emulator.services.models import Models
@@ -72,6 +71,7 @@ _THREADS = 64
 RESET_TIMEOUT_S = 15.0
 _API_PATHS = ("/v1/", "/v1beta1/", "/v2/", "/ui/", "/bigquery/")
 
+# Each route with its handler, a method of the emulator or of one of its services.
 _ROWS = list(csv.DictReader(Path(__file__).with_name("routes.csv").read_text("utf-8").splitlines()))
 # Documented as not implemented; any other unknown path below /v1 is a 501 too.
 MISSING = {f"{row['method']} {row['path']}": row["note"] for row in _ROWS if row["support"] == "missing"}
@@ -102,12 +102,10 @@ class Emulator:
         self.state = State(settings.state_dir)
         self.storage = Storage(settings.state_dir / "storage")
         self.faults = Faults(settings.plan)
-        states = StateTransitions(self.faults)
         self.engines = Engines(settings.engine_for)
         self.operations = Operations(self.state)
         self.models = Models(self.state)
-        url = settings.pipeline_url
-        self.pipeline_runs = PipelineRuns(self.state, self.storage, url) if url else None
+        self.pipeline_runs = PipelineRuns(self.state, self.storage, settings.pipeline_url)
         self.templates = TemplateRegistry(self.state)
         self.pipeline_jobs = PipelineJobs(self.state, self.templates, self.pipeline_runs)
         self.schedules = Schedules(self.state, self.pipeline_jobs)
@@ -117,7 +115,6 @@ class Emulator:
         self.tensorboards = Tensorboards(self.state)
         self.metadata = Metadata(self.state)
         self.inference = Inference(settings.catalogue, self.engines, self.models, self.endpoints, self.faults, logs)
-        self.embeddings = Embeddings()
         self.evaluation = Evaluation(self.inference, settings.judge)
         services = Services(
             self.state,
@@ -131,7 +128,6 @@ class Emulator:
             self.evaluation,
             Rewards(self.evaluation, settings.execute_rewards),
             self.faults,
-            states,
         )
         self.tuning_jobs = TuningJobs(services, settings.concurrency, settings.seed)
         self.operations.follow_jobs(self.tuning_jobs.public_view)
@@ -139,11 +135,13 @@ class Emulator:
         self.storage_api = StorageApi(self.storage)
         self.storage_api.dispatch = self._dispatch_part
         self.storage_xml = StorageXml(self.storage, self.storage_api)
-        self.batches = BatchJobs(self.state, self.storage, self.inference, states)
+        self.batches = BatchJobs(self.state, self.faults, self.storage, self.inference)
         self.kubeflow = Kubeflow(self.state, self.storage, self.pipeline_jobs, self.schedules)
-        self.project, self.identity = Project(self.state), Identity()
+        self.project = Project(self.state)
+        self.embeddings, self.identity = embeddings, identity
         self.dashboard = Dashboard(self.state, self.storage, self.models, self.tensorboards, self.faults)
-        routes = read_routes(self)
+        rows = [row for row in _ROWS if row["handler"]]
+        routes = [Route(row["method"], row["path"], attrgetter(row["handler"])(self)) for row in rows]
         self.xml_routes = [route for route in routes if route.template.startswith("/{bucket!}")]
         self.routes = routes[: -len(self.xml_routes)]
         taken = {route.template.split("/")[1] for route in self.routes if route.template.startswith("/")}
@@ -169,8 +167,7 @@ class Emulator:
         """Start the workers for tuning, batch prediction and schedules."""
         self.tuning_jobs.start()
         self.batches.start()
-        if self.pipeline_runs is not None:
-            self.pipeline_runs.recover()
+        self.pipeline_runs.recover()
         self.schedules.start()
 
     def stop(self) -> None:
@@ -178,8 +175,7 @@ class Emulator:
         self.tuning_jobs.stop()
         self.batches.stop()
         self.schedules.stop()
-        if self.pipeline_runs is not None:
-            self.pipeline_runs.stop()
+        self.pipeline_runs.stop()
 
     def close(self) -> None:
         """Stop the workers and release the state directory."""
@@ -205,8 +201,7 @@ class Emulator:
             if time.monotonic() > deadline:
                 raise failed_precondition(f"Jobs do not end: {', '.join(unfinished)}. Repeat the reset later.")
             time.sleep(0.02)
-        if self.pipeline_runs is not None:
-            self.pipeline_runs.clear()
+        self.pipeline_runs.clear()
         self.state.clear()
         self.storage.clear()
         self.project.forget()
@@ -254,7 +249,7 @@ class Emulator:
         fail = xml_error if xml else storage_error if storage else _error
         try:
             if self.settings.require_credentials and raw_path.startswith(_API_PATHS):
-                require_credentials(headers, query)
+                identity.require_credentials(headers, query)
             if xml:
                 match = find_route(self.xml_routes, method, re.sub("^(/[^/]+)/$", r"\1", raw_path))
             else:
@@ -299,25 +294,13 @@ class Emulator:
         return ApiError(404, f"{method} {path[:300]} is not a path of the emulator.")
 
 
-def read_routes(emulator: Emulator) -> list[Route]:
-    """The routes of `routes.csv`, whose handlers are methods of an emulator and of its services."""
-    rows = [row for row in _ROWS if row["handler"]]
-    handlers = [attrgetter(row["handler"])(emulator) for row in rows]
-    return [
-        Route(row["method"], row["path"], handler, row["support"] or "supported", row["note"])
-        for row, handler in zip(rows, handlers, strict=True)
-    ]
-
-
-def routes_table(routes: Sequence[Route]) -> str:
+def routes_table() -> str:
     """The supported, partial and missing routes as a Markdown table; paths are relative to projects/P/locations/L."""
     lines = ["| method | path | support | notes |", "| --- | --- | --- | --- |"]
-    for route in routes:
-        path = re.sub(r"[*!]\}", "}", route.template)
-        lines.append(f"| {route.method} | `{path}` | {route.support} | {route.note} |")
-    for name, note in MISSING.items():
-        method, _, path = name.partition(" ")
-        lines.append(f"| {method} | `{path}` | missing (501) | {note} |")
+    for row in _ROWS:
+        path, support = re.sub(r"[*!]\}", "}", row["path"]), row["support"] or "supported"
+        support = "missing (501)" if support == "missing" else support
+        lines.append(f"| {row['method']} | `{path}` | {support} | {row['note']} |")
     return "\n".join(lines) + "\n"
 
 

@@ -98,10 +98,12 @@ def parse_speed(text: str) -> Pace:
 
 
 class Faults:
-    """The current plan with its counters and quota bucket. Thread-safe."""
+    """The current plan with its counters, quota bucket and polls of jobs. Thread-safe."""
 
     def __init__(self, plan: FaultPlan | None = None) -> None:
         self._lock = threading.Lock()
+        self._polled = threading.Condition()
+        self._polls: dict[str, int] = {}
         self.set(plan or FaultPlan())
 
     def set(self, plan: FaultPlan) -> None:
@@ -159,31 +161,22 @@ class Faults:
             and self.happens("job", plan.job_failure_rate, job.encode())
         )
 
-
-class StateTransitions:
-    """Holds jobs in a state for as long as the plan's pace requires, counting polls."""
-
-    def __init__(self, faults: Faults) -> None:
-        self._faults = faults
-        self._changed = threading.Condition()
-        self._counts: dict[str, int] = {}
-
     def polled(self, name: str) -> None:
         """Count a poll of a job."""
-        with self._changed:
-            if name in self._counts:
-                self._counts[name] += 1
-                self._changed.notify_all()
+        with self._polled:
+            if name in self._polls:
+                self._polls[name] += 1
+                self._polled.notify_all()
 
     def hold(self, name: str, should_stop: Callable[[], bool]) -> None:
-        """Return when the state has lasted as long as the pace now requires, or when `should_stop` returns True."""
+        """Return when a job's state has lasted as long as the pace now requires, or when `should_stop` is true."""
         started = time.monotonic()
-        with self._changed:
-            self._counts[name] = 0
+        with self._polled:
+            self._polls[name] = 0
             while not should_stop():
-                pace = self._faults.plan.pace
+                pace = self.plan.pace
                 left = pace.seconds - (time.monotonic() - started)
-                if self._counts[name] >= pace.polls and left <= 0:
+                if self._polls[name] >= pace.polls and left <= 0:
                     break
-                self._changed.wait(min(0.1, left) if left > 0 else 0.1)
-            del self._counts[name]
+                self._polled.wait(min(0.1, left) if left > 0 else 0.1)
+            del self._polls[name]

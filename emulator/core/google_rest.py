@@ -369,7 +369,7 @@ Handler = Callable[[Call], Any]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and path of the API, its handler, and how much of it is supported.
+    """A method and path of the API, and its handler.
 
     `template` is relative to `projects/P/locations/L/` unless it begins with `/`. `{x}` matches one segment without
     colons, `{x!}` one that may contain colons, `{x*}` anything.
@@ -378,8 +378,6 @@ class Route:
     method: str
     template: str
     handler: Handler
-    support: str = "supported"
-    note: str = ""
     pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:

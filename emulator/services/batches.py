@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 
-from emulator.core.faults import StateTransitions
+from emulator.core.faults import Faults
 from emulator.core.google_rest import (
     ApiError,
     Call,
@@ -35,8 +35,8 @@ class BatchJobs(JobCollection):
 
     kind, title, parameter = "batchPredictionJobs", "Batch prediction job", "job"
 
-    def __init__(self, state: State, storage: Storage, inference: Inference, states: StateTransitions) -> None:
-        super().__init__(state, states)
+    def __init__(self, state: State, faults: Faults, storage: Storage, inference: Inference) -> None:
+        super().__init__(state, faults)
         self._storage = storage
         self._inference = inference
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from emulator.core.faults import StateTransitions
+from emulator.core.faults import Faults
 from emulator.core.filters import Filters
 from emulator.core.google_rest import (
     NAMES,
@@ -187,9 +187,9 @@ class JobCollection(Collection):
     workers = 1
     cancellation: ClassVar[Json] = {}  # fields of a job that was cancelled
 
-    def __init__(self, state: State, states: StateTransitions) -> None:
+    def __init__(self, state: State, faults: Faults) -> None:
         super().__init__(state)
-        self._states = states
+        self._faults = faults
         self._waiting: deque[str] = deque()
         self._active: set[str] = set()
         self._cancelled: set[str] = set()
@@ -241,7 +241,7 @@ class JobCollection(Collection):
 
     def get(self, call: Call) -> Json:
         """One job; counts as a poll."""
-        self._states.polled(self.name(call))
+        self._faults.polled(self.name(call))
         return super().get(call)
 
     def cancel(self, call: Call) -> Json:
@@ -285,7 +285,7 @@ class JobCollection(Collection):
 
     def hold(self, name: str) -> None:
         """Return when the job's state has lasted as long as the fault plan wants; raise `Cancelled` when it stops."""
-        self._states.hold(name, lambda: self.should_stop(name))
+        self._faults.hold(name, lambda: self.should_stop(name))
         self.check_running(name)
 
     def end(self, name: str, state: str, **fields: Any) -> None:

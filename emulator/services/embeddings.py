@@ -24,39 +24,37 @@ _MAX_TEXTS = 250
 _WORD = re.compile(r"\w+")
 
 
-class Embeddings:
-    """The embedding methods of the models that have them."""
+def predict(call: Call) -> Json:
+    """A vector for each instance."""
+    model = _model(call)
+    if model == "gemini-embedding-2":
+        raise bad_field(("model", f"{model} has embedContent, not predict."))
+    body = call.fields()
+    instances = body.objects("instances")
+    limit = 1 if model == "gemini-embedding-001" else _MAX_TEXTS
+    if not 1 <= len(instances) <= limit:
+        raise bad_field(("instances", f"{model} accepts 1 to {limit}, not {len(instances)}."))
+    dimensions = _dimensions(body.object("parameters").integer("outputDimensionality", DIMENSIONS[model]), model)
+    predictions = []
+    for instance in instances:
+        text = instance.text("content")
+        statistics = {"token_count": len(_WORD.findall(text)), "truncated": False}
+        predictions.append({"embeddings": {"values": vector(text, dimensions), "statistics": statistics}})
+    return {"predictions": predictions}
 
-    def predict(self, call: Call) -> Json:
-        """A vector for each instance."""
-        model = _model(call)
-        if model == "gemini-embedding-2":
-            raise bad_field(("model", f"{model} has embedContent, not predict."))
-        body = call.fields()
-        instances = body.objects("instances")
-        limit = 1 if model == "gemini-embedding-001" else _MAX_TEXTS
-        if not 1 <= len(instances) <= limit:
-            raise bad_field(("instances", f"{model} accepts 1 to {limit}, not {len(instances)}."))
-        dimensions = _dimensions(body.object("parameters").integer("outputDimensionality", DIMENSIONS[model]), model)
-        predictions = []
-        for instance in instances:
-            text = instance.text("content")
-            statistics = {"token_count": len(_WORD.findall(text)), "truncated": False}
-            predictions.append({"embeddings": {"values": vector(text, dimensions), "statistics": statistics}})
-        return {"predictions": predictions}
 
-    def embed_content(self, call: Call) -> Json:
-        """The vector of one content."""
-        model = _model(call)
-        body = call.fields()
-        text = "\n".join(part.text("text") for part in body.object("content").objects("parts"))
-        config = body.object("embedContentConfig")
-        dimensions = _dimensions(config.integer("outputDimensionality", DIMENSIONS[model]), model)
-        return {
-            "embedding": {"values": vector(text, dimensions)},
-            "usageMetadata": {"promptTokenCount": len(_WORD.findall(text))},
-            "truncated": False,
-        }
+def embed_content(call: Call) -> Json:
+    """The vector of one content."""
+    model = _model(call)
+    body = call.fields()
+    text = "\n".join(part.text("text") for part in body.object("content").objects("parts"))
+    config = body.object("embedContentConfig")
+    dimensions = _dimensions(config.integer("outputDimensionality", DIMENSIONS[model]), model)
+    return {
+        "embedding": {"values": vector(text, dimensions)},
+        "usageMetadata": {"promptTokenCount": len(_WORD.findall(text))},
+        "truncated": False,
+    }
 
 
 def vector(text: str, dimensions: int) -> list[float]:

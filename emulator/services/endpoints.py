@@ -58,7 +58,7 @@ class Endpoints(Collection):
 
     def serving(self, model: str, checkpoint_id: str) -> str:
         """The oldest endpoint that serves this checkpoint; empty when none does."""
-        deployments = self._models.deployments.of(model)
+        deployments = self._models.deployments(model)
         return next((endpoint for endpoint, item in deployments if item["checkpointId"] == checkpoint_id), "")
 
     def take_over(self, name: str, model: str, checkpoint_id: str, display_name: str) -> None:

@@ -83,37 +83,36 @@ def require_credentials(headers: Mapping[str, str], query: str) -> None:
     raise ApiError(401, message, details=[{**info, "domain": "googleapis.com"}])
 
 
-class Identity:
-    """The token endpoint and the metadata server. Any credentials get a token; tokens are not checked."""
+def subject(call: Call) -> Response:
+    """The subject token that the credentials file exchanges."""
+    return PlainTextResponse("emulator")
 
-    def subject(self, call: Call) -> Response:
-        """The subject token that the credentials file exchanges."""
-        return PlainTextResponse("emulator")
 
-    def token(self, call: Call) -> Response:
-        """An access token for a grant."""
-        form = {key: values[0] for key, values in parse_qs(call.content.decode("utf-8", "replace")).items()}
-        grant = str((call.body or form).get("grant_type", ""))
-        if grant not in _GRANTS:
-            error = {"error": "unsupported_grant_type", "error_description": f"Invalid grant_type: {grant[:80]}"}
-            return JSONResponse(error, status_code=400)
-        kind = "urn:ietf:params:oauth:token-type:access_token"
-        return JSONResponse({**_token(), "scope": SCOPE, "issued_token_type": kind})
+def token(call: Call) -> Response:
+    """An access token for a grant."""
+    form = {key: values[0] for key, values in parse_qs(call.content.decode("utf-8", "replace")).items()}
+    grant = str((call.body or form).get("grant_type", ""))
+    if grant not in _GRANTS:
+        error = {"error": "unsupported_grant_type", "error_description": f"Invalid grant_type: {grant[:80]}"}
+        return JSONResponse(error, status_code=400)
+    kind = "urn:ietf:params:oauth:token-type:access_token"
+    return JSONResponse({**_token(), "scope": SCOPE, "issued_token_type": kind})
 
-    def metadata(self, call: Call) -> Response:
-        """A value of the metadata server; 403 without its header."""
-        flavor = {"Metadata-Flavor": "Google"}
-        if call.headers.get("metadata-flavor") != "Google":
-            return PlainTextResponse("Missing Metadata-Flavor:Google header.", 403, flavor)
-        path = call.params["path"].rstrip("/").replace(f"service-accounts/{ACCOUNT}", "service-accounts/default")
-        if path == "instance/service-accounts/default":
-            account = {"aliases": ["default"], "email": ACCOUNT, "scopes": [SCOPE]}
-            return JSONResponse(account, headers=flavor)
-        if path == "instance/service-accounts/default/token":
-            return JSONResponse(_token(), headers=flavor)
-        if path not in _METADATA:
-            return PlainTextResponse("Not Found", 404, flavor)
-        return PlainTextResponse(_METADATA[path], headers=flavor)
+
+def metadata(call: Call) -> Response:
+    """A value of the metadata server; 403 without its header."""
+    flavor = {"Metadata-Flavor": "Google"}
+    if call.headers.get("metadata-flavor") != "Google":
+        return PlainTextResponse("Missing Metadata-Flavor:Google header.", 403, flavor)
+    path = call.params["path"].rstrip("/").replace(f"service-accounts/{ACCOUNT}", "service-accounts/default")
+    if path == "instance/service-accounts/default":
+        account = {"aliases": ["default"], "email": ACCOUNT, "scopes": [SCOPE]}
+        return JSONResponse(account, headers=flavor)
+    if path == "instance/service-accounts/default/token":
+        return JSONResponse(_token(), headers=flavor)
+    if path not in _METADATA:
+        return PlainTextResponse("Not Found", 404, flavor)
+    return PlainTextResponse(_METADATA[path], headers=flavor)
 
 
 def _token() -> Json:

@@ -30,25 +30,6 @@ from emulator.services.collection import Collection
 _ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
 
 
-class Deployments:
-    """Where model versions are deployed; the index is rebuilt only after an endpoint was written."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._index: tuple[int, dict[str, list[tuple[str, Json]]]] = (-1, {})
-
-    def of(self, version: str) -> list[tuple[str, Json]]:
-        """(endpoint name, deployed model) of `.../models/ID@N`, oldest endpoint first."""
-        writes = self._state.writes("endpoints")
-        if self._index[0] != writes:
-            index: dict[str, list[tuple[str, Json]]] = {}
-            for _, endpoint in reversed(self._state.all("endpoints")):
-                for item in endpoint["deployedModels"]:
-                    index.setdefault(item["model"], []).append((endpoint["name"], item))
-            self._index = (writes, index)
-        return self._index[1].get(version, [])
-
-
 class Models(Collection):
     """The models collection; tuning adds versions, endpoints and inference read them."""
 
@@ -57,7 +38,21 @@ class Models(Collection):
 
     def __init__(self, state: State) -> None:
         super().__init__(state)
-        self.deployments = Deployments(state)
+        self._deployments: tuple[int, dict[str, list[tuple[str, Json]]]] = (-1, {})
+
+    def deployments(self, version: str) -> list[tuple[str, Json]]:
+        """(endpoint name, deployed model) of `.../models/ID@N`, oldest endpoint first.
+
+        The index is rebuilt only after an endpoint was written.
+        """
+        writes = self._state.writes("endpoints")
+        if self._deployments[0] != writes:
+            index: dict[str, list[tuple[str, Json]]] = {}
+            for _, endpoint in reversed(self._state.all("endpoints")):
+                for item in endpoint["deployedModels"]:
+                    index.setdefault(item["model"], []).append((endpoint["name"], item))
+            self._deployments = (writes, index)
+        return self._deployments[1].get(version, [])
 
     def resolve(self, name: str) -> tuple[Json, Json]:
         """(model, version) for `.../models/ID`, `@number` or `@alias`; the default version without; 404 if missing."""
@@ -127,7 +122,7 @@ class Models(Collection):
         full = f"{model['name']}@{version['versionId']}"
         deployed = [
             {"endpoint": endpoint, "deployedModelId": item["id"], "checkpointId": item.get("checkpointId", "")}
-            for endpoint, item in self.deployments.of(full)
+            for endpoint, item in self.deployments(full)
         ]
         return {
             "name": model["name"],
@@ -243,7 +238,7 @@ class Models(Collection):
 
     def _check_not_deployed(self, model: Json, version: Json) -> None:
         name = f"{model['name']}@{version['versionId']}"
-        endpoints = ", ".join(endpoint for endpoint, _ in self.deployments.of(name))
+        endpoints = ", ".join(endpoint for endpoint, _ in self.deployments(name))
         if endpoints:
             raise failed_precondition(f"Model {name} is deployed to {endpoints}.")
 

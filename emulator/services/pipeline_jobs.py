@@ -77,10 +77,10 @@ class StateCache:
 
 
 class PipelineRuns:
-    """The jobs that run; each has a thread and a process group. `url` is where steps reach the emulator."""
+    """The jobs that run, each in a thread and a process group; `url` is where steps reach the emulator, "": none runs."""
 
     def __init__(self, state: State, storage: Storage, url: str) -> None:
-        self._state, self._storage, self._url = state, storage, url
+        self._state, self._storage, self.url = state, storage, url
         self._running: dict[str, Execution] = {}
         self._slots = threading.Semaphore(STEPS_AT_ONCE)
         self._stopping = False
@@ -148,9 +148,9 @@ class PipelineRuns:
         _, project, *_, job_id = name.split("/")
         config = job["runtimeConfig"]
         environment = {
-            "GOOGLE_VERTEX_BASE_URL": self._url,
-            "GOOGLE_GEMINI_BASE_URL": self._url,
-            "STORAGE_EMULATOR_HOST": self._url,
+            "GOOGLE_VERTEX_BASE_URL": self.url,
+            "GOOGLE_GEMINI_BASE_URL": self.url,
+            "STORAGE_EMULATOR_HOST": self.url,
         }
         run = Job(
             name,
@@ -254,7 +254,7 @@ class PipelineJobs(Collection):
 
     kind, title, parameter = "pipelineJobs", "PipelineJob", "job"
 
-    def __init__(self, state: State, templates: TemplateRegistry, runs: PipelineRuns | None = None) -> None:
+    def __init__(self, state: State, templates: TemplateRegistry, runs: PipelineRuns) -> None:
         super().__init__(state)
         self._templates = templates
         self._runs = runs
@@ -274,9 +274,9 @@ class PipelineJobs(Collection):
             job["scheduleName"] = schedule
         default = str(job.get("pipelineSpec", {}).get("defaultPipelineRoot", ""))
         root = fields.object("runtimeConfig").text("gcsOutputDirectory", default)
-        if not root.startswith("gs://") and (root or self._runs):
+        if not root.startswith("gs://") and (root or self._runs.url):
             raise bad_field(("pipeline_job.runtime_config.gcs_output_directory", "must be a folder, gs://bucket/..."))
-        if self._runs is None:
+        if not self._runs.url:
             return self.insert(parent, job, job_id)
         if "dag" not in job.get("pipelineSpec", {}).get("root", {}) or "pipelineInfo" not in job["pipelineSpec"]:
             raise bad_field(("pipeline_job.pipeline_spec", "must have a name and a root that is a DAG."))
@@ -307,7 +307,7 @@ class PipelineJobs(Collection):
             if job["state"] in ENDED:
                 raise failed_precondition(f"PipelineJob {name} is in state {job['state']} and can't be cancelled.")
             stamp = now()
-            if self._runs is not None and job.get("_executing") and job["state"] != "PIPELINE_STATE_PENDING":
+            if job.get("_executing") and job["state"] != "PIPELINE_STATE_PENDING":
                 self._state.update(job["name"], state="PIPELINE_STATE_CANCELLING", updateTime=stamp)
                 self._runs.cancel(job["name"])
             else:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.catalogue import BaseModelEntry, Catalogue
-from emulator.core.faults import Faults, StateTransitions
+from emulator.core.faults import Faults
 from emulator.core.google_rest import ApiError, Json, now, snake
 from emulator.core.state import State
 from emulator.engines.base import Cancelled, Checkpoint, Engine, StepMetrics, TuningSpec, TuningTask
@@ -68,7 +68,6 @@ class Services:
     evaluation: Evaluation
     rewards: Rewards
     faults: Faults
-    states: StateTransitions
 
 
 def adapters_folder(state: State, name: str) -> Path:
@@ -151,7 +150,7 @@ class TuningRun:
         self._advance(state="JOB_STATE_SUCCEEDED", endTime=now())
 
     def _hold(self) -> None:
-        self.services.states.hold(self.name, self.should_stop)
+        self.services.faults.hold(self.name, self.should_stop)
         self._check_running()
 
     def _check_running(self) -> None:

@@ -34,7 +34,7 @@ class TuningJobs(JobCollection):
     cancellation: ClassVar[Json] = {"error": {"code": 1, "message": "CANCELED"}}
 
     def __init__(self, services: Services, concurrency: int, seed: int) -> None:
-        super().__init__(services.state, services.states)
+        super().__init__(services.state, services.faults)
         self._services, self.workers, self._seed = services, concurrency, seed
 
     def run(self, name: str) -> None:

@@ -16,8 +16,9 @@ from emulated import LOCATION, NUMBER, PARENT, PROJECT, Server, gapic
 from google.api_core import exceptions
 
 from emulator.core.state import State
-from emulator.services.pipeline_jobs import PipelineJobs
+from emulator.services.pipeline_jobs import PipelineJobs, PipelineRuns
 from emulator.services.schedules import Schedules
+from emulator.services.storage import Storage
 from emulator.services.template_registry import TemplateRegistry
 
 SPEC = """
@@ -153,7 +154,7 @@ def test_schedule_that_another_thread_has_fired_is_not_fired_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = State(tmp_path)
-    jobs = PipelineJobs(state, TemplateRegistry(state))
+    jobs = PipelineJobs(state, TemplateRegistry(state), PipelineRuns(state, Storage(tmp_path / "storage"), ""))
     schedules = Schedules(state, jobs)
     due = datetime(2026, 11, 2, 3, tzinfo=UTC)
     request = {"pipelineJob": {}}
