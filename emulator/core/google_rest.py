@@ -21,24 +21,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-Json = dict[str, Any]
-NAMES: Json = json.loads(Path(__file__).with_name("api_names.json").read_text("utf-8"))
-"""Names of the API, and maps whose keys belong to the caller (`freeMaps`), so that their case must not change."""
+import yaml
 
-_STATUS = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    409: "ALREADY_EXISTS",
-    412: "FAILED_PRECONDITION",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    500: "INTERNAL",
-    501: "UNIMPLEMENTED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
+Json = dict[str, Any]
+NAMES: Json = yaml.safe_load(Path(__file__).with_name("names.yaml").read_text("utf-8"))
 
 
 class ApiError(Exception):
@@ -48,7 +34,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
-        self.status = status or _STATUS.get(code, "UNKNOWN")
+        self.status = status or NAMES["status"].get(code, "UNKNOWN")
         self.details = list(details)
 
     def body(self) -> Json:

@@ -18,36 +18,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import ApiError, Fields, Json
+from emulator.core.google_rest import NAMES, ApiError, Fields, Json
 from emulator.engines.base import Cancelled, PreferenceRow, Row, TrainingRow
 from emulator.services.datasets import contents
 from emulator.services.evaluation import Evaluation, computed_metric
 from emulator.services.inference import Inference, read_request, response_text
 from emulator.services.storage import Storage, split_uri
 
-_AGGREGATES = (  # in the order of the API's protocol buffers, from 1
-    "AVERAGE",
-    "MODE",
-    "STANDARD_DEVIATION",
-    "VARIANCE",
-    "MINIMUM",
-    "MAXIMUM",
-    "MEDIAN",
-    "PERCENTILE_P90",
-    "PERCENTILE_P95",
-    "PERCENTILE_P99",
-)
-# metric spec in a request -> key of its aggregate in an AggregationResult
-_RESULTS = {
-    "exactMatchSpec": "exactMatchMetricValue",
-    "bleuSpec": "bleuMetricValue",
-    "rougeSpec": "rougeMetricValue",
-    "pointwiseMetricSpec": "pointwiseMetricResult",
-    "llmBasedMetricSpec": "pointwiseMetricResult",
-    "predefinedMetricSpec": "pointwiseMetricResult",
-    "computationBasedMetricSpec": "pointwiseMetricResult",
-    "pairwiseMetricSpec": "pairwiseMetricResult",
-}
+_AGGREGATES: list[str] = NAMES["aggregationMetrics"]
+_RESULTS: dict[str, str] = NAMES["metricResults"]
 _CONCURRENT = 64
 
 

@@ -12,14 +12,9 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 
-from emulator.core.google_rest import Call, Json, bad_field, not_found
+from emulator.core.google_rest import NAMES, Call, Json, bad_field, not_found
 
-DIMENSIONS = {
-    "gemini-embedding-001": 3072,
-    "gemini-embedding-2": 3072,
-    "text-embedding-005": 768,
-    "text-multilingual-embedding-002": 768,
-}
+DIMENSIONS: dict[str, int] = NAMES["embeddingDimensions"]
 _MAX_TEXTS = 250
 _WORD = re.compile(r"\w+")
 

@@ -14,27 +14,12 @@ from urllib.parse import parse_qs
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from emulator.core.google_rest import ApiError, Call, Json, project_number
+from emulator.core.google_rest import NAMES, ApiError, Call, Json
 
-PROJECT, LOCATION = "demo-project", "us-central1"
-# As of a workload of Google Kubernetes Engine: for an e-mail address google-auth calls iamcredentials.googleapis.com.
-ACCOUNT = f"{PROJECT}.svc.id.goog"
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_METADATA: dict[str, str] = NAMES["instanceMetadata"]
+ACCOUNT = _METADATA["instance/service-accounts/default/email"]
+SCOPE = _METADATA["instance/service-accounts/default/scopes"]
 TOKEN_SECONDS = 3600
-_GRANTS = (
-    "urn:ietf:params:oauth:grant-type:token-exchange",
-    "urn:ietf:params:oauth:grant-type:jwt-bearer",
-    "refresh_token",
-)
-_METADATA: dict[str, str] = {
-    "project/project-id": PROJECT,
-    "project/numeric-project-id": project_number(PROJECT),
-    "universe/universe-domain": "googleapis.com",
-    "universe/universe_domain": "googleapis.com",
-    "instance/zone": f"projects/{project_number(PROJECT)}/zones/{LOCATION}-a",
-    "instance/service-accounts/default/email": ACCOUNT,
-    "instance/service-accounts/default/scopes": SCOPE,
-}
 
 
 def environment(url: str, state_dir: Path) -> dict[str, str]:
@@ -43,21 +28,8 @@ def environment(url: str, state_dir: Path) -> dict[str, str]:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(_credentials(url), indent=2) + "\n", "utf-8")
     partial.replace(path)
-    host = url.removeprefix("http://")
-    return {
-        "GOOGLE_VERTEX_BASE_URL": url,
-        "GOOGLE_GEMINI_BASE_URL": url,  # genai.Client() looks here where Vertex is chosen by the variable below
-        "STORAGE_EMULATOR_HOST": url,
-        "BIGQUERY_EMULATOR_HOST": url,
-        "GOOGLE_CLOUD_PROJECT": PROJECT,
-        "GOOGLE_CLOUD_LOCATION": LOCATION,
-        "GOOGLE_GENAI_USE_VERTEXAI": "true",
-        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # or it waits a minute for an API that has gRPC alone
-        "GOOGLE_APPLICATION_CREDENTIALS": str(path),
-        "GCE_METADATA_HOST": host,
-        "GCE_METADATA_IP": host,
-        "METADATA_SERVER_DETECTION": "assume-present",
-    }
+    values = {"url": url, "host": url.removeprefix("http://"), "credentials": path}
+    return {name: str(value).format(**values) for name, value in NAMES["environment"].items()}
 
 
 def _credentials(url: str) -> Json:
@@ -92,7 +64,7 @@ def token(call: Call) -> Response:
     """An access token for a grant."""
     form = {key: values[0] for key, values in parse_qs(call.content.decode("utf-8", "replace")).items()}
     grant = str((call.body or form).get("grant_type", ""))
-    if grant not in _GRANTS:
+    if grant not in NAMES["grantTypes"]:
         error = {"error": "unsupported_grant_type", "error_description": f"Invalid grant_type: {grant[:80]}"}
         return JSONResponse(error, status_code=400)
     kind = "urn:ietf:params:oauth:token-type:access_token"

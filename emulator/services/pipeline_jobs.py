@@ -77,7 +77,7 @@ class StateCache:
 
 
 class PipelineRuns:
-    """The jobs that run, each in a thread and a process group; `url` is where steps reach the emulator, "": none runs."""
+    """The jobs that run, each in a thread and a process group; `url`: where steps reach the emulator, or none runs."""
 
     def __init__(self, state: State, storage: Storage, url: str) -> None:
         self._state, self._storage, self.url = state, storage, url

@@ -23,17 +23,14 @@ from typing import Any
 import google_crc32c
 import re2
 
-from emulator.core.google_rest import ApiError, Json, now
+from emulator.core.google_rest import NAMES, ApiError, Json, now
 from emulator.core.messages import RE2_OPTIONS
 from emulator.core.state import Database
 
 _SCHEMA = Path(__file__).with_name("storage.sql").read_text(encoding="utf-8")
 
-_BUCKET_SETTINGS = ("labels", "iamConfiguration", "lifecycle", "versioning", "encryption")
-WRITABLE = (
-    *("cacheControl", "contentDisposition", "contentEncoding", "contentLanguage", "contentType", "customTime"),
-    *("metadata", "storageClass", "temporaryHold", "eventBasedHold"),
-)
+_BUCKET_SETTINGS: list[str] = NAMES["bucketSettings"]
+WRITABLE: list[str] = NAMES["writableMetadata"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +342,7 @@ class Storage:
         """The target object with the source's bytes and, unless `changes` has other metadata, its metadata."""
         body, content = self.read(*source, generation=generation, conditions=source_conditions)
         kept = {key: body[key] for key in WRITABLE if key in body}
-        return self.write(*target, content, {**({} if changes.keys() & WRITABLE else kept), **changes}, conditions)
+        return self.write(*target, content, {**({} if changes.keys() & set(WRITABLE) else kept), **changes}, conditions)
 
     def move(
         self,

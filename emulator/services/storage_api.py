@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 from starlette.responses import JSONResponse, Response
 
 from emulator.core.google_rest import (
+    NAMES,
     ApiError,
     Call,
     Fields,
@@ -29,13 +30,7 @@ from emulator.core.google_rest import (
 from emulator.core.messages import check
 from emulator.services.storage import WRITABLE, Conditions, Storage, condition_not_met
 
-METADATA_HEADERS = {
-    "contentType": "Content-Type",
-    "contentEncoding": "Content-Encoding",
-    "contentDisposition": "Content-Disposition",
-    "contentLanguage": "Content-Language",
-    "cacheControl": "Cache-Control",
-}
+METADATA_HEADERS: dict[str, str] = NAMES["metadataHeaders"]
 Dispatch = Callable[[str, str, Mapping[str, str], bytes], Awaitable[Response]]
 
 

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from starlette.responses import Response
 
-from emulator.core.google_rest import ApiError, Call, Json, project_number
+from emulator.core.google_rest import NAMES, ApiError, Call, Json, project_number
 from emulator.services.storage import Conditions, Storage, digests
 from emulator.services.storage_api import (
     METADATA_HEADERS,
@@ -27,22 +27,13 @@ from emulator.services.storage_api import (
 )
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-_CODES = {
-    "conditionNotMet": "PreconditionFailed",
-    "conflict": "Conflict",
-    "invalid": "InvalidArgument",
-    "UNIMPLEMENTED": "NotImplemented",
-}
-# What else a query names is another method of the API.
-_METHODS = {"acl", "billing", "compose", "cors", "encryption", "lifecycle", "location", "logging", "partNumber"}
-_METHODS |= {"storageClass", "tagging", "uploadId", "uploads", "versioning", "versions", "website"}
 
 
 def xml_error(error: ApiError) -> Response:
     """An error in the form of the XML API."""
     kind = next((kind for kind in ("bucket", "object") if kind in error.message), "upload")
     code = f"NoSuch{kind.replace('object', 'key').capitalize()}" if error.status == "notFound" else error.status
-    return _response(error.code, "Error", {"Code": _CODES.get(code, code), "Message": error.message})
+    return _response(error.code, "Error", {"Code": NAMES["xmlErrors"].get(code, code), "Message": error.message})
 
 
 def _response(status: int, tag: str, fields: Json, headers: dict[str, str] | None = None) -> Response:
@@ -99,7 +90,7 @@ def _metadata(call: Call) -> Json:
 
 
 def _only(call: Call, *allowed: str) -> None:
-    for name in _METHODS - set(allowed):
+    for name in set(NAMES["xmlMethods"]) - set(allowed):
         if name in call.query:
             raise ApiError(501, f"{call.method} ?{name} of the XML API is not implemented by the emulator.")
 
