@@ -124,7 +124,6 @@ class Emulator:
             self.models,
             self.endpoints,
             self.tensorboards,
-            self.inference,
             self.evaluation,
             Rewards(self.evaluation, settings.execute_rewards),
             self.faults,

@@ -6,9 +6,9 @@ A line that fails is written with its status and an empty response, and counted;
 all. Unfinished jobs start again after a restart.
 """
 
-import asyncio
 import json
 from collections.abc import Sequence
+from functools import partial
 
 from emulator.core.faults import Faults
 from emulator.core.google_rest import (
@@ -24,10 +24,10 @@ from emulator.core.google_rest import (
 )
 from emulator.core.state import State
 from emulator.services.collection import ENDED, JobCollection
-from emulator.services.inference import Inference
+from emulator.services.inference import Inference, gather_all
 from emulator.services.storage import Storage, split_uri
 
-_MAX_REQUESTS, _MAX_BYTES, _CONCURRENT = 200_000, 1_000_000_000, 64
+_MAX_REQUESTS, _MAX_BYTES = 200_000, 1_000_000_000
 
 
 class BatchJobs(JobCollection):
@@ -90,15 +90,10 @@ class BatchJobs(JobCollection):
         lines = [line for line in content.split(b"\n") if line.strip()]
         if len(lines) > _MAX_REQUESTS or len(content) > _MAX_BYTES:
             raise ApiError(400, f"At most {_MAX_REQUESTS} requests and {_MAX_BYTES} bytes are allowed.")
-        outputs: list[Json] = []
-        for start in range(0, len(lines), _CONCURRENT):
-            self.check_running(name)
-            outputs += asyncio.run(self._process_all(job["model"], lines[start : start + _CONCURRENT]))
+        check_running = partial(self.check_running, name)
+        outputs = gather_all(lambda n: self._process(job["model"], lines[n]), len(lines), check_running)
         self.hold(name)
         self._write(job, outputs)
-
-    async def _process_all(self, model: str, lines: Sequence[bytes]) -> Sequence[Json]:
-        return await asyncio.gather(*(self._process(model, line) for line in lines))
 
     async def _process(self, model: str, line: bytes) -> Json:
         try:

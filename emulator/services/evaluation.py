@@ -1,26 +1,41 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""`:evaluateInstances`: exact match, BLEU and ROUGE are computed; pointwise and pairwise metrics use a judge.
+"""Evaluation: `:evaluateInstances`, and that of each checkpoint during tuning.
 
-BLEU is sacrebleu's sentence BLEU on a scale from 0 to 1. ROUGE is the F1 of Lin (2004) over words, where each Chinese
-and Japanese character counts as a word, and in texts without words each symbol; the stemmer is NLTK's Porter, for words
-of more than three letters, as in Google's rouge-score. The default judge is lexical: it compares a response with the
-reference (or, without one, with the prompt) by ROUGE-L. A base model as a judge chooses among the ratings.
+Exact match, BLEU and ROUGE are computed; pointwise and pairwise metrics use a judge. BLEU is sacrebleu's sentence BLEU
+on a scale from 0 to 1. ROUGE is the F1 of Lin (2004) over words, where each Chinese and Japanese character counts as a
+word, and in texts without words each symbol; the stemmer is NLTK's Porter, for words of more than three letters, as in
+Google's rouge-score. The default judge is lexical: it compares a response with the reference (or, without one, with
+the prompt) by ROUGE-L. A base model as a judge chooses among the ratings.
+
+What the service does with `evaluationConfig`: the prompts of the validation rows are sent to the checkpoint, the last
+model turn is the reference, every metric scores every answer, and the aggregates appear in the job's
+`evaluateDatasetRuns`. Scores of single rows and the aggregates are also written to Cloud Storage. Pairwise metrics
+compare with answers of the base model. A failed evaluation is recorded with its error; the tuning job continues.
 """
+
+from __future__ import annotations
 
 import asyncio
 import json
+import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import regex
 
-from emulator.core.google_rest import ApiError, Call, Fields, Json, bad_field
-from emulator.engines.base import GenerateRequest, Turn
-from emulator.services.inference import Inference
+from emulator.catalogue import BaseModelEntry
+from emulator.core.google_rest import NAMES, ApiError, Call, Fields, Json, bad_field
+from emulator.engines.base import GenerateRequest, PreferenceRow, Row, TrainingRow, Turn
+from emulator.services.datasets import contents
+from emulator.services.inference import Inference, gather_all, read_request, response_text
+from emulator.services.storage import Storage, split_uri
 
+_AGGREGATES: list[str] = NAMES["aggregationMetrics"]
+_RESULTS: dict[str, str] = NAMES["metricResults"]
 _SENTENCE_END = r"\n|(?<=[.!?])\s+|(?<=[。！？])"
 _WORD = regex.compile(r"[\u3040-\u30ff\u3400-\u9fff]|(?=[\p{L}\p{N}_])[^\W\u3040-\u30ff\u3400-\u9fff]+")
 
@@ -119,7 +134,7 @@ class Evaluation:
     """Scores instances; `judge` is `lexical` or the name of a base model."""
 
     def __init__(self, inference: Inference, judge: str = "lexical") -> None:
-        self._inference = inference
+        self.inference = inference
         self._judge = judge
 
     async def evaluate(self, call: Call) -> Json:
@@ -185,10 +200,10 @@ class Evaluation:
         return {"pairwiseChoice": choice, "explanation": why}
 
     async def _judge_choice(self, template: str, values: dict[str, str], choices: tuple[str, ...]) -> str:
-        entry, adapter, _ = self._inference.resolve(self._judge)
+        entry, adapter, _ = self.inference.resolve(self._judge)
         prompt = regex.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
         request = GenerateRequest((Turn("user", prompt),), adapter=adapter, temperature=0.0, response_enum=choices)
-        generation = await asyncio.wrap_future(self._inference.batcher(entry).submit(request))
+        generation = await asyncio.wrap_future(self.inference.batcher(entry).submit(request))
         return generation.candidates[0].text
 
 
@@ -275,3 +290,165 @@ def computed_metric(metric: Fields, values: dict[str, str]) -> float | None:
             if word in kind:
                 return _scorer(name, spec.object("parameters"))(values["response"], values["reference"])
     return None
+
+
+def read_evaluation_config(fields: Fields, entry: BaseModelEntry, storage: Storage) -> Json:
+    """A validated `evaluationConfig`; 400 for invalid values and metrics that are not implemented."""
+    metrics = [_read_metric(metric) for metric in fields.objects("metrics")]
+    destination = fields.object("outputConfig").object("gcsDestination")
+    prefix = destination.text("outputUriPrefix")
+    try:
+        storage.bucket(split_uri(prefix.rstrip("/") + "/x")[0])
+    except ApiError as error:
+        raise destination.error("outputUriPrefix", f"{prefix[:300]}: {error.message}") from error
+    result: Json = {"metrics": metrics, "outputConfig": {"gcsDestination": {"outputUriPrefix": prefix}}}
+    if "autoraterConfig" in fields:
+        result["autoraterConfig"] = fields.object("autoraterConfig").value
+    if "inferenceGenerationConfig" in fields:
+        config = fields.object("inferenceGenerationConfig").value
+        read_request(Fields({"contents": [{"parts": [{"text": "x"}]}], "generationConfig": config}), entry, None)
+        result["inferenceGenerationConfig"] = config
+    return result
+
+
+def _read_metric(metric: Fields) -> Json:
+    kinds = [key for key in metric.value if key in _RESULTS and key in metric]
+    if not kinds:
+        other = next((key for key in metric.value if key.endswith("Spec") and key in metric), "")
+        if other:
+            raise ApiError(400, f"{metric.path}: {other[:80]} is not implemented by the emulator.")
+        raise metric.error("", "exactly one metric spec is required.")
+    if len(kinds) > 1:
+        raise metric.error("", f"exactly one metric spec is required, not {', '.join(kinds)}.")
+    computed_metric(metric, {"response": "", "reference": ""})  # an invalid spec is a 400 now, not after the training
+    listed = metric.value.get("aggregationMetrics") or ["AVERAGE"]
+    names = [_aggregate_name(metric, item) for item in (listed if isinstance(listed, list) else [listed])]
+    return {kinds[0]: metric.object(kinds[0]).value, "aggregationMetrics": names}
+
+
+def _aggregate_name(metric: Fields, value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= len(_AGGREGATES):
+        return _AGGREGATES[value - 1]
+    if value not in _AGGREGATES:
+        raise metric.error("aggregationMetrics", f"Invalid value: {str(value)[:80]!r}.")
+    return str(value)
+
+
+def aggregate(name: str, scores: Sequence[float]) -> float:
+    """An aggregate of the scores of all rows, by the service's name; percentiles are interpolated."""
+    if name == "STANDARD_DEVIATION":
+        return statistics.stdev(scores) if len(scores) > 1 else 0.0
+    if name == "VARIANCE":
+        return statistics.variance(scores) if len(scores) > 1 else 0.0
+    if name.startswith("PERCENTILE_P"):
+        percentiles = statistics.quantiles(scores if len(scores) > 1 else [*scores] * 2, n=100, method="inclusive")
+        return percentiles[int(name.removeprefix("PERCENTILE_P")) - 1]
+    functions: dict[str, Callable[[Sequence[float]], float]] = {
+        "AVERAGE": statistics.fmean,
+        "MODE": statistics.mode,
+        "MINIMUM": min,
+        "MAXIMUM": max,
+        "MEDIAN": statistics.median,
+    }
+    return float(functions[name](scores))
+
+
+@dataclass(frozen=True)
+class EvaluationSample:
+    """The prompt of a validation row as a request body and as text, with its reference answer."""
+
+    body: Json
+    prompt: str
+    reference: str
+
+    @classmethod
+    def of(cls, row: Row) -> EvaluationSample:
+        """The sample of a row; the reference of a preference row is its chosen answer."""
+        turns, reference = row.turns, row.chosen if isinstance(row, PreferenceRow) else ""
+        if isinstance(row, TrainingRow):
+            turns, reference = turns[:-1], turns[-1].text
+        system = {"systemInstruction": {"parts": [{"text": row.system}]}} if row.system else {}
+        return cls({"contents": contents(turns), **system}, "\n".join(turn.text for turn in turns), reference)
+
+
+class CheckpointEvaluation:
+    """The evaluations of one tuning job by its spec; pairwise metrics compare with the answers of `base`.
+
+    `check_running` raises `Cancelled` when the job is cancelled.
+    """
+
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        storage: Storage,
+        spec: Json,
+        rows: Sequence[Row],
+        base: str,
+        seed: int,
+        check_running: Callable[[], None],
+    ) -> None:
+        self._evaluation, self._storage, self._check_running = evaluation, storage, check_running
+        self._config, self._dataset_uri = spec["evaluationConfig"], spec["validationDatasetUri"]
+        self._samples = [EvaluationSample.of(row) for row in rows]
+        self._base, self._seed = base, seed
+        self._base_answers: list[str] | None = None
+
+    def run(self, model: str, name: str) -> Json:
+        """An EvaluateDatasetResponse for one model reference, its files under `name`; `ApiError`, `Cancelled`."""
+        metrics = [Fields(metric, f"metrics[{n}]") for n, metric in enumerate(self._config["metrics"])]
+        if self._base_answers is None and any("pairwiseMetricSpec" in metric for metric in metrics):
+            self._base_answers = self._answers(self._base)
+        answers = self._answers(model)
+        scores = gather_all(lambda n: self._score(metrics, n, answers[n]), len(answers), self._check_running)
+        results = [
+            result for n, metric in enumerate(metrics) for result in _aggregates(metric, [row[n] for row in scores])
+        ]
+        folder = f"{self._config['outputConfig']['gcsDestination']['outputUriPrefix'].rstrip('/')}/{name}"
+        self._write(folder, answers, scores, results)
+        dataset = {"gcsSource": {"uris": [self._dataset_uri]}}
+        return {
+            "aggregationOutput": {"dataset": dataset, "aggregationResults": results},
+            "outputInfo": {"gcsOutputDirectory": folder},
+        }
+
+    def _answers(self, model: str) -> list[str]:
+        inference = self._evaluation.inference
+        target, config = inference.resolve(model), {"seed": self._seed}
+        config |= self._config.get("inferenceGenerationConfig", {})
+        bodies = [{**sample.body, "generationConfig": config} for sample in self._samples]
+        responses = gather_all(lambda n: inference.respond(target, bodies[n]), len(bodies), self._check_running)
+        return [response_text(response) for response in responses]
+
+    async def _score(self, metrics: Sequence[Fields], number: int, answer: str) -> list[Json]:
+        sample = self._samples[number]
+        values = {"prompt": sample.prompt, "response": answer, "reference": sample.reference}
+        if self._base_answers is not None:
+            values["baseline_model_response"] = self._base_answers[number]
+        return [await self._evaluation.score(metric, values) for metric in metrics]
+
+    def _write(
+        self, folder: str, answers: Sequence[str], scores: Sequence[Sequence[Json]], results: Sequence[Json]
+    ) -> None:
+        lines = [
+            {"prompt": sample.prompt, "response": answer, "reference": sample.reference, "results": list(row)}
+            for sample, answer, row in zip(self._samples, answers, scores, strict=True)
+        ]
+        rows = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        aggregates = json.dumps({"aggregationResults": list(results)}, ensure_ascii=False, indent=1)
+        for name, text, content_type in (
+            ("evaluation_results.jsonl", rows, "application/jsonl"),
+            ("aggregation_results.json", aggregates, "application/json"),
+        ):
+            bucket, path = split_uri(f"{folder}/{name}")
+            self._storage.write(bucket, path, text.encode("utf-8", "replace"), {"contentType": content_type})
+
+
+def _aggregates(metric: Fields, rows: Sequence[Json]) -> list[Json]:
+    kind = next(key for key in metric.value if key in _RESULTS)
+    result_key = _RESULTS[kind]
+    if kind == "pairwiseMetricSpec":  # choices have a mode and no average
+        choice = statistics.mode(row["pairwiseChoice"] for row in rows)
+        return [{"aggregationMetric": "MODE", result_key: {"pairwiseChoice": choice}}]
+    scores = [row["score"] for row in rows]
+    names = metric.value["aggregationMetrics"]
+    return [{"aggregationMetric": name, result_key: {"score": aggregate(name, scores)}} for name in names]

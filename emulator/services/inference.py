@@ -14,7 +14,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -34,6 +34,7 @@ from emulator.services.structured import answer_parts, fits, read_functions, res
 from emulator.services.thinking import Thought, read_thinking, think
 
 SHAPE_ATTEMPTS = 30
+CONCURRENT = 64  # requests of a batch or an evaluation
 STRUCTURED_OUTPUT_TOKENS = 1024
 
 
@@ -303,6 +304,19 @@ class Inference:
     def list_models(self, call: Call) -> Json:
         """All base models of the catalogue."""
         return {"publisherModels": [_publisher_model(entry) for entry in self._catalogue.models]}
+
+
+def gather_all(work: Callable[[int], Awaitable[Any]], count: int, check_running: Callable[[], None]) -> list[Any]:
+    """The results of `work` for all numbers below `count`, in parts; `check_running` may raise before each of them."""
+    results: list[Any] = []
+
+    async def part(numbers: Sequence[int]) -> list[Any]:
+        return await asyncio.gather(*map(work, numbers))
+
+    for start in range(0, count, CONCURRENT):
+        check_running()
+        results += asyncio.run(part(range(start, min(start + CONCURRENT, count))))
+    return results
 
 
 def _instance_body(instance: Fields, parameters: Json) -> Json:

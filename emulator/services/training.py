@@ -19,7 +19,6 @@ from emulator.core.faults import Faults
 from emulator.core.google_rest import ApiError, Json, now, snake
 from emulator.core.state import State
 from emulator.engines.base import Cancelled, Checkpoint, Engine, StepMetrics, TuningSpec, TuningTask
-from emulator.services.checkpoint_evaluation import CheckpointEvaluation
 from emulator.services.collection import JobFailure
 from emulator.services.datasets import (
     Dataset,
@@ -31,9 +30,9 @@ from emulator.services.datasets import (
     read_rows,
 )
 from emulator.services.endpoints import Endpoints
-from emulator.services.evaluation import Evaluation
+from emulator.services.evaluation import CheckpointEvaluation, Evaluation
 from emulator.services.experiments import Tensorboards
-from emulator.services.inference import Engines, Inference
+from emulator.services.inference import Engines
 from emulator.services.models import Models
 from emulator.services.rewards import Rewards
 from emulator.services.storage import Storage, split_uri
@@ -64,7 +63,6 @@ class Services:
     models: Models
     endpoints: Endpoints
     tensorboards: Tensorboards
-    inference: Inference
     evaluation: Evaluation
     rewards: Rewards
     faults: Faults
@@ -129,12 +127,13 @@ class TuningRun:
         self._advance(tuningJobState=state, tuningDataStats=stats, experiment=self.job["experiment"])
         if task.validation and "evaluationConfig" in self.spec:
             self.evaluation = CheckpointEvaluation(
-                (services.evaluation, services.inference, services.storage),
-                self.spec["evaluationConfig"],
-                self.spec["validationDatasetUri"],
+                services.evaluation,
+                services.storage,
+                self.spec,
                 task.validation,
                 self.entry.name,
                 self.seed,
+                self._check_running,
             )
         shutil.rmtree(task.out, ignore_errors=True)
         task.out.mkdir(parents=True)
@@ -271,7 +270,7 @@ class TuningRun:
         run: Json = {"checkpointId": checkpoint_id}
         try:
             folder = f"tuning-job-{self.job_id}/checkpoint-{checkpoint_id}"
-            run["evaluateDatasetResponse"] = evaluation.run(endpoint, folder, self.should_stop)
+            run["evaluateDatasetResponse"] = evaluation.run(endpoint, folder)
         except ApiError as error:
             run["error"] = {"code": 5 if error.code == 404 else 3, "message": error.message}
         self.state.change(self.name, lambda job: job.setdefault("evaluateDatasetRuns", []).append(run))

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 from emulator.catalogue import BaseModelEntry
 from emulator.core.google_rest import ApiError, Call, Fields, Json, failed_precondition, now, public
 from emulator.core.messages import check
-from emulator.services.checkpoint_evaluation import read_evaluation_config
 from emulator.services.collection import ENDED, JobCollection
 from emulator.services.datasets import content_text, count_lines, parse_reinforcement_row
+from emulator.services.evaluation import read_evaluation_config
 from emulator.services.storage import split_uri
 from emulator.services.training import SPECS, Services, TuningRun, adapters_folder
 

@@ -17,7 +17,7 @@ from google.genai import types
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.services.checkpoint_evaluation import aggregate
+from emulator.services.evaluation import aggregate
 
 
 def evaluation(uri: str, *metrics: Any) -> types.EvaluationConfig:
