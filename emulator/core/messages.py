@@ -23,16 +23,17 @@ RE2_OPTIONS.log_errors = False
 
 def check(fields: Fields, message: str) -> None:
     """Raise a 400 for the first field that does not have the form of a message."""
-    for error in _Validator(_MESSAGES[message]).iter_errors(fields.value):
-        parts = [f"[{key}]" if isinstance(key, int) else f".{snake(key)}" for key in error.absolute_path]
-        path = (fields.path + "".join(parts)).removeprefix(".")
+    for error in _errors(_MESSAGES[message], fields.value, ""):
+        path = list(error.relative_path)[1:]
+        parts = [f"[{key}]" if isinstance(key, int) else f".{snake(key)}" for key in path]
+        where = (fields.path + "".join(parts)).removeprefix(".")
         if error.validator == "additionalProperties":
-            Fields(error.instance, path).only(*error.schema["properties"])
+            Fields(error.instance, where).only(*error.schema["properties"])
         limit = error.validator_value
         limit = ", ".join(limit) if isinstance(limit, list) else limit
         text = _TEXTS.get(error.validator, error.message)
         value = json.dumps(error.instance)[:80]
-        raise bad_field((path, text.format(value=value, limit=limit, form=error.schema.get("description"))))
+        raise bad_field((where, text.format(value=value, limit=limit, form=error.schema.get("description"))))
 
 
 def _is_number(_: TypeChecker, value: Any) -> bool:
@@ -48,10 +49,24 @@ def _is_integer(checker: TypeChecker, value: Any) -> bool:
     return _is_number(checker, value) and float(value).is_integer() and abs(float(value)) < 2**63
 
 
-def _properties(validator: Any, properties: Json, value: Any, _: Json) -> Iterator[ValidationError]:
-    for name, schema in properties.items():
-        if isinstance(value, dict) and value.get(name) is not None:
-            yield from validator.descend(value[name], schema, path=name, schema_path=name)
+def _properties(_: Any, properties: Json, value: Any, __: Json) -> Iterator[ValidationError]:
+    for name, item in value.items() if isinstance(value, dict) else ():
+        if item is not None and (schema := properties.get(name)):
+            yield from _errors(schema, item, name)
+
+
+def _items(_: Any, schema: Json, value: Any, __: Json) -> Iterator[ValidationError]:
+    for n, item in enumerate(value) if isinstance(value, list) else ():
+        yield from _errors(schema, item, n)
+
+
+def _errors(schema: Json, value: Any, place: str | int) -> Iterator[Any]:
+    """The errors of a part. The library itself makes a new validator for each part of each value: twice the time."""
+    if id(schema) not in _VALIDATORS:
+        _VALIDATORS[id(schema)] = _Validator(schema)
+    for error in _VALIDATORS[id(schema)].iter_errors(value):
+        error.relative_path.appendleft(place)
+        yield error
 
 
 def _required(_: Any, names: list[str], value: Any, schema: Json) -> Iterator[ValidationError]:
@@ -90,6 +105,7 @@ def _range(validator: Any, _: float, value: Any, schema: Json) -> Iterator[Valid
 _KEYWORDS = {
     **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum"), _range),
     "properties": _properties,
+    "items": _items,
     "required": _required,
     "exactlyOne": _exactly_one,
     "names": _names,
@@ -97,3 +113,4 @@ _KEYWORDS = {
 }
 _TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_integer})
 _Validator: Any = extend(Draft202012Validator, _KEYWORDS, type_checker=_TYPES)  # type: ignore[no-untyped-call]
+_VALIDATORS: dict[int, Any] = {}  # by the identity of their schemas, which are never changed

@@ -4,6 +4,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import jsonschema
@@ -47,12 +48,21 @@ def _schema(fields: Fields, json_key: str, key: str) -> Json:
     schema = fields.object(json_key).value or _plain_schema(
         Fields(camelize(fields.object(key).value), fields.name(key))
     )
+    if problem := _problem(json.dumps(schema)):
+        raise fields.error(json_key, f"is not a JSON Schema: {problem}")
+    result: Json = _ordered(schema)
+    return result
+
+
+@lru_cache(maxsize=256)
+def _problem(text: str) -> str:
+    """Why a JSON text is no JSON Schema; "" if it is one."""
+    schema = json.loads(text)
     try:
         validator_for(schema, jsonschema.Draft202012Validator).check_schema(schema)
     except jsonschema.SchemaError as error:
-        raise fields.error(json_key, f"is not a JSON Schema: {error.message[:300]}") from error
-    result: Json = _ordered(schema)
-    return result
+        return error.message[:300]
+    return ""
 
 
 def _ordered(schema: Any) -> Any:
