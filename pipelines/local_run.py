@@ -13,6 +13,7 @@ import datetime
 import fcntl
 import itertools
 import json
+import os
 import re
 import shutil
 import sys
@@ -164,12 +165,17 @@ def logs(folder: Path, step: str = "") -> Iterator[str]:
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[int]:
-    """Hold a run's folder; yields the descriptor of its lock. `UserError` while another process has it."""
-    with (folder / "lock").open("w") as lock:
+    """Hold a run's folder; yields the descriptor of its lock. `UserError` while another process has it; it is named."""
+    with (folder / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError("the run is still going, or ending", file=folder, remedy="wait, then resume it") from None
+            lock.seek(0)
+            problem = f"the run of process {lock.read() or 'unknown'} is still going, or ending"
+            raise UserError(problem, file=folder, remedy="wait, or end the process; then resume the run") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
         yield lock.fileno()
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import time
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def test_finished_steps_are_those_of_earlier_attempts(tmp_path):
 
 
 def test_alone_in_refuses_a_second_process(tmp_path):
-    with alone_in(tmp_path), pytest.raises(UserError, match="still going"):
+    with alone_in(tmp_path), pytest.raises(UserError, match=f"process {os.getpid()} is still going"):
         alone_in(tmp_path).__enter__()
     with alone_in(tmp_path):
         pass
