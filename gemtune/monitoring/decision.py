@@ -3,8 +3,9 @@
 """The verdict of a monitoring run: whether there is a reason to retrain, something to watch, or nothing.
 
 Guarantees: what cannot be read or compared is never `fine`; confidence, skew and unusable answers alone never retrain,
-since more of the same data would not help; the same ids never cause two retrainings. A base model that retires is never
-`fine`: where a retraining has kept it, a person must choose another one.
+since more of the same data would not help; without labels `fine` states that it says nothing of the answers; the same
+ids never cause two retrainings. A base model that retires is never `fine`: where a retraining has kept it, a person
+must choose another one.
 """
 
 from __future__ import annotations
@@ -72,11 +73,12 @@ def decide(name: str, evidence: MonitoringEvidence, monitor: Monitor, retraining
         summary.append("label the rows of the annotation file: more of the same data cannot cover a new topic")
     if evidence.missing_windows:
         summary.append(f"{evidence.missing_windows} more windows until one is compared with a complete baseline")
+    summary = summary or ["no check found a change"]
+    if verdict == "fine" and all(check.name != "quality" for check in evidence.checks):
+        summary.append("no row is labelled: whether the answers are right is not measured")
     ids = sorted({item for reason in reasons for item in reason.ids})
     job_id = f"{name}-rt-{fingerprint([reason.kind for reason in reasons], ids, retraining_job)}" if reasons else ""
-    return MonitoringDecision(
-        verdict=verdict, summary=summary or ["no check found a change"], reasons=reasons, job_id=job_id
-    )
+    return MonitoringDecision(verdict=verdict, summary=summary, reasons=reasons, job_id=job_id)
 
 
 def _reasons(evidence: MonitoringEvidence, alarms: Mapping[str, Check], monitor: Monitor) -> list[Reason]:

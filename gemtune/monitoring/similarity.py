@@ -13,7 +13,8 @@ similar texts are: its score is below 0.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +27,7 @@ from gemtune.dedup.embedding import Embedder
 from gemtune.monitoring.windows import WindowMean
 
 Floats = NDArray[np.float64]
-_BLOCK, _FEATURES, _MAX_TEXT_CHARS = 1024, 2**18, 2000
+_BLOCK, _THREADS, _FEATURES, _MAX_TEXT_CHARS = 1024, 2, 2**18, 2000
 CLUSTERS, MIN_CLUSTER, TEXTS, NGRAMS = 10, 3, 3, 5
 _MOST_CLUSTERED = 1000  # rows
 _FOREIGN = 0.25  # times `typical` below 0: the score of a script that no training row has (docs/lab/monitoring.md)
@@ -50,7 +51,7 @@ class TrainingRows:
         """The median similarity of a training row to the nearest other one. Scores stop there: how much closer a text
         is to a training row says nothing about drift, and its variance would hide one (bench/monitoring.py).
         """
-        return float(np.median(self._scores(self._vectors, np.eye(len(self._texts), dtype=bool))[0]))
+        return float(np.median(self._within(np.eye(len(self._texts), dtype=bool))[0]))
 
     def _embedded(self, texts: Sequence[str]) -> Any:
         """Unit vectors: dense ones of the embedder, else a sparse matrix of weighted n-grams."""
@@ -67,17 +68,23 @@ class TrainingRows:
             self._idf = TfidfTransformer(sublinear_tf=True).fit(counts)
         return self._idf.transform(counts)
 
-    def _scores(self, vectors: Any, excluded: Any = None) -> tuple[Floats, NDArray[np.int64]]:
+    def _highest(
+        self, vectors_of: Callable[[slice], Any], count: int, excluded: Any = None
+    ) -> tuple[Floats, NDArray[np.int64]]:
         """Highest cosine of each vector, and with which training row; `excluded` masks those that do not count."""
-        cosines, rows = np.zeros(vectors.shape[0]), np.zeros(vectors.shape[0], np.int64)
-        for begin in range(0, len(cosines), _BLOCK):
+        cosines, rows = np.zeros(count), np.zeros(count, np.int64)
+
+        def compare(begin: int) -> None:
             part = slice(begin, begin + _BLOCK)
-            product = vectors[part] @ self._vectors.T
+            product = vectors_of(part) @ self._vectors.T
             near = product if isinstance(product, np.ndarray) else product.toarray()
             if excluded is not None:
                 near = np.where(excluded[part], -1.0, near)
             rows[part] = near.argmax(axis=1)
             cosines[part] = np.maximum(0.0, near[np.arange(len(near)), rows[part]])
+
+        with ThreadPoolExecutor(_THREADS) as pool:  # a sparse product holds no lock
+            list(pool.map(compare, range(0, count, _BLOCK)))
         return cosines, rows
 
     def scores(self, texts: Sequence[str]) -> Floats:
@@ -95,7 +102,13 @@ class TrainingRows:
 
     def nearest(self, texts: Sequence[str]) -> tuple[Floats, NDArray[np.int64]]:
         """Cosine of each text with its nearest training row, and which that is."""
-        return self._scores(self._embedded(texts)) if len(texts) else (np.zeros(0), np.zeros(0, np.int64))
+        if self._embedder is None or not len(texts):  # the n-grams of 100,000 texts at once would take 1 GB
+            return self._highest(lambda part: self._embedded(texts[part]), len(texts))
+        return self._highest(self._embedded(texts).__getitem__, len(texts))
+
+    def _within(self, excluded: Any) -> tuple[Floats, NDArray[np.int64]]:
+        """The same of each training row with those that are not excluded."""
+        return self._highest(self._vectors.__getitem__, len(self._texts), excluded)
 
     @cached_property
     def _apart(self) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
@@ -103,7 +116,7 @@ class TrainingRows:
         labels = self.labels if len(set(self.labels.tolist())) > 1 else _groups(self._between(self._texts))
         names, index = np.unique(labels, return_inverse=True)
         tenths = np.random.default_rng(7).permutation(len(names))[index] % _TOPICS
-        return *self._scores(self._vectors, index[:, None] == index), tenths
+        return *self._within(index[:, None] == index), tenths
 
     def near_topics(self, centres: Mapping[str, float]) -> list[WindowMean]:
         """What rows of a new topic would score: training rows compared with those of other labels, by tenths of labels.

@@ -96,7 +96,10 @@ def logged(rng: random.Random, moment: datetime, new: float = 0.0, skewed: float
             "systemInstruction": {"parts": [{"text": system}]},
             "generationConfig": {"temperature": 0.0},
         },
-        "full_response": {"candidates": [{**answer, "avgLogprobs": -rng.random() / 5}]},
+        "full_response": {
+            "candidates": [{**answer, "avgLogprobs": -rng.random() / 5}],
+            "usageMetadata": {"candidatesTokenCount": 1},
+        },
     }
 
 
@@ -156,7 +159,9 @@ def test_monitoring_settles_is_fine_and_finds_a_new_topic(client: Client, tmp_pa
     assert service.monitor().verdict == "settling"
     for _ in range(3):
         service.serve()
-    assert service.monitor().verdict == "fine"
+    decision = service.monitor()
+    assert decision.verdict == "fine"
+    assert "whether the answers are right is not measured" in decision.summary[-1]
     assert "of 100 first windows" in service.drift.detectable
     history = service.drift.history
     assert service.monitor().verdict == "fine"  # a rerun examines the same window
@@ -185,6 +190,21 @@ def test_monitoring_settles_is_fine_and_finds_a_new_topic(client: Client, tmp_pa
     train = {row.text for row in read_examples(tmp_path / "train.jsonl")}
     sheet = [cells for _, cells in csv_safe.read(service.path("sheet"), labelling.COLUMNS)]
     assert not [row for row in sheet if not row["pi"] and row["text"] in train]
+
+
+def test_monitoring_without_labels_is_not_fine_with_a_new_class_and_shows_the_estimate_as_blind(
+    client: Client, tmp_path: Path
+) -> None:
+    """A fifth of the rows is of a class that the model lacks, and its confidence does not fall."""
+    service = Service(client, tmp_path, "blind")
+    for _ in range(3):
+        service.serve(rows=300)
+    service.serve(rows=300, new=0.2)
+    assert service.monitor().verdict == "watch"
+    (check,) = QualityReport.read(service.path("quality")).checks
+    assert (check.name, check.alarm) == ("unlabelled_quality", False)
+    assert "blind to new classes and proves no quality" in check.summary
+    assert not [own for own in service.drift.history.windows[-1].checks if own.name == "confidence" and own.alarm]
 
 
 def test_monitoring_reports_skew_while_it_settles_and_late_windows_at_once(client: Client, tmp_path: Path) -> None:

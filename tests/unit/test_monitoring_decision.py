@@ -193,6 +193,15 @@ def test_decide_gives_each_verdict(verdict):
     assert decide("support", replace(EVIDENCE, **VERDICTS[verdict]), Monitor()).verdict == verdict
 
 
+def test_decide_is_fine_without_labels_only_with_a_warning():
+    unlabelled = Check(name="unlabelled_quality", value=0.9, low=0.9, high=0.9, rows=100, summary="")
+    labelled = unlabelled.model_copy(update={"name": "quality"})
+    for checks, warned in (([], True), ([unlabelled], True), ([unlabelled, labelled], False)):
+        decision = decide("support", replace(EVIDENCE, checks=checks), Monitor())
+        assert decision.verdict == "fine"
+        assert ("not measured" in decision.summary[-1]) is warned
+
+
 @pytest.mark.parametrize("name", ["prompt_skew", "unusable_answers", "confidence"])
 def test_decide_never_retrains_for_what_more_data_cannot_help(name):
     evidence = replace(EVIDENCE, checks=[alarm(name)], missing_windows=2, topic_rows=["1"])
