@@ -40,7 +40,8 @@ GOALS = {40: 60, 400: 180}  # seconds for 100,000 rows of so many characters
 def monitored_window(train: list[str], texts: list[str], most: int) -> None:
     """What the steps compute of one window: logs read, texts compared, clusters of new texts, rows to label."""
     task, generation = Task(labels=["a", "b"]), generation_settings(Evaluate())
-    variant = ModelVariant(name="tuned", model="projects/p/locations/l/endpoints/1")
+    model, tuned = (f"projects/p/locations/l/{kind}/1" for kind in ("endpoints", "models"))
+    variant = ModelVariant(name="tuned", model=model, tuned_model=tuned)
     rows = [Example(str(i), text, "ab"[i % 2]) for i, text in enumerate(train)]
     reference = training_reference(task, variant, rows, None, "", "")
     entry = ChampionEntry(

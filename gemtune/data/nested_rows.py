@@ -8,7 +8,7 @@ from gemtune.config import JsonObject
 
 _ROW_KEYS = {
     *("contents", "messages", "conversations", "conversation", "chosen", "completions", "preferred_output"),
-    *("textContent", "textGcsUri", "text_snippet"),
+    *("textContent", "textGcsUri", "text_snippet", "full_request", "full_response", "candidates"),
 }  # of a row that has lists of objects
 
 
