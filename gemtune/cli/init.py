@@ -51,6 +51,8 @@ def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interact
     guesses += _base_model(guesses)
     config = Config.model_validate(_nested(guesses))
     examples, rejected, total = sampled(config, assumptions)
+    if not examples:
+        raise source_rows.no_usable_rows(file, rejected)
     profile = RowProfile.of(config.task, examples, total / max(1, len(examples) + len(rejected)))
     typer.echo(f"{file}: {count} rows")
     for note in assumptions:

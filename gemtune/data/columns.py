@@ -15,7 +15,7 @@ import yaml
 
 from gemtune.config import JsonObject
 from gemtune.data.formats import chat_turns
-from gemtune.data.labels import are_flags, joining_mark, label_text, parse_container
+from gemtune.data.labels import are_flags, joining_mark, label_set, label_text, parse_container, split_labels
 from gemtune.data.segments import spans_as_segments
 
 MAX_LABEL_CHARS, PLAUSIBLE_LABELS = 80, 10
@@ -117,13 +117,13 @@ class Column:
     @property
     def is_joined(self) -> bool:
         """Whether the values are at least twice as many as the labels that are joined in them."""
-        parts = {part.strip() for text in self.counts for part in text.split(self.separator)}
+        parts = {part for text in self.counts for part in split_labels(text, self.separator)}
         return 2 * len(parts) <= len(self.counts)
 
     @cached_property
     def separator(self) -> str:
         """What separates several labels in a value; "" for a value that is one label."""
-        if self._holds(self.containers[list]) or self.is_flags:
+        if self.is_flags or (self._holds(self.containers[list]) and self._holds(sum(map(_is_set, self.values)))):
             return "; "
         return joining_mark(Counter(self.texts), max(PLAUSIBLE_LABELS, _MAX_LABEL_SHARE * self.rows))
 
@@ -136,6 +136,13 @@ def columns_of(rows: Sequence[JsonObject]) -> list[Column]:
     names = dict.fromkeys(name for row in rows for name in row)
     columns = [Column(name, [row.get(name) for row in rows]) for name in names]
     return [column for column in columns if column.values]
+
+
+def _is_set(value: Any) -> bool:
+    try:
+        return bool(label_set(value, "; "))
+    except ValueError:
+        return False
 
 
 @cache
@@ -170,11 +177,21 @@ def role_of(name: str) -> str:
     roles = ("chosen", "rejected", "label", "object", "summary", "answer", "split", "text", "other")
     names = known_names()
     words = words_of(name)
+    side = better_or_worse(name)
     for word in [plain(name), *reversed(words)]:
         for role in roles:
             if word in names[role] or (word.isascii() and word.endswith("s") and word[:-1] in names[role]):
-                sides = [side for side in roles[:2] if role == "answer" and names[side].keys() & words.keys()]
-                return sides[0] if sides else role
+                return side or role if role == "answer" else role
     # names in scripts without spaces: the longest part that is known
     parts = [(len(part), role) for role in roles for part in names[role] if not part.isascii() and part in plain(name)]
-    return max(parts)[1] if parts else ""
+    return side or max(parts)[1] if parts else ""
+
+
+def better_or_worse(name: str) -> str:
+    """The role `chosen` or `rejected` if a part of the name says so."""
+    words, text, names = words_of(name), plain(name), known_names()
+    for role in ("chosen", "rejected"):
+        parts = [part for part in names[role] if not part.isascii() and part in text]
+        if parts or names[role].keys() & words.keys():
+            return role
+    return ""

@@ -30,8 +30,9 @@ _GROUP_WORD = re.compile(
     r"kunden?|nutzer|sitzung|cliente|usuario|utilisateur|compte|utente"
 )
 _GROUP_PART = re.compile("顧客|会話|会[员員]|スレッド|ユーザー|客[户戶]|用[户戶]|会话|對話|고객|대화|사용자")
-_TIME = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d{2}|(19|20)\d{6}(\d{6})?$")
+_TIME = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d{2}|(19|20)\d{6}(\d{6})?$|\D{0,2}\d{1,4}\s?[年년]")
 _IDENTIFIER = re.compile(r"(?=\S*\d)(?=\S*[^\W\d]|\d{5,}$)\S+|\S+@\S+")
+_DECIMAL = re.compile(r"[-+]?\d+[.,]\d+")
 _LAST_PART = re.compile(r"[-_/.:#|]\d+$")
 
 
@@ -125,5 +126,6 @@ def _names_groups(name: str, counts: Counter[str]) -> bool:
 
 
 def _sets(counts: Counter[str]) -> Counter[str]:
-    """How many values there are of each beginning, without a number at the end."""
-    return Counter(beginning for value in counts if (beginning := _LAST_PART.sub("", value)) != value)
+    """How many values, neither times nor decimal numbers, there are of each beginning, without a number at the end."""
+    names = [value for value in counts if not _TIME.match(value) and not _DECIMAL.fullmatch(value)]
+    return Counter(beginning for value in names if (beginning := _LAST_PART.sub("", value)) != value)

@@ -22,11 +22,11 @@ from gemtune.data.columns import (
     MAX_LABEL_CHARS,
     PLAUSIBLE_LABELS,
     Column,
+    better_or_worse,
     columns_of,
     known_names,
     plain,
     vocabulary,
-    words_of,
 )
 from gemtune.data.formats import OPENAI_PAIR, as_prompt, content_of, is_prompt
 from gemtune.data.group_columns import GroupColumns
@@ -151,7 +151,7 @@ def _winner(columns: Sequence[Column], twins: tuple[Column, Column]) -> Column |
     for column in columns:
         named = {value: named_side(value, names) for value in column.counts}
         rows = sum(column.counts[value] for value, side in named.items() if side is not None)
-        may_name = bool(words_of(column.name) & known_names()["chosen"].keys())
+        may_name = better_or_worse(column.name) == "chosen"
         may_name = may_name or (column.role == "label" and twins[0].role == "answer")
         is_scale = any(side is None and value.lstrip("-").isdecimal() for value, side in named.items())
         is_few = len(named) <= PLAUSIBLE_LABELS and rows >= 0.4 * column.rows
@@ -172,7 +172,9 @@ def _turns(rows: Sequence[JsonObject]) -> list[Guess] | None:
         parts = parts if isinstance(parts, list) else [parts]
         answers.append("".join(str(part.get("text", "")) if isinstance(part, dict) else str(part) for part in parts))
     answer = Column("the last turn", [text.strip() for text in answers])
-    return _task_guesses(answer, _kind(answer, None), "the rows are prompts with an answer as the last turn", [])
+    labels = [repr(column.name) for column in columns_of(rows) if column.role == "label" and column.is_label][:1]
+    reason = "the rows are prompts with an answer as the last turn" + "".join(f", not {label}" for label in labels)
+    return _task_guesses(answer, _kind(answer, None), reason, [])
 
 
 def _automl(rows: Sequence[JsonObject]) -> list[Guess] | None:
@@ -285,6 +287,8 @@ def _no_reference(rows: Sequence[JsonObject], text: str) -> UserError:
         filled, count = len(column.values), len({*map(repr, column.values)})
         values = f"{count} different values" if count > 1 else "one value" if count else "no value"
         problems.append(f"{column.name!r} has {values} in {filled} of {column.rows} rows")
+        is_nested = column.containers[list] and not column.separator and not column.is_spans
+        remedies += [f"write a row for each object in {column.name!r}"] if is_nested else []
         is_sparse = filled < 0.5 * column.rows
         remedies.append(_FILL if is_sparse else "add rows with other references" if count == 1 else "")
     if not problems:
@@ -310,6 +314,14 @@ def _text_remedy(columns: Sequence[Column]) -> str:
         return "these are Label Studio's tasks: export them as JSON-MIN or CSV, which have a column for each result"
     nested = [column.name for column in columns if column.is_object]
     lists = [column.name for column in columns if column.containers[list]]
+    words = [
+        c.name for c in columns if any(isinstance(v, list) and all(isinstance(w, str) for w in v) for v in c.values)
+    ]
+    if words:
+        return f"join the words of {words[0]!r} to a text, and write tags as a list of its spans: begin, end, name"
+    if any(column.is_object and isinstance(column.values[0], str) for column in columns):
+        read = f"[print(row[{nested[0]!r}]) for row in csv.DictReader(open(FILE))]"
+        return f"write the objects in {nested[0]!r} as lines of a .jsonl file, in Python: {read}"
     if nested:
         fields = "".join(f" + .[{json.dumps(name)}]" for name in nested)
         return f"bring the fields of {', '.join(map(repr, nested))} to the top: jq -c '.{fields}' FILE > rows.jsonl"

@@ -24,6 +24,8 @@ from gemtune.config import Task
 _MAX_EXACT = 2**53  # beyond, floats are not whole numbers but rounded ones
 _SPACE = re.compile(r"\s+")
 _BETWEEN_ITEMS = re.compile(r"(['\"]|[\d.](?=\s+[-\d]))\s+(?=['\"\d-])")
+_BARE_LIST = re.compile(r"""\{[^{}"':]+\}""")
+_HASHTAGS, _HASHTAG = re.compile(r"\s*(#\w+[\s,]*)+"), re.compile(r"#(\w+)")
 _NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?")
 _END_MARKS = " .,;:!。，、；：！"
 _QUOTED = re.compile(r"[\"'`“„‘«「『]+(.+?)[\"'`”“’»」』]+")
@@ -54,13 +56,13 @@ def label_set(value: Any, separator: str) -> str:
     """
     mark = separator.strip() or separator
     values = parse_container(value.strip()) if isinstance(value, str) else value
-    if isinstance(values, dict) and are_flags(list(values.values())):
+    if isinstance(values, dict) and (not values or are_flags(list(values.values()))):
         values = [label for label, chosen in values.items() if chosen]
     if not isinstance(values, list):
         text = label_text(value)
         if text is None:
             raise ValueError(f"{value!r:.80} is not a list of labels")
-        values = text.split(mark)
+        values = split_labels(text, mark)
     labels = set[str]()
     for item in values:
         named = [item[key] for key in _LABEL_KEYS if key in item] if isinstance(item, dict) else [item]
@@ -74,9 +76,16 @@ def label_set(value: Any, separator: str) -> str:
     return separator.join(sorted(labels))
 
 
+def split_labels(text: str, mark: str) -> list[str]:
+    """The labels in a text: hashtags, or what stands between marks or line breaks."""
+    if _HASHTAGS.fullmatch(text):
+        return _HASHTAG.findall(text)
+    return [part.strip() for part in re.split(rf"{re.escape(mark)}|[\r\n]+", text) if part.strip()]
+
+
 def parse_container(text: str, is_exact: bool = False) -> Any:
-    """The list or object that a text is in JSON or Python notation, as programs write such cells, or in NumPy's, which
-    is ambiguous, unless `is_exact`; else None.
+    """The list or object that a text is in JSON or Python notation, as programs write such cells; unless `is_exact`,
+    also in NumPy's and without quotes (PostgreSQL's {a,b}), which are ambiguous; else None.
     """
     if (text[:1], text[-1:]) not in (("{", "}"), ("[", "]"), ("(", ")")):
         return None
@@ -89,7 +98,7 @@ def parse_container(text: str, is_exact: bool = False) -> Any:
             continue
         value = sorted(value, key=str) if isinstance(value, set | tuple) else value
         return value if isinstance(value, dict | list) else None
-    return None
+    return split_labels(text[1:-1], ",") if not is_exact and _BARE_LIST.fullmatch(text) else None
 
 
 def are_flags(values: list[Any]) -> bool:
@@ -109,7 +118,7 @@ def joining_mark(counts: Counter[str], max_labels: float) -> str:
     recur in others; else "".
     """
     for mark in SEPARATORS:
-        parts_of = {text: [part.strip() for part in text.split(mark) if part.strip()] for text in counts}
+        parts_of = {text: split_labels(text, mark) for text in counts}
         several = sum(counts[text] for text, own in parts_of.items() if len(own) > 1)
         parts = {part for own in parts_of.values() for part in own}
         is_few = len(parts) <= max_labels and len(parts) < len(counts)

@@ -140,8 +140,10 @@ def suggest_remedy(first: RejectedRow) -> str:
         return f"name the fields: jq -c '.[] | {{text: .[0], label: .[1]{spans}}}' FILE > rows.jsonl"
     if (isinstance(row, str) and row.lstrip().startswith("[")) or isinstance(row, list):
         return "write one row per line, not one JSON list: jq -c '.[]' FILE > rows.jsonl"
-    if isinstance(row, str) and re.match(r"\s*\{\s*'", row):
-        return "write the objects with double quotes, as json.dumps does: this is Python's notation"
+    if isinstance(row, str) and re.match(r"\s*\{\s*['\w]", row):
+        return "write names and texts in double quotes, as json.dumps does: this is Python's or JavaScript's notation"
+    if isinstance(row, str) and row.startswith("{") and first.reason == "wrong_type":
+        return "each row is a string of JSON: jq -c fromjson FILE > rows.jsonl"
     if first.reason == "invalid_json" and "is not JSON" in first.detail:
         return "write null where a value is missing, as pandas' to_json does"
     if first.reason == "invalid_json" and not str(row).lstrip().startswith(("{", '"')):

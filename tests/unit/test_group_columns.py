@@ -65,6 +65,10 @@ def test_group_columns_of_identifiers_are_offered(name: str, value: Value) -> No
         ("date", lambda n, draw: f"2026-01-{draw.randrange(1, 29):02d}"),
         ("day", lambda n, draw: f"202601{draw.randrange(1, 29):02d}"),
         ("time", lambda n, draw: f"{draw.randrange(24):02d}:00"),
+        ("time", lambda n, _: f"{45000 + n // 4}.{n % 7}1"),  # as spreadsheets count
+        ("days", lambda n, _: f"2026-{1 + n // 28:02}-{1 + n % 28:02}"),
+        ("日付", lambda n, _: f"令和{1 + n // 12}年{1 + n % 12}月"),
+        ("날짜", lambda n, _: f"2026년 {1 + n % 12}월 {1 + n % 28}일"),
         (
             "city",
             lambda n, draw: ("Rome", "Oslo", "Bern", "Lyon", "Graz", "Cork", "Bath", "Kiel", "Riga", "Gent")[n % 10],

@@ -78,6 +78,12 @@ def test_guess_refuses_a_column_for_each_label() -> None:
 
 SETS = [["billing"], ["delivery", "billing"], ["account", "delivery"], ["account", "billing", "delivery"], ["account"]]
 FORMS: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
+    ("labels of a line each", rows(150, text=text, tags=lambda n: "\n".join(RNG.sample(LABELS, 1 + n % 3))),
+     {"task.label_separator": "; "}),
+    ("hashtags", rows(150, text=text, tags=lambda n: " ".join(f"#{x}" for x in RNG.sample(LABELS, 1 + n % 3))),
+     {"preprocess.target_column": "tags", "task.label_separator": "; "}),
+    ("arrays of a database", rows(150, text=text, tags=lambda n: f"{{{','.join(SETS[n % 5])}}}"),
+     {"preprocess.target_column": "tags", "task.label_separator": "; "}),
     ("tables of labels", rows(text=text, labels=lambda n: {x: x in SETS[n % 5] for x in LABELS}),
      {"task.kind": "classification", "task.label_separator": "; "}),
     ("AutoML's CSV, some rows with several labels",
@@ -117,6 +123,10 @@ FORMS: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
      {"task.kind": "extraction", "preprocess.target_column": "tags"}),
     ("preference pairs", rows(question=text, preferred=long_text, dispreferred=long_text),
      {"method": "preference", "preference.prompt_column": "question", "preference.chosen_column": "preferred"}),
+    ("Japanese names of answers", rows(質問=text, 悪い回答=long_text, 良い回答=long_text),
+     {"preference.chosen_column": "良い回答", "preference.rejected_column": "悪い回答"}),
+    ("a winner in Korean", rows(질문=text, 답변A=long_text, 답변B=long_text, 승자=lambda n: "AB"[n % 2]),
+     {"preference.prompt_column": "질문", "preference.winner_column": "승자"}),
     ("answers j and k", rows(question=text, response_k=long_text, response_j=long_text),
      {"preference.chosen_column": "response_j", "preference.rejected_column": "response_k"}),
     ("chosen and rejected responses", rows(input=text, chosen_response=long_text, rejected_response=long_text),
@@ -196,6 +206,7 @@ def test_guess_refuses_answers_whose_better_one_is_not_named(columns: dict[str, 
     ("columns", "problem"),
     [
         ({}, "'text' is the only column (add a column"),
+        ({"parts": lambda n: [{"q": f"a {n}"}]}, "write a row for each object in 'parts'"),
         ({"label": "a"}, "'label' has one value in 60 of 60 rows (add rows with other references; name the column"),
         ({"label": lambda n: "a" if n == 3 else None}, "'label' has one value in 1 of 60 rows (fill every row"),
         ({"tag": lambda n: ("O", "O", "B-PER")[n % 3]}, "the rows are words with tags"),
@@ -284,6 +295,8 @@ def test_guess_refuses_an_unknown_column() -> None:
         ({"id": "7", "payload": {"body": "a b"}}, "jq -c '. + .[\"payload\"]' FILE > rows.jsonl"),
         ({"conversations": [{"speaker": "human", "line": "a"}]}, "write them as messages with role and content"),
         ({"id": 7}, "--text COLUMN"),
+        ({"tokens": ["a", "b"], "ner_tags": [1, 0]}, "join the words of 'tokens'"),
+        ({"data": '{"text": "a"}'}, "write the objects in 'data' as lines of a .jsonl file"),
         ({"data": {"text": "a"}, "annotations": [{"result": []}]}, "export them as JSON-MIN or CSV"),
     ],
 )
@@ -310,6 +323,15 @@ def test_init_says_why_no_row_can_be_read(tmp_path: Path) -> None:
     path.write_text("a: some text\n" * 9, encoding="utf-8")
     with pytest.raises(UserError, match="no usable row among 9: 9 invalid_json"):
         init(str(path), None, "own", {}, interactive=False, force=False)
+
+
+def test_init_refuses_a_file_without_a_usable_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    turns = json.dumps({"messages": [message("user", "a")]})
+    Path("rows.jsonl").write_text(f"{turns}\n" * 9, encoding="utf-8")
+    with pytest.raises(UserError, match="9 wrong_turns; the first: the turns must end with user, model"):
+        init("rows.jsonl", None, "own", {}, interactive=False, force=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
 def test_guess_takes_what_is_known() -> None:

@@ -71,6 +71,7 @@ def test_label_set_ignores_order_and_repetition(names: list[str], seed: int) -> 
         ("['b' 'a']", "a; b"), ("{'b', 'a'}", "a; b"), ("('a',)", "a"), ("[1 2]", "1; 2"), ("[1. 2.]", "1; 2"),
         ("(a)", "(a)"), ({"b": True, "c": False, "a": True}, "a; b"), ('{"b": 1, "c": 0}', "b"), ({"a": False}, ""),
         ([{"name": "b"}, {"label": "a", "id": 7}], "a; b"), ("['a b' 'c']", "a b; c"),
+        ("{b,a}", "a; b"), ("{}", ""), ("#b #a", "a; b"), ("#b", "b"), ("b\na\r\n", "a; b"), ("C# and F#", "C# and F#"),
     ],
 )  # fmt: skip
 def test_label_set_reads_notations(value: Any, target: str) -> None:
