@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 from statistics import fmean
 
 import regex
@@ -20,6 +21,7 @@ import regex
 from gemtune.config import Evaluate, JsonObject, ModelVariant, Reward, Task
 from gemtune.contents import ModelOutput, text_of
 from gemtune.data.example import Example
+from gemtune.errors import UserError
 from gemtune.evaluation.metrics import primary_metric
 from gemtune.evaluation.scorers import score_sample
 from gemtune.inference.prompts import tuned_prompt
@@ -104,12 +106,21 @@ def check(
     def merit(example: Example, answer: str) -> float:
         return score_sample(task, variant, example, ModelOutput(text=answer, finish_reason="STOP")).scores[metric]
 
-    groups = [[score(row, answer) for answer in own] for row, own in zip(rows, answers, strict=True)]
+    failures: dict[str, str] = {}
+
+    def reward_of(row: JsonObject, answer: str) -> float:
+        try:
+            return score(row, answer)
+        except UserError as error:
+            failures.setdefault(str(error), answer)
+            return -inf
+
+    groups = [[reward_of(row, answer) for answer in own] for row, own in zip(rows, answers, strict=True)]
     merits = [[merit(example, answer) for answer in own] for example, own in zip(examples, answers, strict=True)]
-    best = [score(row, example.target) for row, example in zip(rows, examples, strict=True)]
+    best = [reward_of(row, example.target) for row, example in zip(rows, examples, strict=True)]
 
     def probe(own: Sequence[str]) -> tuple[list[float], float]:
-        rewards = [score(row, answer) for row, answer in zip(rows, own, strict=True)]
+        rewards = [reward_of(row, answer) for row, answer in zip(rows, own, strict=True)]
         return rewards, fmean(merit(example, answer) for example, answer in zip(examples, own, strict=True))
 
     probed = {name: probe(own) for name, own in probes(task, examples, rows).items()}
@@ -118,22 +129,26 @@ def check(
     # of all the one that is paid the most beyond its merit
     overpaid = max(constant, key=lambda name: fmean(constant[name][0]) - constant[name][1])
     probed[overpaid] = constant[overpaid]
-    flat = [value for group in groups for value in group]
-    everything = [*flat, *best, *(value for own, _ in probed.values() for value in own)]
-    low, width = min(everything), (max(everything) - min(everything)) or 1.0
-    pairs = [((reward - low) / width, own) for reward, own in zip(flat, chain.from_iterable(merits), strict=True)]
-    shares = {name: ((fmean(own) - low) / width, merited) for name, (own, merited) in probed.items()}
+    everything = [value for own in [*groups, best, *(own for own, _ in probed.values())] for value in own]
+    finite = [value for value in everything if value > -inf] or [0.0]
+    low, width = min(finite), (max(finite) - min(finite)) or 1.0
+    flat = [max(low, value) for group in groups for value in group]
+
+    def share(own: Sequence[float]) -> float:
+        return fmean((max(low, value) - low) / width for value in own)
+
+    pairs = [(share([reward]), own) for reward, own in zip(flat, chain.from_iterable(merits), strict=True)]
     result = RewardCheck(
         metric=metric,
         counts=dict(Counter(round(value, 3) for value in flat).most_common()),
         without_signal=fmean(len(set(group)) == 1 for group in groups),
         rewarded_wrong=fmean(reward > own + 0.5 for reward, own in pairs),
         unrewarded_right=fmean(own > reward + 0.5 for reward, own in pairs),
-        probes=shares,
-        problems=[],
+        probes={name: (share(own), merited) for name, (own, merited) in probed.items()},
+        problems=[f"it fails on the answer {answer[:40]!r}: {error}" for error, answer in failures.items()],
     )
     seen = {*flat, *best} if from_checkpoint else {*flat}
-    return _judged(result, len(seen), (fmean(best) - low) / width)
+    return _judged(result, len(seen), share(best))
 
 
 def _judged(result: RewardCheck, values: int, best: float) -> RewardCheck:

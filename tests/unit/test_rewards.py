@@ -195,6 +195,13 @@ def test_reward_check_finds_texts_that_the_reward_names_and_parts_of_the_referen
     assert checked(Trial(rewards=[reward])).problems
 
 
+def test_reward_check_names_answers_on_which_code_fails() -> None:
+    problems = checked(Trial(rewards=[code("1.0 if text[0] == target[0] and text == target else 0.0")])).problems
+    assert problems == [
+        "it fails on the answer '': the code of reward reward failed: IndexError: string index out of range"
+    ]
+
+
 def test_reward_check_names_the_text_that_is_paid() -> None:
     (problem,) = checked(Trial(rewards=[code("1.0 if text in (target, 'abracadabra') else 0.0")])).problems
     assert problem == "abracadabra for every row gets 100% of the highest reward, and 0% of the metric"
