@@ -270,7 +270,7 @@ class Catalogue(Section):
         return f"a response schema of {name} lists at most {most} labels, not {values}" if values > most else ""
 
     def warnings(self, name: str = "", today: date | None = None) -> list[str]:
-        """Warnings about an outdated catalogue, a near retirement and an unknown tuning price that counts as 0."""
+        """Warnings about an outdated catalogue and a near retirement."""
         day = today or date.today()
         warnings = []
         if day - self.checked > STALE_AFTER:
@@ -278,13 +278,17 @@ class Catalogue(Section):
         model = self.models.get(name)
         if model and model.retires_soon(day):
             warnings.append(f"{name} retires on {model.retirement}: migrate to {', '.join(self.tunable(today=day))}")
-        free = [field for field in ("train", "reinforcement") if model and getattr(model.price, field) == 0]
-        for field in free:
-            warnings.append(
-                f"the tuning price of {name} is unknown, and counts as 0 USD where nothing is billed: before a run on "
-                f"Vertex AI set {price_setting(name, field)} per million tokens"
-            )
         return warnings
+
+    def price_notes(self, name: str) -> list[str]:
+        """A sentence on each tuning price of a model that counts as 0, because nothing is billed and it is unknown."""
+        model = self.models.get(name)
+        free = [field for field in ("train", "reinforcement") if model and getattr(model.price, field) == 0]
+        return [
+            f"the tuning price of {name} is unknown, and counts as 0 USD where nothing is billed: before a run on "
+            f"Vertex AI set {price_setting(name, field)} per million tokens"
+            for field in free
+        ]
 
 
 def price_field(method: TuningMethod) -> str:

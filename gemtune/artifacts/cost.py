@@ -159,9 +159,13 @@ class CostForecast(Part):
     @property
     def summary(self) -> str:
         """The forecast in words."""
-        unpriced = ", without tuning at an unknown price" if any(item.is_unpriced for item in self.items) else ""
         spent = f"{self.cost.expected:.2f} USD, at most {self.cost.upper:.2f} of {self.max_cost:.2f} allowed"
-        return f"forecast {spent}{unpriced}"
+        return f"forecast {spent}{self.unpriced}"
+
+    @property
+    def unpriced(self) -> str:
+        """What the sum lacks, in words after it; empty: nothing."""
+        return ", without tuning at an unknown price" if any(item.is_unpriced for item in self.items) else ""
 
 
 class BudgetReport(Artifact):

@@ -157,7 +157,8 @@ def doctor(
     model = settings.evaluate.base_model
     place = {"project": client.project, "region": client.location, "bucket": client.bucket, "model": model}
     named = [model, settings.evaluate.judge.model, *settings.escalation.models, *(t.base for t in settings.plan.trials)]
-    warnings = list(dict.fromkeys(warning for name in named for warning in client.catalogue.warnings(name)))
+    catalogue = client.catalogue
+    warnings = list(dict.fromkeys(w for n in named for w in (*catalogue.warnings(n), *catalogue.price_notes(n))))
     checks = list[dict[str, str]]()
     if not offline:
         problems, checks = _looked_up(settings, client, image)

@@ -127,7 +127,7 @@ class Forecaster:
             chosen,
             [f"{name} may cost {upper:.2f} USD: over max_cost beside the others" for name, upper in excluded.items()],
             self._price_list(everything),
-            [*self._warnings(everything), *judging.warnings(self.evaluate.judge.ratings)],
+            [*self.catalogue.warnings(self.evaluate.base_model), *judging.warnings(self.evaluate.judge.ratings)],
             tuple(escalated),
         )
 
@@ -154,11 +154,6 @@ class Forecaster:
         champion = self.context.champion
         names = [*(trial.base_model or trial.base for trial in trials), champion.base_model if champion else ""]
         return price_list(self.catalogue, self.evaluate, self.evaluate.base_model, names)
-
-    def _warnings(self, trials: Iterable[Trial]) -> list[str]:
-        base = self.evaluate.base_model
-        names = dict.fromkeys([base, *(trial_base_model(trial, base) for trial in trials)])
-        return list(dict.fromkeys(warning for name in names for warning in self.catalogue.warnings(name)))
 
     def _best_prompt(self, trials: Sequence[Trial]) -> list[CostItem]:
         """The best prompt on test rows, where it may be the prompt of the dearest model; on training rows; and on

@@ -145,7 +145,9 @@ def dry_run(
     plan = make_plan(request, usages, dearest, None, [*actual, *searches], {}, others, sampled=bool(rows))
     problem = constraint_problem(request.task, context.evaluate, context.catalogue)
     plan = _assessed(plan, request)
-    return plan.model_copy(update={"warnings": [*notes, *filter(None, [problem]), *plan.warnings]})
+    models = dict.fromkeys(trial_base_model(t, context.evaluate.base_model) for t in (*plan.trials, *plan.escalation))
+    prices = [note for model in models for note in context.catalogue.price_notes(model)]
+    return plan.model_copy(update={"warnings": [*notes, *filter(None, [problem]), *plan.warnings, *prices]})
 
 
 def _assessed(plan: TuningPlan, request: PlanRequest) -> TuningPlan:
@@ -514,5 +516,5 @@ def _log(plan: TuningPlan, best: VariantReport) -> None:
     jobs = f"{len(plan.trials)} trial{'' if len(plan.trials) == 1 else 's'} planned"
     jobs += " after a supervised job" if plan.first_trial else ""
     cost = total(plan.forecast.items)
-    money = f"expected ${cost.expected:.2f}, at most ${cost.upper:.2f}"
+    money = f"expected ${cost.expected:.2f}, at most ${cost.upper:.2f}{plan.forecast.unpriced}"
     log.info("done: %s", f"{jobs}: {money}. Baseline: {name} {score:.3f}")

@@ -78,7 +78,7 @@ def test_catalogue_warnings_name_age_retirement_and_unknown_prices() -> None:
     assert "retires on 2026-10-20" in SHIPPED.warnings("gemini-2.5-flash", date(2026, 9, 1))[0]
     assert SHIPPED.warnings("gemini-3.5-flash", TODAY) == []
     free = Catalogue.load({"models": {"gemini-3.5-flash": {"price": {"train": 0, "reinforcement": 0}}}})
-    supervised, reinforced = free.warnings("gemini-3.5-flash", TODAY)
+    supervised, reinforced = free.price_notes("gemini-3.5-flash")
     assert "counts as 0 USD where nothing is billed" in supervised
     assert "{price: {reinforcement: USD}}" in reinforced
     first = date(2026, 10, 16)  # of the days that sources give for the 2.5 models

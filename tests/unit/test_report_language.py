@@ -39,7 +39,7 @@ MODULES = [
 """The modules that write sentences for a report."""
 ELSEWHERE = {
     "user model", "the answer", " after a supervised job",  # of errors and logs
-    "7 trial7 planned", "expected $7, at most $7",  # of the log
+    "7 trial7 planned", "expected $7, at most $77",  # of the log
     "exact deduplication", "semantic deduplication",  # of the progress line
     "7: 7, 7 7", "7 row7: 7", "have another prompt than the tuned one7", "have an unusable answer7",  # two forms each
     "the candidate is 7 to be 7 7 (7): 7 7 against 7, difference 7 (between 7 and 7; p = 7), required: more than 7",
