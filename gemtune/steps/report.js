@@ -18,9 +18,10 @@
     return Object.assign(node, attributes);
   };
   const user = text => make("bdi", text);
-  const words = text => text.match(/[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]|[\p{L}\p{N}_]+|\s+|[^]/gu) || [];
+  const words = text => text.match(/[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]|\p{N}+(?:[.,:\/-]\p{N}+)+|[\p{L}\p{N}_]+|\s+|[^]/gu) || [];
 
-  // Words of both texts in order: [sign, word]; "-" only in the reference, "+" only in the answer.
+  // Both texts in order: [sign, words]; "-" only in the reference, "+" only in the answer. An answer that has less than
+  // a third of its words from the reference is another text: it has no signs.
   function difference(reference, answer) {
     const a = words(reference), b = words(answer);
     if (a.length * b.length > 250000) return [["", answer]];
@@ -29,13 +30,25 @@
       for (let j = b.length - 1; j >= 0; j--)
         common[i][j] = a[i] === b[j] ? common[i + 1][j + 1] + 1 : Math.max(common[i + 1][j], common[i][j + 1]);
     const parts = [];
-    let i = 0, j = 0;
+    let i = 0, j = 0, equal = 0, minus = "", plus = "", space = "";
+    const flush = () => {
+      parts.push(...[["-", minus], ["+", plus], ["", space]].filter(part => part[1]));
+      minus = plus = space = "";
+    };
     while (i < a.length || j < b.length) {
-      if (i < a.length && j < b.length && a[i] === b[j]) { parts.push(["", a[i]]); i++; j++; }
-      else if (j === b.length || (i < a.length && common[i + 1][j] >= common[i][j + 1])) parts.push(["-", a[i++]]);
-      else parts.push(["+", b[j++]]);
+      if (i < a.length && j < b.length && a[i] === b[j]) {
+        const isSpace = !a[i].trim();
+        if (isSpace && (minus || plus)) space += a[i]; // between changed words it belongs to both
+        else { flush(); parts.push(["", a[i]]); }
+        equal += !isSpace; i++; j++;
+        continue;
+      }
+      minus += space; plus += space; space = "";
+      if (j === b.length || (i < a.length && common[i + 1][j] >= common[i][j + 1])) minus += a[i++];
+      else plus += b[j++];
     }
-    return parts;
+    flush();
+    return 3 * equal < b.filter(word => word.trim()).length ? [["", answer]] : parts;
   }
 
   function answerCell(answer, reference) {

@@ -25,7 +25,7 @@ from gemtune.inference.field_values import json_object
 from gemtune.inference.free_baselines import DESCRIPTIONS
 from gemtune.steps import templates
 
-MAX_CONFUSIONS = 30
+MAX_CONFUSIONS = 15
 MAX_MATRIX_LABELS = 30
 MAX_SAMPLES = 3  # of the rows dropped for one reason
 MAX_PLAIN_CHARACTERS = 200_000  # of the rows' JSON; longer ones are compressed
