@@ -321,7 +321,8 @@ def monitoring_page(
     """The page, the verdict in Markdown and the summary of a run with these windows."""
     alarm = check("similarity", 0.41, threshold=0.45, alarm=True, p_value=0.001, examples=["row-7"])
     listed = [window(number, check("similarity", 0.5, threshold=0.45)) for number in range(windows - 1)]
-    history = MonitoringRecord(generation=1, since=SINCE, windows=[*listed, window(windows, alarm)] if windows else [])
+    examined = [*listed, window(windows, alarm)] if windows else []
+    history = MonitoringRecord(generation=1, since=SINCE, windows=examined, retrained=[])
     topic = Topic(rows=9, tightness=0.8, ids=["row-7"], texts=[HOSTILE], ngrams=["<b>", "返金"])
     share = Score(value=0.25, low=0.2, high=0.3)
     drift = DriftReport(
