@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from gemtune.artifacts.decision import ComparisonReport, RunSummary, VariantSummary  # noqa: E402
+from gemtune.artifacts.decision import Comparison, RunSummary, VariantSummary  # noqa: E402
 from gemtune.inference.tfidf_baseline import TFIDF_BASELINE  # noqa: E402
 
 LIMITS = {"quickstart": 0.88, "quickstart_ja": 0.80}  # lowest accuracy of the tuned student
@@ -80,7 +80,7 @@ class SeedRun:
         return [*scores, *lifts, *(f"{quoted(own):.2f}" for own in (self.tfidf, self.tuned)), self.summary.verdict]
 
 
-def difference(comparison: ComparisonReport) -> str:
+def difference(comparison: Comparison) -> str:
     """The difference with its interval."""
     return f"{comparison.delta:+.3f} ({comparison.low:+.3f} to {comparison.high:+.3f})"
 

@@ -20,7 +20,7 @@ from gemtune.artifacts.data import (
     SplitOverlap,
     SplitReport,
 )
-from gemtune.artifacts.decision import ComparisonReport, DecisionRecord, DeploymentRecord, Rule, RunSummary
+from gemtune.artifacts.decision import Comparison, DecisionRecord, DeploymentRecord, Rule, RunSummary
 from gemtune.artifacts.evaluation import (
     ClassReport,
     Confusion,
@@ -89,8 +89,8 @@ def evaluated(*reports: VariantReport, **more: Any) -> EvaluationReport:
     return EvaluationReport(dataset="test", rows=4, task=TASK, generation=generation, variants=list(reports), **more)
 
 
-def comparison(versus: str, metric: str, p_value: float, test: str) -> ComparisonReport:
-    return ComparisonReport(
+def comparison(versus: str, metric: str, p_value: float, test: str) -> Comparison:
+    return Comparison(
         versus=versus,
         role="baseline",
         metric=metric,
@@ -104,6 +104,7 @@ def comparison(versus: str, metric: str, p_value: float, test: str) -> Compariso
         wins=3,
         losses=1,
         disagreement=0.2,
+        rows=4,
     )
 
 

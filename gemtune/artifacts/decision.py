@@ -12,6 +12,7 @@ from gemtune.artifacts.evaluation import (
     InjectionReport,
     JudgeReport,
     Latency,
+    PairedDifference,
     PairwiseReport,
     Score,
     TestSetUsage,
@@ -33,22 +34,14 @@ class Rule(Part):
     summary: str
 
 
-class ComparisonReport(Part):
-    """Candidate against one other variant on one metric, paired row by row."""
+class Comparison(PairedDifference):
+    """Candidate against one other variant on one metric, in the metric's unit."""
 
     versus: str
     role: str
     metric: str
     candidate: float
     baseline: float
-    delta: float
-    low: float
-    high: float
-    p_value: float
-    test: str
-    wins: int
-    losses: int
-    disagreement: float
 
 
 class SliceComparison(Part):
@@ -74,11 +67,11 @@ class DecisionRecord(Artifact):
     metric: str
     rows: int
     rules: list[Rule] = []
-    comparisons: list[ComparisonReport] = []
-    free_comparisons: list[ComparisonReport] = []
+    comparisons: list[Comparison] = []
+    free_comparisons: list[Comparison] = []
     """The candidate (without one: what is kept) against each free baseline that is no constant."""
     slices: list[SliceComparison] = []
-    regression: ComparisonReport | None = None
+    regression: Comparison | None = None
     """Candidate and champion on the champion's test set; None where they did not answer it."""
     notes: list[str] = []
     confidence_level: float
@@ -193,8 +186,8 @@ class RunSummary(Artifact):
     free_baselines: list[VariantSummary]
     baselines: list[VariantSummary]
     judge: JudgeReport | None
-    comparisons: list[ComparisonReport]
-    free_comparisons: list[ComparisonReport] = []
+    comparisons: list[Comparison]
+    free_comparisons: list[Comparison] = []
     rules: list[Rule]
     pairwise: list[PairwiseReport]
     injection: list[InjectionReport] = []

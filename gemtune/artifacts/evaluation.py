@@ -121,6 +121,25 @@ class VariantReport(VariantResult):
         return invalid_rate(self.outcomes)
 
 
+class PairedDifference(Part):
+    """Candidate minus baseline on the same rows: the difference, its interval, and its p-value.
+
+    `p_value` is two-sided, of equality, and comes from the test named `test`: exact McNemar for right/wrong rows, the
+    exact sign test for rows that may tie, else a paired permutation test. `disagreement` is the share of rows on which
+    the two scores differ.
+    """
+
+    delta: float
+    low: float
+    high: float
+    p_value: float
+    test: str
+    wins: int
+    losses: int
+    disagreement: float
+    rows: int
+
+
 class PairwiseCounts(Part):
     """How often the answers of one variant win against another's."""
 

@@ -5,28 +5,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from gemtune.artifacts.decision import ComparisonReport
-from gemtune.config import Gate, Task
+from gemtune.artifacts.decision import Comparison
+from gemtune.artifacts.evaluation import PairedDifference
+from gemtune.config import Gate, ModelVariant, Task
 from gemtune.evaluation import intervals, metrics, pairwise
-from gemtune.evaluation.intervals import PairedDifference
 from gemtune.evaluation.predictions import ScoredVariant
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Candidate against one other variant on one metric, in the metric's unit."""
-
-    versus: str
-    role: str
-    metric: str
-    candidate: float
-    baseline: float
-    paired: PairedDifference
-
-    def report(self) -> ComparisonReport:
-        """The comparison as the decision's document has it."""
-        own = {name: value for name, value in vars(self).items() if name != "paired"}
-        return ComparisonReport(**own, **{name: value for name, value in vars(self.paired).items() if name != "rows"})
 
 
 @dataclass(frozen=True)
@@ -53,8 +36,7 @@ class CompareByMetric:
             seed=self.gate.seed,
             groups=[self.groups[i] for i in part] if self.groups else None,
         )
-        variant = baseline.variant
-        return Comparison(variant.name, variant.role, self.metric, left.value(), right.value(), paired)
+        return _comparison(baseline.variant, self.metric, left.value(), right.value(), paired)
 
 
 @dataclass(frozen=True)
@@ -72,8 +54,14 @@ class ComparePairwise:
         results = candidate.pairwise[baseline.variant.name]
         part = range(len(results)) if part is None else part
         won = pairwise.rate([results[i] for i in part], [self.groups[i] for i in part], self.gate)
-        variant = baseline.variant
-        return Comparison(variant.name, variant.role, self.metric, won.value, 1 - won.value, won.lift)
+        return _comparison(baseline.variant, self.metric, won.value, 1 - won.value, won.lift)
+
+
+def _comparison(
+    other: ModelVariant, metric: str, value: float, baseline: float, difference: PairedDifference
+) -> Comparison:
+    compared = {"versus": other.name, "role": other.role, "metric": metric, "candidate": value, "baseline": baseline}
+    return Comparison(**compared, **dict(difference))
 
 
 Compare = CompareByMetric | ComparePairwise

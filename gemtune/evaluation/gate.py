@@ -5,7 +5,7 @@
 All finalists answered the same held-out test rows and are compared row by row. The candidate must be significantly
 better than the best prompt, than every prompt that may be as good, than the champion, which is evaluated again in each
 run, and than the best constant answer: the lower bound of the paired interval is above the required lift, and a test
-agrees (`PairedDifference.is_above`). Being better than a variant with too many unusable answers does not count. Then
+agrees (`intervals.is_above`). Being better than a variant with too many unusable answers does not count. Then
 come the minimum and maximum rules. Guarantees: a candidate whose lift over any of them is only the required one passes
 no more often than (1 - confidence_level) / 2; to require all of them makes no error more likely. Each further candidate
 on the same rows has its own chance to pass by luck: that error rate is divided among the candidates the test set is
@@ -20,12 +20,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from gemtune.artifacts.decision import DecisionRecord, Rule, SliceComparison, Verdict
+from gemtune.artifacts.decision import Comparison, DecisionRecord, Rule, SliceComparison, Verdict
 from gemtune.artifacts.evaluation import InjectionReport, JudgeReport
 from gemtune.config import Gate, ModelVariant, Task
 from gemtune.errors import UserError
 from gemtune.evaluation import intervals, metrics, pairwise
-from gemtune.evaluation.comparison import Compare, Comparing, Comparison
+from gemtune.evaluation.comparison import Compare, Comparing
 from gemtune.evaluation.failed_rows import failed_rows, judge_without_rows, judge_worst_case, without_rows, worst_case
 from gemtune.evaluation.gate_limits import (
     MIN_PER_GROUP,
@@ -36,6 +36,7 @@ from gemtune.evaluation.gate_limits import (
     share_unusable,
     unusable_problem,
 )
+from gemtune.evaluation.intervals import is_above
 from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.predictions import ScoredVariant
 from gemtune.evaluation.slices import by_number
@@ -209,10 +210,8 @@ class _Decider:
         notes += [regression.summary] if regression else []
         notes += self._on_fresh_rows(candidate, others)
         notes = [note for note in notes if note not in reasons]
-        record = self._record(
-            verdict, reasons, rows, rules=rules, comparisons=comparisons, free=free, slices=slices, notes=notes
-        )
-        return record.model_copy(update={"regression": old.report() if old else None})
+        compared = {"comparisons": comparisons, "free_comparisons": free, "slices": slices, "regression": old}
+        return self._record(verdict, reasons, rows, rules=rules, notes=notes, **compared)
 
     def _judge_rules(self, candidate: ScoredVariant, prompt: ScoredVariant | None) -> list[Rule]:
         evidence = self.evidence
@@ -225,21 +224,12 @@ class _Decider:
         comparisons = [self.compare_as_stated(candidate, other, part) for other in others] if part else []
         return [
             f"on the {len(part)} test rows that no earlier decision used: {own.metric} {own.candidate:.3f} against "
-            f"{own.baseline:.3f} of {own.versus}, difference {own.paired.delta:+.3f} "
-            f"(between {own.paired.low:+.3f} and {own.paired.high:+.3f})"
+            f"{own.baseline:.3f} of {own.versus}, "
+            f"difference {own.delta:+.3f} (between {own.low:+.3f} and {own.high:+.3f})"
             for own in comparisons
         ]
 
-    def _record(
-        self,
-        verdict: Verdict,
-        reasons: list[str],
-        rows: int,
-        *,
-        comparisons: Sequence[Comparison] = (),
-        free: Sequence[Comparison] = (),
-        **more: object,
-    ) -> DecisionRecord:
+    def _record(self, verdict: Verdict, reasons: list[str], rows: int, **more: object) -> DecisionRecord:
         return DecisionRecord(
             verdict=verdict,
             reasons=reasons,
@@ -248,8 +238,6 @@ class _Decider:
             rows=rows,
             confidence_level=self.gate.confidence_level,
             settings=self.gate,
-            comparisons=[comparison.report() for comparison in comparisons],
-            free_comparisons=[comparison.report() for comparison in free],
             **more,
         )
 
@@ -281,7 +269,7 @@ class _Decider:
         free = self._free_models(kept) if kept is not None else []
         notes = [_free_summary(self.stated, kept, own) for own in free] if kept is not None else []
         notes = [note for note in notes if note not in reasons]
-        return self._record(verdict, reasons, rows, comparisons=comparisons, free=free, notes=notes)
+        return self._record(verdict, reasons, rows, comparisons=comparisons, free_comparisons=free, notes=notes)
 
     def _fallback(self, prompt: ScoredVariant | None, ahead: bool = False) -> tuple[Verdict, list[str]]:
         """What is to serve instead of the candidate, with reasons; `ahead`: the candidate is better than what is kept.
@@ -306,7 +294,7 @@ class _Decider:
         """That the TF-IDF baseline is shown to be better than the variant; "" unless it is, and than every constant."""
         tfidf = next((c for c in self._free_models(variant) if c.versus == TFIDF_BASELINE.name), None)
         _, lead = self._best_constant(variant) or (None, 0.0)
-        if tfidf is None or not _is_worse(self.stated, tfidf) or lead > -tfidf.paired.delta:
+        if tfidf is None or not _is_worse(self.stated, tfidf) or lead > -tfidf.delta:
             return ""
         return _free_summary(self.stated, variant, tfidf)
 
@@ -323,7 +311,7 @@ class _Decider:
             against = self.compare(prompt, champion)
             if (problem := self._serving_problem(champion)) and not _is_worse(self.stated, against):
                 return "keep_prompt", prompt, f"use the prompt, then run again: {problem}"
-            if against.paired.is_above(0, self.gate.confidence_level):
+            if is_above(against, 0, self.gate.confidence_level):
                 return "keep_prompt", prompt, (
                     f"the best prompt is also significantly better than the champion ({against.candidate:.3f} against "
                     f"{against.baseline:.3f} on {against.metric}): use the prompt"
@@ -380,17 +368,16 @@ class _Decider:
     def _regression_rule(self, comparison: Comparison) -> Rule:
         """What the candidate lost on the champion's test set (catastrophic forgetting: McCloskey and Cohen 1989)."""
         evidence, allowed = self.evidence, self.gate.max_champion_test_regression
-        paired = comparison.paired
-        what = "is worse than" if paired.high < 0 else "is not shown to be worse than"
+        what = "is worse than" if comparison.high < 0 else "is not shown to be worse than"
         summary = (
             f"the candidate {what} the champion on the champion's test set: {comparison.metric} "
             f"{comparison.candidate:.3f} against {comparison.baseline:.3f} on {len(evidence.regression_groups)} rows, "
-            f"difference {paired.delta:+.3f} (between {paired.low:+.3f} and {paired.high:+.3f})"
+            f"difference {comparison.delta:+.3f} (between {comparison.low:+.3f} and {comparison.high:+.3f})"
         )
-        passed = allowed >= 1 or paired.is_above(-allowed, self.stated.confidence_level)
+        passed = allowed >= 1 or is_above(comparison, -allowed, self.stated.confidence_level)
         summary += "" if passed else f"; a regression of more than {allowed:g} is not ruled out"
         return Rule(
-            name="champion_test_regression", passed=passed, measured=paired.low, required=-allowed, summary=summary
+            name="champion_test_regression", passed=passed, measured=comparison.low, required=-allowed, summary=summary
         )
 
     def _slices(self, candidate: ScoredVariant, prompt: ScoredVariant) -> list[SliceComparison]:
@@ -401,7 +388,7 @@ class _Decider:
                 parts.setdefault((column, value), []).append(i)
         ordered = sorted(parts.items(), key=lambda item: (item[0][0], by_number(item[0][1])))
         large = {key: part for key, part in ordered if len(part) >= MIN_PER_GROUP}
-        differences = [self.compare(candidate, prompt, part).paired for part in large.values()]
+        differences = [self.compare(candidate, prompt, part) for part in large.values()]
         adjusted = intervals.holm([difference.p_value for difference in differences])
         return [
             SliceComparison(
@@ -432,16 +419,15 @@ def _lift_rule(gate: Gate, comparison: Comparison, best_prompt: str) -> Rule:
     over, required, description = _BASELINES[comparison.role](gate)
     if over == "prompt" and comparison.versus != best_prompt:
         description = "a prompt that may be as good as the best"
-    paired = comparison.paired
-    passed = paired.is_above(required, gate.confidence_level)
+    passed = is_above(comparison, required, gate.confidence_level)
     claim = "as good as" if required < 0 else "better than"
     summary = (
         f"the candidate is {'shown' if passed else 'not shown'} to be {claim} {description} "
         f"({comparison.versus}): {comparison.metric} {comparison.candidate:.3f} against {comparison.baseline:.3f}, "
-        f"difference {paired.delta:+.3f} (between {paired.low:+.3f} and {paired.high:+.3f}; p = {paired.p_value:.2g}), "
-        f"required: more than {required:+g}"
+        f"difference {comparison.delta:+.3f} (between {comparison.low:+.3f} and {comparison.high:+.3f}; "
+        f"p = {comparison.p_value:.2g}), required: more than {required:+g}"
     )
-    return Rule(name=f"lift_over_{over}", passed=passed, measured=paired.low, required=required, summary=summary)
+    return Rule(name=f"lift_over_{over}", passed=passed, measured=comparison.low, required=required, summary=summary)
 
 
 _BASELINES: dict[str, Callable[[Gate], tuple[str, float, str]]] = {
@@ -483,14 +469,14 @@ def _most_frequent_reference(task: Task, scored: ScoredVariant) -> ScoredVariant
 
 def _is_worse(gate: Gate, comparison: Comparison) -> bool:
     """Whether the variant is shown to be worse than what it is compared with."""
-    return comparison.paired.high < 0 and comparison.paired.p_value <= 1 - gate.confidence_level
+    return comparison.high < 0 and comparison.p_value <= 1 - gate.confidence_level
 
 
 def _free_rule(gate: Gate, candidate: ScoredVariant, comparison: Comparison) -> Rule:
     return Rule(
         name=f"not_worse_than_{comparison.versus}",
         passed=not _is_worse(gate, comparison),
-        measured=comparison.paired.high,
+        measured=comparison.high,
         required=0.0,
         summary=_free_summary(gate, candidate, comparison),
     )
@@ -513,29 +499,27 @@ def _reuse_note(gate: Gate, candidates: float, nominal: float) -> str:
 
 def _power_note(comparison: Comparison, rows: int, gate: Gate) -> str:
     """The number of rows that would confirm the lift, when the candidate is better but not significantly."""
-    paired = comparison.paired
-    above = paired.delta - _BASELINES[comparison.role](gate)[1]
-    if above <= 0 or paired.delta <= 0 or not paired.disagreement:
+    above = comparison.delta - _BASELINES[comparison.role](gate)[1]
+    if above <= 0 or comparison.delta <= 0 or not comparison.disagreement:
         return ""
     level = gate.confidence_level
-    smallest = intervals.smallest_detectable_lift(rows, paired.disagreement, level=level)
-    needed = intervals.rows_needed(above, paired.disagreement, level=level)
+    smallest = intervals.smallest_detectable_lift(rows, comparison.disagreement, level=level)
+    needed = intervals.rows_needed(above, comparison.disagreement, level=level)
     if needed <= rows:
         return ""
     return (
         f"with {rows} test rows, a true lift of {smallest:.3f} is detected with 80% power; confirming a lift of "
-        f"{paired.delta:.3f} over {comparison.versus} takes about {needed} rows"
+        f"{comparison.delta:.3f} over {comparison.versus} takes about {needed} rows"
     )
 
 
 def _free_summary(gate: Gate, variant: ScoredVariant, comparison: Comparison) -> str:
     """The score of a free baseline on the same rows, beside that of the variant compared with it."""
-    paired = comparison.paired
-    better = paired.is_above(0, gate.confidence_level)
+    better = is_above(comparison, 0, gate.confidence_level)
     worse = _is_worse(gate, comparison)
     finding = "shown to be better" if better else "shown to be worse" if worse else "not shown to be better"
     return (
         f"{DESCRIPTIONS[comparison.versus]} reaches {comparison.metric} {comparison.baseline:.3f} on the same rows "
-        f"without a model call; {variant.variant.name} ({comparison.candidate:.3f}) is {finding}: difference "
-        f"{paired.delta:+.3f} (between {paired.low:+.3f} and {paired.high:+.3f})"
+        f"without a model call; {variant.variant.name} ({comparison.candidate:.3f}) is {finding}: "
+        f"difference {comparison.delta:+.3f} (between {comparison.low:+.3f} and {comparison.high:+.3f})"
     )

@@ -142,14 +142,14 @@ def _class_rules(
         drops = {
             k: intervals.paired(recall(own, k), recall(before, k), level=level, groups=within[k], **how) for k in parts
         }
-        worst = min(drops, key=lambda k: (drops[k].is_above(-allowed, level), drops[k].low))
+        worst = min(drops, key=lambda k: (intervals.is_above(drops[k], -allowed, level), drops[k].low))
         delta, low = drops[worst].delta, drops[worst].low
         summary = (
             f"class {own.labels[worst]!r} loses {max(-delta, 0):.3f} recall against the best prompt on "
             f"{len(parts[worst])} rows (perhaps {max(-low, 0):.3f}); a loss of {allowed:g} must be ruled out for each "
             "class"
         )
-        passed = drops[worst].is_above(-allowed, level)
+        passed = intervals.is_above(drops[worst], -allowed, level)
         rules.append(Rule(name="class_drop", passed=passed, measured=low, required=-allowed, summary=summary))
     return rules
 
@@ -204,7 +204,7 @@ def _judge_win_rule(
         f"{compared.winners.count(UNREADABLE)} without a verdict), "
         f"required: more than {required:g}"
     )
-    passed = rate.lift.is_above(2 * required - 1, gate.confidence_level)
+    passed = intervals.is_above(rate.lift, 2 * required - 1, gate.confidence_level)
     return Rule(name="judge_win_rate", passed=passed, measured=rate.low, required=required, summary=summary)
 
 

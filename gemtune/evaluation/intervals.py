@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gemtune.artifacts.evaluation import Score
+from gemtune.artifacts.evaluation import PairedDifference, Score
 
 Floats = NDArray[np.float64]
 _normal_quantile = NormalDist().inv_cdf
@@ -40,36 +40,6 @@ class Measure:
     def value(self) -> float:
         """The metric on all rows."""
         return float(self.formula(self.sums.sum(axis=0)))
-
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """Candidate minus baseline on the same rows: the difference, its interval, and its p-value.
-
-    `p_value` is two-sided, of equality, and comes from the test named `test`: exact McNemar for right/wrong rows, the
-    exact sign test for rows that may tie, else a paired permutation test. `disagreement` is the share of rows on which
-    the two scores differ.
-    """
-
-    delta: float
-    low: float
-    high: float
-    p_value: float
-    wins: int
-    losses: int
-    disagreement: float
-    test: str
-    rows: int
-
-    def is_above(self, required: float, level: float) -> bool:
-        """Whether the difference is shown to exceed `required` (below 0: non-inferiority), wrongly in at most
-        (1 - level) / 2 of all cases.
-        """
-        if self.low <= required or (required >= 0 and self.p_value > 1 - level):
-            return False
-        if required == 0 or self.test == PERMUTATION:
-            return True
-        return exact_p_value(self.wins, self.losses, self.rows, required) <= (1 - level) / 2
 
 
 def mean(scores: Sequence[float] | Floats) -> Measure:
@@ -180,7 +150,28 @@ def paired(
         half = _half_width(units, difference, candidate.bounds[1], level)
         low, high = max(-largest, delta - half), min(largest, delta + half)
         test, p_value = PERMUTATION, _permuted(candidate, *_pooled(units), delta, resamples, seed)
-    return PairedDifference(delta, low, high, p_value, wins, losses, differing / max(1, rows), test, rows)
+    return PairedDifference(
+        delta=delta,
+        low=low,
+        high=high,
+        p_value=p_value,
+        test=test,
+        wins=wins,
+        losses=losses,
+        disagreement=differing / max(1, rows),
+        rows=rows,
+    )
+
+
+def is_above(difference: PairedDifference, required: float, level: float) -> bool:
+    """Whether a difference is shown to exceed `required` (below 0: non-inferiority), wrongly in at most (1 - level) / 2
+    of all cases.
+    """
+    if difference.low <= required or (required >= 0 and difference.p_value > 1 - level):
+        return False
+    if required == 0 or difference.test == PERMUTATION:
+        return True
+    return exact_p_value(difference.wins, difference.losses, difference.rows, required) <= (1 - level) / 2
 
 
 def _is_sign(candidate: Measure, baseline: Measure) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
@@ -27,6 +27,7 @@ from gemtune.artifacts.evaluation import (
     JudgeRatings,
     JudgeReport,
     JudgeValidation,
+    PairedDifference,
     PairwiseBiases,
     Score,
 )
@@ -42,7 +43,7 @@ from gemtune.evaluation.agreement import (
     position_bias,
 )
 from gemtune.evaluation.human_ratings import HumanPairRating, HumanRating, majority
-from gemtune.evaluation.intervals import PERMUTATION, SIGN_TEST, PairedDifference, interval, mean, paired, wilson
+from gemtune.evaluation.intervals import PERMUTATION, SIGN_TEST, interval, mean, paired, wilson
 from gemtune.evaluation.scorers import request_usage
 from gemtune.evaluation.verdicts import CHOICES, score_of, verdict_of
 from gemtune.inference.answer_forms import is_refusal
@@ -227,11 +228,12 @@ def win_rate(
     winners = [result.winner for result in results]
     credit = np.array([CREDIT[winner] for winner in winners])
     if not winners:
-        lift = PairedDifference(0.0, -1.0, 1.0, 1.0, 0, 0, 0.0, PERMUTATION, 0)
+        nothing = {"delta": 0.0, "low": -1.0, "high": 1.0, "p_value": 1.0, "test": PERMUTATION}
+        lift = PairedDifference(**nothing, wins=0, losses=0, disagreement=0.0, rows=0)
         return WinRate(0.0, 0.0, 1.0, 0, 0, 0, 0, 0, lift)
     lift = paired(mean(credit), mean(1 - credit), groups=groups, **resampling)
     if lift.test != PERMUTATION:
-        lift = replace(lift, test=SIGN_TEST)  # of a win rate McNemar's test is the sign test
+        lift = lift.model_copy(update={"test": SIGN_TEST})  # of a win rate McNemar's test is the sign test
     rate, low, high = ((1 + bound) / 2 for bound in (lift.delta, lift.low, lift.high))
     wins, losses, ties = (winners.count(side) for side in ("candidate", "baseline", "tie"))
     order_flips = sum(result.flipped for result in results)

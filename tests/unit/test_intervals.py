@@ -22,6 +22,7 @@ from gemtune.evaluation.intervals import (
     exact_p_value,
     holm,
     interval,
+    is_above,
     mcnemar,
     mean,
     paired,
@@ -190,14 +191,14 @@ def test_exact_p_value_passes_at_most_at_its_rate(rows, required, share):
 def test_paired_rows_without_a_difference_are_evidence_by_their_number(rows, shown):
     """Against a loss of 5 %: 0.95 ** 71 is above 2.5 %."""
     right = mean([1.0] * rows)
-    assert paired(right, right).is_above(-0.05, 0.95) is shown
-    assert not paired(right, right).is_above(0, 0.95)
+    assert is_above(paired(right, right), -0.05, 0.95) is shown
+    assert not is_above(paired(right, right), 0, 0.95)
 
 
 def test_paired_larger_requirements_are_harder_to_show():
     difference = paired(mean([1.0] * 30 + [0.0] * 70), mean([0.0] * 22 + [1.0] * 2 + [0.0] * 76))
     required = np.linspace(-0.3, 0.5, 33)
-    shown = [difference.is_above(value, 0.95) for value in required]
+    shown = [is_above(difference, value, 0.95) for value in required]
     assert shown == sorted(shown, reverse=True)
     assert shown[0] is True
     assert shown[-1] is False

@@ -164,6 +164,6 @@ def test_pairwise_results_are_compared_on_all_rows_and_slices() -> None:
     comparison = compare(candidate, baseline)
     assert (comparison.metric, comparison.versus, comparison.role) == ("win_rate", "b", "baseline")
     assert comparison.candidate == pytest.approx(35 / 60)
-    assert comparison.paired.delta == pytest.approx(10 / 60)
-    assert (comparison.paired.wins, comparison.paired.losses) == (30, 20)
+    assert comparison.delta == pytest.approx(10 / 60)
+    assert (comparison.wins, comparison.losses) == (30, 20)
     assert compare(candidate, baseline, range(40, 60)).candidate == 0
