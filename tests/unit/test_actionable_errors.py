@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import gzip
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,12 +109,14 @@ def test_step_names_a_damaged_file_and_the_remedy(kind: str, damage: str, tmp_pa
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
     """No file of this process may grow larger, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before, writes_no_bytecode = resource.getrlimit(resource.RLIMIT_FSIZE), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # Python leaves the part of a module's file that fits
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        sys.dont_write_bytecode = writes_no_bytecode
 
 
 def test_full_disk_leaves_no_file_and_names_the_place(tmp_path: Path) -> None:
