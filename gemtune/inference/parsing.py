@@ -151,6 +151,8 @@ def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
     candidates = _candidates(task, prompt, answer)
     if candidates and _json_spans(candidates[0])[1]:
         return Parsed(None, CUT_OFF)
+    if not _may_name_labels(task, answer):
+        candidates = []
     whole = None
     if candidates and task.label_separator:
         whole = read(task, candidates[0]) or read(task, _without_closing(task, candidates[0]))
@@ -166,6 +168,14 @@ def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
     if values:
         return Parsed(None, f"names several labels: {', '.join(sorted(values))}")
     return Parsed(None, REFUSAL if is_refusal(visible(answer)) else f"not one of the labels: {_shown(answer)}")
+
+
+def _may_name_labels(task: Task, answer: str) -> bool:
+    """False if no label is part of an answer in any spelling, which is quickly seen; numbers and escapes have many."""
+    if len(answer) > MAX_CHARS or "\\" in answer:
+        return True
+    text, spelled = loose(answer), label_index(tuple(task.labels), "loose")
+    return any(not label or re.search(r"\d", label) or label in text for label in spelled)
 
 
 def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
