@@ -44,7 +44,7 @@ def beginning_with(beginnings: Iterable[str]) -> str:
 def ending_of(particles: Iterable[str], beginnings: Iterable[str]) -> str:
     """A pattern for a particle and words that begin with one of these, in any inflection: "に分類されます"."""
     inflected = rf"{beginning_with(beginnings)}[ぁ-ん\uac00-\ud7a3]*"
-    return rf"{any_of(particles)}?(?:\s*{inflected}{any_of(particles)}?)+"
+    return rf"{any_of(particles)}{{0,3}}(?:\s*{inflected}{any_of(particles)}?)+"
 
 
 def _edges(word: str) -> tuple[str, str]:

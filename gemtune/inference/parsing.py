@@ -28,7 +28,7 @@ from gemtune.config.output_schema import answer_problem
 from gemtune.data.readers import parse_finite, reject_constant
 from gemtune.inference.answer_forms import FORMS, any_of, ending_of, is_refusal, pattern_of, taken_back, words_of
 from gemtune.inference.field_values import canonical_object, with_read_values
-from gemtune.inference.spellings import SPELLINGS, exact, folded, label_index, loose, scale_of
+from gemtune.inference.spellings import SPELLINGS, exact, folded, label_index, loose, plain, scale_of
 from gemtune.inference.visible_text import visible
 
 REFUSAL, CUT_OFF = "refusal", "cut off inside a JSON value"
@@ -49,7 +49,9 @@ _THOUGHT = re.compile(rf"^{_MARKUP}{any_of(words_of('thoughts'))}{_MARKUP}[:：]
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』")
 _TAG = re.compile(r"<([^\W\d][\w-]{0,30})(?:\s[^<>]{0,80})?>([^<>]*)</\1>")
 _BOXED = re.compile(r"(?:\\(?:boxed|text|math)\w*\{(?:\\(?:text|math)\w*\{)?|\[\[)([^{}\[\]]*)(?:\}|\]\])")
-_MARKER = r"[-•・·▪●–—+]|\*(?=\s)|[(（\[]?\d{1,3}[.)．）\]:：](?!\d)|#\d{1,3}\b|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]"
+_MARKER = (
+    r"[-•・·▪●–—+]|\*(?=\s)|[(（\[]?\d{1,3}[.)．）\]:：](?!\d)|#\d{1,3}\b|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]|[(]?[a-h]\)"
+)
 _CHECKED = re.compile(r"^[\s*-]*(?:\[[xX✓✔]\]|[☑✅✔✓]\ufe0f?)\s*(?=\S)")
 _UNCHECKED = re.compile(rf"^[\s*-]*(?:\[ ?\]|[☐{FORMS['crosses']}]\ufe0f?)\s*(?=\S)")
 _ITEM = re.compile(rf"^[\s*_]{{0,4}}(?:{_MARKER})\s*(?!\d)(?=\S)", re.MULTILINE)
@@ -59,10 +61,11 @@ _CUE = re.compile(rf"{_SEPARATOR}|{any_of([*words_of('links'), *words_of('mentio
 _CUE_END = re.compile(rf"(?:{_SEPARATOR}|{any_of(words_of('links'))})\W*$", re.IGNORECASE)
 _EXPLAINED = re.compile(r"\s[-–—]\s|[:：]")
 _VERDICT = re.compile(
-    rf"[,，、;；|(（\[]|{_EXPLAINED.pattern}|{any_of(w for k in _AFTER for w in words_of(k))}", re.IGNORECASE
+    rf"[,，、;；|(（\[]|\s(?=[01]?\.\d)|{_EXPLAINED.pattern}|{any_of(w for k in _AFTER for w in words_of(k))}",
+    re.IGNORECASE,
 )
 _CONFIDENCE = r"(?:[^\W\d]{1,20}\s*[:=]\s*)?(?:[01]?\.\d+|\d{1,3}\s?%)"
-_ASIDE = re.compile(rf"(?:[(（][^()（）]*[)）]|[,，;；|\[]\s*{_CONFIDENCE})\W*")
+_ASIDE = re.compile(rf"(?:[(（][^()（）]*[)）]|(?:[,，;；|\[]\s*|(?<!\d)\s+){_CONFIDENCE})\W*")
 _GROUND = re.compile(rf"[\s,，、(（–—-]*{any_of(words_of('grounds'))}[\s:：,，、]*[^\s:：,，、.。…]", re.IGNORECASE)
 _RIGHT = pattern_of("nouns", "verdicts")
 _CORRECTION, _CORRECTED, _DOUBT = pattern_of("corrections"), pattern_of("corrections", "verdicts"), pattern_of("doubts")
@@ -71,7 +74,7 @@ _CLAUSE = re.compile(r"[,，、;；.。!！?？]\s*(?=\S)")
 _CLAUSE_OR_TURN = re.compile(rf"{_CLAUSE.pattern}|{_ADVERSATIVE.pattern}", re.IGNORECASE)
 _OPENER = re.compile(rf"^\W*{any_of(w for k in _BEFORE for w in words_of(k))}[\s,，、:：!！]*", re.IGNORECASE)
 _ENDING = re.compile(
-    rf"(?:{any_of([*words_of('endings'), *words_of('limits')])}"
+    rf"(?:{any_of(word for kind in ('endings', 'limits', 'nouns') for word in words_of(kind))}"
     rf"|(?P<assigned>{ending_of(words_of('particles'), words_of('assigns'))}))\W*$",
     re.IGNORECASE,
 )
@@ -174,8 +177,8 @@ def _may_name_labels(task: Task, answer: str) -> bool:
     """False if no label is part of an answer in any spelling, which is quickly seen; numbers and escapes have many."""
     if len(answer) > MAX_CHARS or "\\" in answer:
         return True
-    text, spelled = loose(answer), label_index(tuple(task.labels), "loose")
-    return any(not label or re.search(r"\d", label) or label in text for label in spelled)
+    text, stems = plain(answer), label_index(tuple(task.labels), "inflected")
+    return any(not stem or re.search(r"\d", stem) or stem.removesuffix("v") in text for stem in stems)
 
 
 def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
@@ -367,7 +370,7 @@ def _unwrapped(task: Task, text: str) -> Iterator[str]:
         yield text[opener.end() :]
     yield from _without_ending(task, text)
     if (scale := scale_of(tuple(task.labels))) and scale.search(text):
-        yield scale.sub("", text)
+        yield scale.sub(" ", text)
 
 
 def _without_ending(task: Task, text: str) -> Iterator[str]:
@@ -433,7 +436,8 @@ def _before_verdict(task: Task, text: str) -> Iterator[str]:
         says_right = (
             _EXPLAINED.match(verdict) or _RIGHT.search(verdict) or re.search(_nouns(task)[0], verdict, re.IGNORECASE)
         )
-        is_aside = _ASIDE.fullmatch(verdict) or (says_right and re.search(r"[^\W\d_]", answer))
+        is_word = re.search(r"[^\W\d_]", answer) or (_EXPLAINED.match(verdict) and not re.search(r"\d", verdict))
+        is_aside = _ASIDE.fullmatch(verdict) or (says_right and is_word)
         doubted = _DOUBT.search(verdict) or re.search(r"[?？]\W*$", verdict)
         if _GROUND.match(verdict) or (is_aside and not doubted):
             yield answer

@@ -10,8 +10,10 @@ from gemtune.inference.answer_forms import FORMS, any_of, words_of
 from gemtune.inference.field_values import read_number
 
 _MAX_CHARS = 100  # of a number with its unit
+_UNITS = any_of(words_of("units"))
 _MEASURED = re.compile(
-    rf"(?P<stars>(?:[★⭐🌟]\ufe0f?)+☆*)|(?P<number>[-+−–]?\d[\d.,]*|[-+−–]?[.,]\d+)\s*{any_of(words_of('units'))}?",
+    rf"(?P<stars>(?:[★⭐🌟]\ufe0f?)+☆*)"
+    rf"|{_UNITS}?\s*(?P<number>[-+−–]?\d[\d.,]*|[-+−–]?[.,]\d+)\s*{_UNITS}?",
     re.IGNORECASE,
 )
 
@@ -23,7 +25,7 @@ def exact(text: str) -> str:
 
 _EDGES = re.escape(" \t\n*.,;:!?()[]<>。、，#~_|→" + FORMS["quotes"])
 _AT_EDGE = re.compile(rf"^(?:(?!\.\d)[{_EDGES}])+|[{_EDGES}]+$")
-_SIGN_OF_NUMBER = re.compile(r"(?<![^\W_])[-−–](?=\.?\d)|(?<=\d)[.,](?=\d)|(?<!\w)\.(?=\d)|(?<=\d) (?=\d)")
+_SIGN_OF_NUMBER = re.compile(r"(?<![^\W_])[-−–](?=\.?\d)|(?<=\d)[.,](?=\d)|(?<!\w)\.(?=\d)|(?<=\d) (?=\d)|(?<=\d)%")
 
 
 def folded(text: str) -> str:
@@ -32,7 +34,7 @@ def folded(text: str) -> str:
 
 
 def loose(text: str) -> str:
-    """Letters, digits and meaningful signs (+, #, %, &, a number's minus and point), without space and punctuation.
+    """Letters, digits and meaningful signs (+, <, $; a number's minus, point and %), without space and punctuation.
 
     Two numbers stay two: "1. 5" and "4/5" are not 15 and 45.
     """
@@ -52,11 +54,24 @@ def quantity(text: str) -> str:
     match = _MEASURED.fullmatch(unicodedata.normalize("NFKC", text[: _MAX_CHARS + 1]).strip(" \t\n*_").rstrip(".。!"))
     if not match or len(text) > _MAX_CHARS:
         return ""
-    number = sum(map(match["stars"].count, "★⭐🌟")) if match["stars"] else read_number(match["number"])
+    if match["stars"]:
+        return str(sum(map(match["stars"].count, "★⭐🌟")))
+    number = read_number(match["number"])
     return "" if number is None else str(number)
 
 
-SPELLINGS = {"exact": exact, "folded": folded, "loose": loose, "quantity": quantity}
+def plain(text: str) -> str:
+    """The loose spelling without the accents of European letters; "ü" is "ue"."""
+    letters = unicodedata.normalize("NFD", loose(re.sub("(?<=[aouAOU])e", "", text)))
+    return re.sub("(?<=[a-z])[\u0300-\u036f]+", "", letters)
+
+
+def inflected(text: str) -> str:
+    """The plain spelling of a longer word without the endings in which adjectives agree: "positif", "positiva"."""
+    return re.sub(r"(?<=[a-z]{6})(?:[oae]s?|e[nrm])$", "", re.sub("f$", "v", plain(text)))
+
+
+SPELLINGS = {"exact": exact, "folded": folded, "loose": loose, "quantity": quantity, "inflected": inflected}
 
 
 @lru_cache(maxsize=64)
@@ -72,7 +87,7 @@ def label_index(labels: tuple[str, ...], spelling: str) -> dict[str, str | None]
 @lru_cache(maxsize=64)
 def scale_of(labels: tuple[str, ...]) -> re.Pattern[str] | None:
     """What names the scale beside a score ("/5", "out of 5", "5点満点中"), for labels that are numbers."""
-    quantities = [read_number(label) for label in labels]
+    quantities = [read_number(quantity(label)) for label in labels]
     numbers = [number for number in quantities if isinstance(number, int | float)]
     if not numbers or len(numbers) < len(labels):
         return None
