@@ -25,14 +25,13 @@ from typing import Any
 
 from gemtune.config import JsonObject, Prompt, Task
 from gemtune.config.output_schema import answer_problem
-from gemtune.data.readers import parse_finite, reject_constant
 from gemtune.inference.answer_forms import FORMS, any_of, ending_of, is_refusal, pattern_of, taken_back, words_of
 from gemtune.inference.field_values import canonical_object, with_read_values
+from gemtune.inference.json_values import json_spans, json_value
 from gemtune.inference.spellings import SPELLINGS, exact, folded, label_index, loose, plain, scale_of
 from gemtune.inference.visible_text import visible
 
 REFUSAL, CUT_OFF = "refusal", "cut off inside a JSON value"
-MAX_DEPTH = 100  # levels of a JSON value; deeper ones are not read
 LEAD_CHARS = 160  # of the line in which a lead-in is looked for
 MAX_CHARS = 2000  # longer texts are no label with words around it
 MAX_FORMS = 60  # texts inside one answer that are compared with the labels
@@ -152,7 +151,7 @@ def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
     if label is not None and not task.label_separator:
         return Parsed(label)
     candidates = _candidates(task, prompt, answer)
-    if candidates and _json_spans(candidates[0])[1]:
+    if candidates and json_spans(candidates[0])[1]:
         return Parsed(None, CUT_OFF)
     if not _may_name_labels(task, answer):
         candidates = []
@@ -191,13 +190,13 @@ def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
     text = _without_next_row(task, prompt, text)
     lines = [line for line in text.splitlines() if line.strip()]
     cued = next((rest for nouns in _nouns(task)[:2] if (rest := _after_cue(text, nouns)) != text), "")
-    ends = [cued.split("\n\n")[0], cued.splitlines()[0]] if cued.strip() and not _json_spans(text)[0] else []
+    ends = [cued.split("\n\n")[0], cued.splitlines()[0]] if cued.strip() and not json_spans(text)[0] else []
     if prompt.chain_of_thought:
         own = [line for line in lines if not line.startswith("```") and not _CLOSING.search(line)]
         return ends or own[-1:]
     if not task.label_separator and lines and _ITEM.match(lines[0]):
         return [text, *(line for line in lines if _ITEM.match(line)), *ends]
-    first_line = [line for line in lines[:1] if not _json_spans(line)[0]]
+    first_line = [line for line in lines[:1] if not json_spans(line)[0]]
     bare = [line for line in lines[1:MAX_FORMS] if _is_bare(task, line[:LEAD_CHARS])]
     if task.label_separator and _mentioned(task, text.strip().split("\n\n")[0].partition("\n")[2]):
         first_line = []  # the list goes on
@@ -215,7 +214,7 @@ def _conclusions(task: Task, prompt: Prompt, answer: str) -> Iterator[str]:
     """
     text = _without_next_row(task, prompt, visible(answer))[-MAX_CHARS:]
     last = text.rpartition("\n")[2]
-    if _json_spans(text)[0] or text.count("\n") > MAX_FORMS or len(last) > 2 * LEAD_CHARS:
+    if json_spans(text)[0] or text.count("\n") > MAX_FORMS or len(last) > 2 * LEAD_CHARS:
         return
     ends = [match.end() for match in _CONCLUSION.finditer(text)]
     if ends and len(text) - ends[-1] <= LEAD_CHARS:
@@ -313,7 +312,7 @@ def _label_set(task: Task, text: str) -> str | None:
     """Several labels of one row, sorted and joined; empty parts are skipped, an unknown part makes all invalid."""
     separator = task.label_separator.strip() or task.label_separator
     for form in _inner_forms(task, text):
-        if _json_spans(form)[0]:
+        if json_spans(form)[0]:
             continue
         for pattern in (r"\n", *_LIST_SEPARATORS) if len(form) <= MAX_CHARS else (r"\n", _MARKS):
             parts = [part for part in re.split(rf"{re.escape(separator)}|{pattern}", form, flags=re.I) if part.strip()]
@@ -336,11 +335,11 @@ def _inner_forms(task: Task, text: str) -> Iterator[str]:
 
 def _unwrapped(task: Task, text: str) -> Iterator[str]:
     """The text without one wrapper: object, box, tag, fence, width, list marker, lead-in, article or ending."""
-    spans, cut = _json_spans(text)
+    spans, cut = json_spans(text)
     if cut:
         return
     objects = [
-        (lead, value) for lead, span in spans if isinstance(value := _json_value(span, lenient=True), dict | list)
+        (lead, value) for lead, span in spans if isinstance(value := json_value(span, lenient=True), dict | list)
     ]
     if spans:
         yield from _one_of([(lead, inner) for lead, value in objects for inner in _label_texts(task, value)], task)
@@ -355,7 +354,7 @@ def _unwrapped(task: Task, text: str) -> Iterator[str]:
     yield from _one_of([("", m[1]) for m in _FENCE.finditer(text)], task)
     if len(text) > MAX_CHARS:
         return
-    if text.startswith('"') and isinstance(value := _json_value(text.strip()), str):
+    if text.startswith('"') and isinstance(value := json_value(text.strip()), str):
         yield value
     yield unicodedata.normalize("NFKC", text)
     yield _ITEM.sub("", text, count=1)
@@ -534,12 +533,12 @@ def _is_cue(task: Task, lead: str) -> bool:
 
 
 def _parse_object(task: Task, text: str) -> Parsed:
-    spans, cut = _json_spans(text)
+    spans, cut = json_spans(text)
     if cut:
         return Parsed(None, CUT_OFF)
-    values = [(lead, value) for lead, span in spans if isinstance(value := _json_value(span), dict)]
+    values = [(lead, value) for lead, span in spans if isinstance(value := json_value(span), dict)]
     if not values:
-        missing = "not JSON" if _json_value(text) is None else "not a JSON object"
+        missing = "not JSON" if json_value(text) is None else "not a JSON object"
         return Parsed(None, REFUSAL if is_refusal(text) else f"{missing}: {_shown(text)}")
     spelled = [(lead, canonical_object(value, task.field_rules)) for lead, value in values]
     objects = {text: value for (_, text), (_, value) in zip(spelled, values, strict=True)}
@@ -559,50 +558,6 @@ def _schema_problem(task: Task, value: JsonObject) -> str | None:
         read = with_read_values(value, task.field_rules)
         return problem if answer_problem(task.output_schema, read) else None
     return problem
-
-
-_OPENING = re.compile(
-    rf"(?<!\\boxed)\{{(?=\s*(?:[}}{re.escape(FORMS['quotes'])}]|[\w-]+\s*:))|\[(?=[\s\[]{{0,{MAX_DEPTH}}}[\"{{])"
-)
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*+(?:"|\Z)|[{}\[\]]', re.DOTALL)
-_STEP = {"{": 1, "[": 1, "}": -1, "]": -1}
-
-
-def _json_spans(text: str) -> tuple[list[tuple[str, str]], bool]:
-    """The outermost JSON objects and arrays of a text, each with the text before it; whether the last one is cut off.
-
-    Brackets inside strings do not count. The span of a value that is nested too deep is empty.
-    """
-    spans: list[tuple[str, str]] = []
-    position = 0
-    while opening := _OPENING.search(text, position):
-        depth = deepest = 0
-        for token in _TOKEN.finditer(text, opening.start()):
-            depth += _STEP.get(token[0], 0)
-            deepest = max(deepest, depth)
-            if depth == 0:
-                break
-        else:
-            return spans, True
-        span = text[opening.start() : token.end()] if deepest <= MAX_DEPTH else ""
-        spans.append((text[position : opening.start()], span))
-        position = token.end()
-    return spans, False
-
-
-def _json_value(text: str, *, lenient: bool = False) -> Any:
-    """The text as JSON, None if it is not; `lenient` takes a last comma, any quotation marks, keys without them."""
-    spellings = [text]
-    if lenient:
-        spellings.append(re.sub(r",\s*([}\]])", r"\1", text))
-        spellings.append(re.sub(f"[{re.escape(FORMS['quotes'])}]", '"', spellings[-1]))
-        spellings.append(re.sub(r"([{,]\s*)([^\W\d][\w-]*)(\s*:)", r'\1"\2"\3', spellings[-1]))
-    for spelling in spellings:
-        try:
-            return json.loads(spelling, parse_constant=reject_constant, parse_float=parse_finite)
-        except (ValueError, RecursionError):
-            continue
-    return None
 
 
 def _shown(answer: str, limit: int = 60) -> str:

@@ -62,7 +62,7 @@ def quantity(text: str) -> str:
 
 def plain(text: str) -> str:
     """The loose spelling without the accents of European letters; "ü" is "ue"."""
-    letters = unicodedata.normalize("NFD", loose(re.sub("(?<=[aouAOU])e", "", text)))
+    letters = unicodedata.normalize("NFD", loose(re.sub("(?<=[aouAOU])[eE]", "", text)))
     return re.sub("(?<=[a-z])[\u0300-\u036f]+", "", letters)
 
 
