@@ -46,6 +46,7 @@ _FENCE = re.compile(r"```[\w-]*[ \t]*\n((?:(?!```).)*)```", re.DOTALL)
 _MARKUP = r"(?:[^\w\n{\[\"']|_){0,8}"
 _THOUGHT = re.compile(rf"^{_MARKUP}{any_of(words_of('thoughts'))}{_MARKUP}[:：][ \t*]*(?:\n.*|.*)\n?", re.I | re.M)
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』")
+_QUOTING = re.compile(r"[\"“„«「『]\s*\w")  # a quotation that goes on
 _TAG = re.compile(r"<([^\W\d][\w-]{0,30})(?:\s[^<>]{0,80})?>([^<>]*)</\1>")
 _BOXED = re.compile(r"(?:\\(?:boxed|text|math)\w*\{(?:\\(?:text|math)\w*\{)?|\[\[)([^{}\[\]]*)(?:\}|\]\])")
 _MARKER = (
@@ -54,11 +55,12 @@ _MARKER = (
 _CHECKED = re.compile(r"^[\s*-]*(?:\[[xX✓✔]\]|[☑✅✔✓]\ufe0f?)\s*(?=\S)")
 _UNCHECKED = re.compile(rf"^[\s*-]*(?:\[ ?\]|[☐{FORMS['crosses']}]\ufe0f?)\s*(?=\S)")
 _ITEM = re.compile(rf"^[\s*_]{{0,4}}(?:{_MARKER})\s*(?!\d)(?=\S)", re.MULTILINE)
+_REPEATED = re.compile(r"\W*(\w.*?)(?:[\s,;/|、，]+\1)+\W*", re.IGNORECASE)
 _SENTENCE = re.compile(rf"(?<=[.!?{_SYMBOLS}])\s+|(?<=[。！？])")
 _MENTION = pattern_of("mentions")
 _CUE = re.compile(rf"{_SEPARATOR}|{any_of([*words_of('links'), *words_of('mentions')])}", re.IGNORECASE)
 _CUE_END = re.compile(rf"(?:{_SEPARATOR}|{any_of(words_of('links'))})\W*$", re.IGNORECASE)
-_EXPLAINED = re.compile(r"\s[-–—]\s|[:：]")
+_EXPLAINED = re.compile(r"\s[-–—]\s|[:：]|[,，;；|]\s*[^\W\d]{1,20}\s*[:：=]")
 _VERDICT = re.compile(
     rf"[,，、;；|(（\[]|\s(?=[01]?\.\d)|{_EXPLAINED.pattern}|{any_of(w for k in _AFTER for w in words_of(k))}",
     re.IGNORECASE,
@@ -68,6 +70,7 @@ _ASIDE = re.compile(rf"(?:[(（][^()（）]*[)）]|(?:[,，;；|\[]\s*|(?<!\d)\s
 _GROUND = re.compile(rf"[\s,，、(（–—-]*{any_of(words_of('grounds'))}[\s:：,，、]*[^\s:：,，、.。…]", re.IGNORECASE)
 _RIGHT = pattern_of("nouns", "verdicts")
 _CORRECTION, _CORRECTED, _DOUBT = pattern_of("corrections"), pattern_of("corrections", "verdicts"), pattern_of("doubts")
+_OPEN = pattern_of("doubts", "asks")
 _CLOSING, _ADVERSATIVE = pattern_of("closings"), pattern_of("adversatives")
 _CLAUSE = re.compile(r"[,，、;；.。!！?？]\s*(?=\S)")
 _CLAUSE_OR_TURN = re.compile(rf"{_CLAUSE.pattern}|{_ADVERSATIVE.pattern}", re.IGNORECASE)
@@ -137,7 +140,7 @@ def _is_text(text: str) -> bool:
 def _after_cue(text: str, nouns: str) -> str:
     """The text after the last line that starts with one of the nouns and a colon; the whole text if there is none."""
     cue = re.compile(rf"^{_MARKUP}(?:\w{{1,20}} )?{nouns}{_MARKUP}(?:[:：|]|$)", re.IGNORECASE | re.MULTILINE)
-    ends = [match.end() for match in cue.finditer(text)]
+    ends = [match.end() for match in cue.finditer(text) if not _DOUBT.search(match[0])]
     return text[ends[-1] :].lstrip(" *_\n") if ends else text
 
 
@@ -186,6 +189,8 @@ def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
     text = re.sub(r"~~[^~\n]+~~", "", _THOUGHT.sub("", whole))
     text = _checked(re.sub(r"\A\*\*([^*]+)\*\*\Z", r"\1", text))
     text = _affirmed(task, text)
+    if _TABLE_HEAD.search(text) and "\n" not in (row := _TABLE_HEAD.sub("", text).strip()):
+        text = row
     has_thoughts = text != whole
     text = _without_next_row(task, prompt, text)
     lines = [line for line in text.splitlines() if line.strip()]
@@ -195,7 +200,7 @@ def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
         own = [line for line in lines if not line.startswith("```") and not _CLOSING.search(line)]
         return ends or own[-1:]
     if not task.label_separator and lines and _ITEM.match(lines[0]):
-        return [text, *(line for line in lines if _ITEM.match(line)), *ends]
+        return ends or [text, *(line for line in lines if _ITEM.match(line))]
     first_line = [line for line in lines[:1] if not json_spans(line)[0]]
     bare = [line for line in lines[1:MAX_FORMS] if _is_bare(task, line[:LEAD_CHARS])]
     if task.label_separator and _mentioned(task, text.strip().split("\n\n")[0].partition("\n")[2]):
@@ -222,8 +227,11 @@ def _conclusions(task: Task, prompt: Prompt, answer: str) -> Iterator[str]:
     if last != text:
         yield from _after_lead_in(task, last)
     *before, clause = _CLAUSE_OR_TURN.split(last)
-    if before and (_CORRECTED.search(clause) or _ADVERSATIVE.search(last)):
+    named, lead = _named(task, clause), last.removesuffix(clause)
+    is_open = _DOUBT.search(lead) or not (named <= _named(task, lead) or not _named(task, lead))
+    if before and (_CORRECTED.search(clause) or _ADVERSATIVE.search(last) or not is_open):
         yield from _after_lead_in(task, clause)
+        yield from _before_verdict(task, clause)
 
 
 def _concluding(answer: str) -> str:
@@ -358,6 +366,8 @@ def _unwrapped(task: Task, text: str) -> Iterator[str]:
         yield value
     yield unicodedata.normalize("NFKC", text)
     yield _ITEM.sub("", text, count=1)
+    if repeated := _REPEATED.fullmatch(text[: 2 * LEAD_CHARS]):
+        yield repeated[1]
     if not _SYMBOL.search("".join(task.labels)):
         yield _DECORATION.sub("", text)
     if re.search(r"[?？]\W*$", text):
@@ -376,7 +386,7 @@ def _without_ending(task: Task, text: str) -> Iterator[str]:
     """The text before any ending, a polite one or one that assigns without doubt: " applies", 「に分類されます」."""
     ending = _ENDING.search(text)
     while ending:
-        if not ending["assigned"] or not (_DOUBT.search(ending[0]) or _named(task, ending[0])):
+        if not ending["assigned"] or not (_OPEN.search(ending[0]) or _named(task, ending[0])):
             yield text[: ending.start()]
         ending = _ENDING.search(text, ending.start() + 1)
 
@@ -388,7 +398,7 @@ def _after_lead_in(task: Task, text: str) -> Iterator[str]:
     for cue in _CUE.finditer(head):
         lead, rest = _QUOTED.sub("", head[: cue.end()]), text[cue.end() :]
         is_link = any(map(str.isalpha, cue[0]))
-        if not task.label_separator and _MENTION.fullmatch(cue[0]):
+        if (not task.label_separator and _MENTION.fullmatch(cue[0])) or _QUOTING.search(lead):
             continue
         if re.search(nouns_and_subjects if is_link else nouns, lead, re.IGNORECASE) and not _DOUBT.search(lead):
             mentioned = _mentioned(task, lead)
