@@ -17,6 +17,8 @@ from typing import Literal
 import re2  # matches in linear time, whatever the pattern
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from emulator.core.messages import RE2_OPTIONS
+
 Rate = Field(default=0.0, ge=0.0, le=1.0)
 Code = Literal[429, 500, 503, 504]
 
@@ -73,7 +75,7 @@ class FaultPlan(BaseModel):
     @classmethod
     def _is_pattern(cls, value: str) -> str:
         try:
-            re2.compile(value)
+            re2.compile(value, RE2_OPTIONS)
         except re2.error as error:
             raise ValueError(f"is not a regular expression in RE2 syntax: {error}") from error
         return value
