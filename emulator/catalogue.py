@@ -6,9 +6,10 @@ import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from emulator.core.google_rest import ApiError
+from emulator.documents import read_document
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -114,11 +115,7 @@ class Catalogue(_Strict):
 def load_catalogue(path: Path | None = None) -> Catalogue:
     """The catalogue in a file, by default the package's; `ValueError` with the place of an error."""
     path = path or Path(__file__).with_name("catalogue.json")
-    try:
-        catalogue = Catalogue.model_validate_json(path.read_text("utf-8"))
-    except (OSError, ValidationError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    models = []
+    catalogue, models = read_document(path, Catalogue), []
     for entry in catalogue.models:
         weights = _weights(path, entry.name, str(entry.weights)) if entry.weights else None
         models.append(entry.model_copy(update={"weights": weights}))

@@ -26,10 +26,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from emulator.app.server import Emulator, Settings, routes_table
 from emulator.catalogue import BaseModelEntry, load_catalogue
-from emulator.core.faults import FaultPlan, load_plan, parse_speed
+from emulator.core.faults import FaultPlan, parse_speed
 from emulator.core.state import StateInUse
+from emulator.documents import read_document
 from emulator.engines.base import Engine
-from emulator.engines.rules_engine import RulesEngine, load_rules
+from emulator.engines.rules_engine import Rules, RulesEngine
 from emulator.services.identity import environment
 
 HEADER_TIMEOUT_S = 20.0
@@ -100,7 +101,7 @@ def engine_factory(choice: str, threads: int) -> Callable[[BaseModelEntry], Engi
     """A function that creates the engine of a base model; `ValueError` for an unknown choice."""
     name, _, path = choice.partition(":")
     if name == "scripted":
-        engine = RulesEngine(load_rules(Path(path)) if path else None)
+        engine = RulesEngine(read_document(Path(path), Rules) if path else None)
         return lambda entry: engine
     if name != "student":
         raise ValueError(f"--engine is student, student:MODEL, scripted or scripted:FILE.json, not {choice!r}")
@@ -203,7 +204,7 @@ def _serve(arguments: SimpleNamespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         catalogue = load_catalogue(arguments.catalogue)
-        plan = load_plan(arguments.faults) if arguments.faults else FaultPlan()
+        plan = read_document(arguments.faults, FaultPlan) if arguments.faults else FaultPlan()
         if arguments.speed:
             plan = plan.model_copy(update={"pace": parse_speed(arguments.speed)})
         factory = engine_factory(arguments.engine, arguments.threads)

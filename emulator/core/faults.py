@@ -11,11 +11,10 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 import re2  # matches in linear time, whatever the pattern
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from emulator.core.messages import RE2_OPTIONS
 
@@ -79,14 +78,6 @@ class FaultPlan(BaseModel):
         except re2.error as error:
             raise ValueError(f"is not a regular expression in RE2 syntax: {error}") from error
         return value
-
-
-def load_plan(path: Path) -> FaultPlan:
-    """A plan from a JSON file; `ValueError` with the place of an error."""
-    try:
-        return FaultPlan.model_validate_json(path.read_text("utf-8"))
-    except (OSError, ValidationError) as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def parse_speed(text: str) -> Pace:

@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from emulator.engines.base import (
     Cancelled,
@@ -65,14 +65,6 @@ class Rules(BaseModel):
     last_loss: float = 0.1
     overfit: float = 0.0
     answer: Callable[[str], str] | None = None
-
-
-def load_rules(path: Path) -> Rules:
-    """Rules from a JSON file; `ValueError` with the place of an error."""
-    try:
-        return Rules.model_validate_json(path.read_text("utf-8"))
-    except (OSError, ValidationError) as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -21,9 +22,11 @@ from hypothesis import strategies as st
 
 from emulator import catalogue as emulator_catalogue
 from emulator.app.server import Emulator, Settings
+from emulator.core.faults import FaultPlan
 from emulator.core.filters import Filters
 from emulator.core.google_rest import ApiError, camel, camelize, project_number, snake, split_multipart
 from emulator.core.state import State, StateInUse
+from emulator.documents import read_document
 from emulator.engines.base import Candidate, GenerateRequest, Generation, Turn
 from emulator.engines.rules_engine import Rules, RulesEngine
 from emulator.services.evaluation import rouge
@@ -358,6 +361,17 @@ def test_emulator_diverged_job_stays_readable(tmp_path: Path) -> None:
     assert [value["scalar"]["value"] for value in data["timeSeriesData"]["values"]] == [3.0] * 4
     assert b"/train_total_loss" in ask("GET", "/emulator/console")
     emulator.close()
+
+
+@pytest.mark.parametrize("model", [emulator_catalogue.Catalogue, Rules, FaultPlan])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"\\ud800": 1}', '{"unknown": 1}', None])
+def test_read_document_names_the_file_in_one_line(model: Any, content: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "own.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(path))}: [^\n]+$") as error:
+        read_document(path, model)
+    assert "https://" not in str(error.value)
 
 
 def test_emulator_catalogue_loads_weights_beside_it(tmp_path: Path) -> None:
