@@ -14,7 +14,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
 BENCHED := .venv/.ready-bench
 
-.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs site samples emulator submit schedule bench wheel image lock matrix pin-base image-check genai3 clients clean
+.PHONY: help install fmt check kernels test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs site samples emulator submit schedule bench wheel image lock matrix pin-base image-check genai3 clients clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ check: $(READY) ## ruff, mypy, import contracts, house rules (tests/test_house.p
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house.py
 
+kernels: $(READY) # numba compiles them once, not in each process of the tests
+	$(BIN)/gemtune data check examples/support_en/rows.jsonl > /dev/null
+
 unit: $(READY) ## tests without processes, sockets or the emulator: a minute
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit $(ARGS)
 
@@ -49,7 +52,7 @@ integration: $(READY) ## tests that start processes or the emulator, and the emu
 	$(BIN)/python -m pytest -n 3 --dist loadgroup tests/integration tests/contract $(ARGS)
 
 test: $(READY) ## checks and all tests, whole local runs too
-	$(MAKE) check
+	$(MAKE) --jobs 2 check kernels
 	$(BIN)/python -m pytest -n 4 --dist loadgroup --deselect tests/test_house.py $(ARGS)
 
 coverage: $(READY) ## lines and branches of gemtune, pipelines and components that the tests reach

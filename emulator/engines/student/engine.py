@@ -10,13 +10,15 @@ constructing a `Student` does.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
 import json
 import os
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +52,16 @@ SERVING_COPIES = 12
 SMALL_BYTES = 100_000_000  # models with smaller weights are faster with one thread
 
 
+@contextlib.contextmanager
+def _kept() -> Iterator[None]:
+    """What is loaded stays: the garbage collector does not look through it again and again, a fifth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 class Student(Engine):
     """A base model with its tuned adapters; an `emulator.engines.base.Engine`.
 
@@ -80,6 +92,7 @@ class Student(Engine):
             raise ValueError(f"{path}: unknown setting {sorted(unknown)[0]!r}")
         return TrainingSettings(**settings)
 
+    @_kept()
     def load_model(self) -> Any:
         """A new copy of the base model."""
         import torch
