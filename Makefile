@@ -42,7 +42,7 @@ check: $(READY) ## ruff, mypy, import contracts, house rules (tests/test_house.p
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house.py
 
-kernels: $(READY) # numba compiles them once, not in each process of the tests
+kernels: $(READY) ## compile the kernels of the data steps once, not in each process of the tests
 	$(BIN)/gemtune data check examples/support_en/rows.jsonl > /dev/null
 
 unit: $(READY) ## tests without processes, sockets or the emulator: a minute

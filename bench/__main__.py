@@ -105,12 +105,15 @@ def _number(value: float) -> str:
 def reasons(figures: Sequence[Figure]) -> str:
     """Markdown: where the processor time of figures goes whose goal is not met."""
     tables = [
-        f"### {figure.name}\n\n| function | share of the CPU seconds |\n| --- | ---: |\n"
+        f"### {figure.name}\n\n| function or step | share |\n| --- | ---: |\n"
         + "\n".join(f"| `{name}` | {share:.0%} |" for name, share in figure.reason)
         for figure in figures
         if figure.reason
     ]
-    heading = "## Goals that are not met\n\nThe ten functions with most time of their own, by cProfile."
+    heading = (
+        "## Goals that are not met\n\n"
+        "The ten functions with most processor time of their own (cProfile); the longest steps of a run, by the clock."
+    )
     return "\n\n".join([heading, *tables]) + "\n" if tables else ""
 
 

@@ -16,7 +16,7 @@ FILE = "BENCH_FIGURES"  # environment variable: the file to which `record` appen
 class Figure(BaseModel):
     """A measured value; less is better unless `more_is_better`.
 
-    `reason` is why a goal is not reached: functions with their shares of the processor time.
+    `reason` is why a goal is not reached: functions or steps with their shares of the time.
     """
 
     name: str
