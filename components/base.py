@@ -4,8 +4,7 @@
 
 The image contains the code; `gemtune compile --image` replaces the name in the compiled file, so that importing a
 component reads no environment. The name contains `python` because kfp's local runner requires it. `inputs.yaml`
-describes the inputs of all components. A component adds its files' extensions to their paths: every backend takes an
-artifact's URI from what the step returns.
+describes the inputs of all components.
 """
 
 import inspect

@@ -12,13 +12,7 @@ from typing import Any
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from components.analyze_drift import analyze_drift
-from components.decide_retraining import decide_retraining
-from components.estimate_quality import estimate_quality
-from components.finish_run import finish_run
-from components.load_logs import load_logs
-from components.report_monitoring import report_monitoring
-from components.start_retraining import start_retraining
+from components import monitoring
 from gemtune.config import Config
 from pipelines.tasks import email, pipeline, robust, with_secrets, without_email
 from pipelines.tuning import tuning_pipeline
@@ -48,16 +42,18 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
             task = component(**own, **arguments).set_caching_options(False)
             return with_secrets(robust(task, config), config)
 
-        with dsl.ExitHandler(email(config) if config.notify.email else step(finish_run, bucket="", is_tuning=False)):
-            logs = step(load_logs).outputs
+        at_the_end = email(config) if config.notify.email else step(monitoring.finish_run, bucket="", is_tuning=False)
+        with dsl.ExitHandler(at_the_end):
+            logs = step(monitoring.load_logs).outputs
             rows = {"rows": logs["rows"]}
-            drift = {"drift": step(analyze_drift, **rows, counts=logs["counts"]).outputs["drift"]}
-            estimated = step(estimate_quality, **rows, **drift).outputs
+            drift = {"drift": step(monitoring.analyze_drift, **rows, counts=logs["counts"]).outputs["drift"]}
+            estimated = step(monitoring.estimate_quality, **rows, **drift).outputs
             quality = {"quality": estimated["quality"]}
-            decided = step(decide_retraining, **drift, **quality).outputs
+            decided = step(monitoring.decide_retraining, **drift, **quality).outputs
             decision = {"retraining_decision": decided["retraining_decision"]}
-            started = step(start_retraining, **decision, includes_tuning=tuning is not None)
-            step(report_monitoring, **drift, **quality, **decision, annotations=estimated["annotations"]).after(started)
+            started = step(monitoring.start_retraining, **decision, includes_tuning=tuning is not None)
+            shown = {**drift, **quality, **decision, "annotations": estimated["annotations"]}
+            step(monitoring.report_monitoring, **shown).after(started)
             if tuning:
                 with dsl.If(started.outputs["Output"] == True, name="retraining"):  # noqa: E712
                     tuning()

@@ -25,22 +25,7 @@ from typing import Any
 from kfp import dsl
 from kfp.dsl.base_component import BaseComponent
 
-from components.augment import augment
-from components.check_budget import check_budget
-from components.configure import configure
-from components.deploy import deploy, keep_current_model
-from components.escalation import try_larger_models
-from components.evaluate import evaluate_baselines, evaluate_checkpoints, evaluate_finalists
-from components.finish_run import finish_run
-from components.gate import gate
-from components.load_pairs import load_pairs
-from components.plan_tuning import plan_tuning
-from components.preprocess import prepare_dataflow_job, preprocess
-from components.report import report, report_unchanged
-from components.reweight import reweight_hard_examples
-from components.select_model import select_model
-from components.split import split
-from components.tune import tune, tune_supervised
+from components import monitoring, tuning
 from gemtune.config import Config
 from pipelines.tasks import FORM, email, pipeline, robust, with_secrets
 
@@ -121,33 +106,33 @@ class Wiring:
 
     def _finish(self, parameters: dict[str, Any]) -> Any:
         self._parameters = parameters
-        return self._step(finish_run, bucket=parameters["bucket"], is_tuning=True)
+        return self._step(monitoring.finish_run, bucket=parameters["bucket"], is_tuning=True)
 
     def wire_run(self, parameters: dict[str, Any]) -> None:
         """Wire all steps but the last."""
         self._parameters = parameters
         form = {name: parameters[name] for name in FORM}
         form |= {"runner": self._config.preprocess.runner, "starts_supervised": self._starts_supervised}
-        configured = self._step(configure, **form)  # not cached: the project may come from credentials
+        configured = self._step(tuning.configure, **form)  # not cached: the project may come from credentials
         self._parameters = parameters | {name: configured.outputs[name] for name in ("task", *FORM.values())}
         data = self._data()
         budgeted = {"spent": data["spent"]} if "spent" in data else {}
-        budget = self._step(check_budget, **budgeted)
+        budget = self._step(tuning.check_budget, **budgeted)
         checked = {"budget": budget.outputs["budget"]}
         with dsl.If(budget.outputs["Output"] == True, name="something-is-new"):  # noqa: E712
             self._evaluate_and_tune(data, checked, budgeted)
         with dsl.Else(name="nothing-is-new"):
-            self._step(report_unchanged, **checked, **IDENTITY)
+            self._step(tuning.report_unchanged, **checked, **IDENTITY)
 
     def _evaluate_and_tune(self, data: dict[str, Any], checked: dict[str, Any], budgeted: dict[str, Any]) -> None:
         """Evaluate the prompts, tune where it is worth trying, decide."""
-        baselines = self._step(evaluate_baselines, cached=True)
-        plan = self._step(plan_tuning, evaluated=baselines.outputs["report"], **budgeted)
+        baselines = self._step(tuning.evaluate_baselines, cached=True)
+        plan = self._step(tuning.plan_tuning, evaluated=baselines.outputs["report"], **budgeted)
         tuning_plan = plan.outputs["tuning_plan"]
         with dsl.If(plan.outputs["should_tune"] == True, name="tuning-is-worth-trying"):  # noqa: E712
             tuned = self._tune(plan)
         with dsl.Else(name="skip-tuning"):
-            untuned = self._step(select_model, tuning_plan=tuning_plan)
+            untuned = self._step(tuning.select_model, tuning_plan=tuning_plan)
         selection = dsl.importer(
             artifact_uri=dsl.OneOf(tuned.outputs["Output"], untuned.outputs["Output"]),
             artifact_class=dsl.Artifact,
@@ -159,25 +144,26 @@ class Wiring:
     def _data(self) -> dict[str, Any]:
         """Wire the data steps; their reports: `rows`, `dropped`, `split`, `leakage`, `spent` where a step spends."""
         # never cached: the cache key holds the file's name, not its content
-        rows = self._step(load_pairs) if self._is_preference else self._preprocess()
-        split_rows = self._step(split, examples=rows.outputs["examples"])  # not cached: split assignments are recorded
+        rows = self._step(tuning.load_pairs) if self._is_preference else self._preprocess()
+        # not cached: split assignments are recorded
+        split_rows = self._step(tuning.split, examples=rows.outputs["examples"])
         self._splits = {name: split_rows.outputs[name] for name in ("train", "validation", "test")}
         reports = {"rows": rows.outputs["report"], "dropped": rows.outputs["dropped"]}
         reports |= {"split": split_rows.outputs["report"], "leakage": split_rows.outputs["leakage_report"]}
         if self._is_preference:
             reports["spent"] = rows.outputs["report"]
         if self._augments:
-            augmented = self._step(augment)
+            augmented = self._step(tuning.augment)
             self._splits["train"], reports["spent"] = augmented.outputs["augmented"], augmented.outputs["report"]
         return reports
 
     def _preprocess(self) -> Any:
         if self._config.preprocess.runner == "local":
-            return self._step(preprocess)
+            return self._step(tuning.preprocess)
         from google_cloud_pipeline_components.v1.dataflow import DataflowFlexTemplateJobOp
         from google_cloud_pipeline_components.v1.wait_gcp_resources import WaitGcpResourcesOp
 
-        job = self._step(prepare_dataflow_job)
+        job = self._step(tuning.prepare_dataflow_job)
         launched = DataflowFlexTemplateJobOp(
             container_spec_gcs_path=job.outputs["template"],
             service_account_email=job.outputs["service_account"],
@@ -187,48 +173,49 @@ class Wiring:
         # never cached: a cached launch would wait for a dead job again
         finished, _ = (robust(task.set_caching_options(False), self._config) for task in (waiting, launched))
         kept, dropped = job.outputs["kept"], job.outputs["dropped"]
-        return self._step(preprocess, data=kept, dataflow_dropped=dropped).after(finished)
+        return self._step(tuning.preprocess, data=kept, dataflow_dropped=dropped).after(finished)
 
     def _tune(self, plan: Any) -> Any:
         """Tune, evaluate the checkpoints, escalate where wired, and select the candidate."""
         planned = {"tuning_plan": plan.outputs["tuning_plan"]}
         rows, reweighted, results = {"validation": self._splits["validation"]}, dict[str, Any](), dict[str, Any]()
         if self._reweights:
-            hard_examples = self._step(reweight_hard_examples, **planned)
+            hard_examples = self._step(tuning.reweight_hard_examples, **planned)
             rows["validation"] = hard_examples.outputs["marked"]
             reweighted["reweighted"] = hard_examples.outputs["reweighted"]
             results["spent"] = hard_examples.outputs["report"]
         start: dict[str, Any] = {}
         if self._starts_supervised:
-            first = self._step(tune_supervised, trial=plan.outputs["first_trial"], **rows)
+            first = self._step(tuning.tune_supervised, trial=plan.outputs["first_trial"], **rows)
             start = {"start": first.outputs["job"]}
         with dsl.ParallelFor(plan.outputs["trials"], name="trials") as trial:
-            tuned = self._step(tune, trial=trial, **rows, **reweighted, **start)
+            tuned = self._step(tuning.tune, trial=trial, **rows, **reweighted, **start)
 
         def collected() -> dict[str, Any]:  # a Collected belongs to one task: kfp changes it when it compiles
             return {"tuning": dsl.Collected(tuned.outputs["job"]), **planned}
 
-        checkpoints = self._step(evaluate_checkpoints, cached=True, **collected(), **rows, **start)
+        checkpoints = self._step(tuning.evaluate_checkpoints, cached=True, **collected(), **rows, **start)
         evaluated = {"evaluated": checkpoints.outputs["report"]}
         if self._escalates:
-            larger = self._step(try_larger_models, **collected(), **evaluated, **rows, **reweighted)
+            larger = self._step(tuning.try_larger_models, **collected(), **evaluated, **rows, **reweighted)
             results |= {"larger_tuning": larger.outputs["job"], "larger_report": larger.outputs["report"]}
-        return self._step(select_model, **collected(), **evaluated, **start, **results)
+        return self._step(tuning.select_model, **collected(), **evaluated, **start, **results)
 
     def _decide(self, data: dict[str, Any], tuning_plan: Any, selection: Any) -> None:
         """Evaluate the finalists, decide, deploy or keep, report."""
-        tested = self._step(evaluate_finalists, selection=selection)  # not cached: the champion is evaluated each time
+        # not cached: the champion is evaluated each time
+        tested = self._step(tuning.evaluate_finalists, selection=selection)
         results = {"predictions": tested.outputs["predictions"], "tested": tested.outputs["report"]}
-        decided = self._step(gate, cached=True, **results, selection=selection, tuning_plan=tuning_plan)
+        decided = self._step(tuning.gate, cached=True, **results, selection=selection, tuning_plan=tuning_plan)
         last = {"decision": decided.outputs["decision"], "selection": selection}
         with dsl.If(decided.outputs["Output"] == True, name="gate-passed"):  # noqa: E712
             deployed = self._step(
-                deploy, **last, predictions=tested.outputs["predictions"], leakage_report=data["leakage"]
+                tuning.deploy, **last, predictions=tested.outputs["predictions"], leakage_report=data["leakage"]
             )
         with dsl.Else(name="gate-not-passed"):
-            kept = self._step(keep_current_model, **last, predictions=tested.outputs["predictions"])
+            kept = self._step(tuning.keep_current_model, **last, predictions=tested.outputs["predictions"])
         self._step(  # not cached: it records what was decided on
-            report,
+            tuning.report,
             **last,
             **results,
             data_report=data["rows"],

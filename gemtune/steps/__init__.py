@@ -13,9 +13,20 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 DEADLINE = "GEMTUNE_STEP_DEADLINE_S"
 GRACE_S = 60.0
+EXTENSIONS = {"Artifact": ".json", "Dataset": ".jsonl", "HTML": ".html", "Markdown": ".md"}
+
+
+def output(artifact: Any, extension: str = "") -> str:
+    """The path of a component's output, with the extension of its file, by default that of its type.
+
+    The artifact gets this path: every backend takes an artifact's URI from what the component returns.
+    """
+    artifact.path += extension or EXTENSIONS[type(artifact).__name__]
+    return str(artifact.path)
 
 
 def _end(deadline_s: float) -> None:

@@ -11,7 +11,7 @@ from kfp import dsl
 from typer.testing import CliRunner
 
 from components.base import component
-from components.plan_tuning import plan_tuning
+from components.tuning import plan_tuning
 from gemtune.cli.cloud import both_methods
 from gemtune.cli.main import app
 from gemtune.config import Config
@@ -170,7 +170,7 @@ def test_shipped_configurations_break_no_rule(path):
 def test_compile_refuses_the_items_of_a_list_without_a_type(monkeypatch):
     bare = NamedTuple("Planned", [("should_tune", bool), ("trials", list), ("first_trial", dict)])  # noqa: UP014
     monkeypatch.setitem(plan_tuning.python_func.__annotations__, "return", bare)
-    monkeypatch.setattr("pipelines.tuning.plan_tuning", component(plan_tuning.python_func))
+    monkeypatch.setattr("components.tuning.plan_tuning", component(plan_tuning.python_func))
     with pytest.raises(UserError, match="tune: trial is STRING, declared as STRUCT"):
         compiled(Config())
 

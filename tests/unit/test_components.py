@@ -33,7 +33,9 @@ DRY_RUN_ONLY = {("plan_tuning", "augment")}
 DEPLOY_ONLY = {"keep_current_model": {"evaluate"}}
 """Sections that another component of the same step reads."""
 
-COMPONENTS = sorted(path.stem for path in (ROOT / "components").glob("*.py") if path.stem not in ("__init__", "base"))
+STEPS = sorted(
+    path.stem for path in (ROOT / "gemtune" / "steps").glob("[a-z]*.py") if "def run" in path.read_text("utf-8")
+)
 
 
 def read_sections(step: str) -> set[str]:
@@ -43,24 +45,29 @@ def read_sections(step: str) -> set[str]:
     return {section for name in names for section in OPENED.get(name, {name})} & SECTIONS
 
 
-def passed_sections(component: str) -> dict[str, set[str]]:
+def functions() -> list[ast.FunctionDef]:
+    """The functions of all components."""
+    paths = [ROOT / "components" / f"{module}.py" for module in ("tuning", "monitoring")]
+    nodes = [node for path in paths for node in ast.parse(path.read_text(encoding="utf-8")).body]
+    return [node for node in nodes if isinstance(node, ast.FunctionDef)]
+
+
+def passed_sections(step: str) -> dict[str, set[str]]:
     """The sections that each call of a step passes, by the component's function."""
-    tree = ast.parse((ROOT / "components" / f"{component}.py").read_text(encoding="utf-8"))
     return {
         function.name: {keyword.arg for keyword in call.keywords if keyword.arg}
-        for function in tree.body
-        if isinstance(function, ast.FunctionDef)
+        for function in functions()
+        if f"from gemtune.steps import {step} as step" in ast.unparse(function)
         for call in ast.walk(function)
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
-        if isinstance(call.func.value, ast.Name) and call.func.value.id == "step"
+        if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("step.")
     }
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
-def test_components_pass_every_section_that_their_step_reads(component: str) -> None:
-    read = read_sections(component) - ({"preference"} if component in SUPERVISED_ONLY else set())
-    read -= {section for step, section in DRY_RUN_ONLY if step == component}
-    passed = passed_sections(component)
+@pytest.mark.parametrize("step", STEPS)
+def test_components_pass_every_section_that_their_step_reads(step: str) -> None:
+    read = read_sections(step) - ({"preference"} if step in SUPERVISED_ONLY else set())
+    read -= {section for own, section in DRY_RUN_ONLY if own == step}
+    passed = passed_sections(step)
     assert passed
     missing = {name: read - sections - DEPLOY_ONLY.get(name, set()) for name, sections in passed.items()}
     assert {name: sections for name, sections in missing.items() if sections} == {}
@@ -68,13 +75,7 @@ def test_components_pass_every_section_that_their_step_reads(component: str) -> 
 
 
 def test_inputs_are_described_by_name_and_nothing_else_is() -> None:
-    functions = [
-        node
-        for component in COMPONENTS
-        for node in ast.parse((ROOT / "components" / f"{component}.py").read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef)
-    ]
-    arguments = [argument for function in functions for argument in function.args.args if argument.annotation]
+    arguments = [argument for function in functions() for argument in function.args.args if argument.annotation]
     given = ("Output", "PipelineTaskFinalStatus")  # by the backend
     inputs = {own.arg for own in arguments if own.annotation and not ast.unparse(own.annotation).startswith(given)}
     described = yaml.safe_load((ROOT / "components" / "inputs.yaml").read_text(encoding="utf-8"))
