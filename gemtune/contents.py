@@ -7,8 +7,6 @@ functionResponse) and the API's Part, FileData, FunctionCall and FunctionRespons
 as in the API. Guarantees: no value is changed, a part is only read.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exception for errors that the user can fix, and what to do about those of the system and of services."""
 
-from __future__ import annotations
-
 import difflib
 import errno
 import re

@@ -17,8 +17,6 @@ running (notebooks), never blocks the loop of a server, and all calls share conn
 flight. Guarantees: one prediction per text, in order; nothing is sent if one of the texts is empty or no text.
 """
 
-from __future__ import annotations
-
 import asyncio
 import concurrent.futures
 import json

@@ -10,8 +10,6 @@ Guarantees: an endpoint that was in production stays deployed, so one that was r
 a record was read, no trouble with the bucket fails or holds up a call for more than `TIMEOUT_S` in each `CACHE_S`.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping

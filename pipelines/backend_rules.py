@@ -6,8 +6,6 @@
 step, the value, its size.
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 import re

@@ -5,8 +5,6 @@
 Guarantees: each value has the type that its step declares (`pipelines.edges`).
 """
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -7,8 +7,6 @@ a wrong type, or the item of a list of no declared type is found only when a bac
 doubles count as one type: JSON has one.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple

@@ -6,8 +6,6 @@ Experiment, namespace, service account and secrets come from the section `backen
 of kfp's command (KFP_EXISTING_TOKEN) and of its client (KF_PIPELINES_...).
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import json

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs on Vertex AI Pipelines: started, listed, followed, cancelled, with the logs of their steps."""
 
-from __future__ import annotations
-
 import datetime
 import re
 import secrets

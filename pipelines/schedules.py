@@ -6,8 +6,6 @@ Guarantees: however many processes submit the same schedule, and wherever they a
 exactly one; between the first submission and a deletion there is never none; a paused schedule stays paused.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from functools import partial

@@ -5,8 +5,6 @@
 Whoever uses the emulator keeps it alive: when the last command ends, so do the runs. Its state is that of local runs.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -17,8 +17,6 @@ own DAG, where backends do not run it (kubeflow/pipelines issue 12390). Steps th
 read something that changes are never cached; `tune` resumes by the job's fingerprint instead.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

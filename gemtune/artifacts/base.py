@@ -6,8 +6,6 @@ Guarantees: what `write` stored, `read` returns as an equal model, whatever char
 dictionary: valid Unicode); a file appears under its name only when complete.
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

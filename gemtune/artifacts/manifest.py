@@ -7,8 +7,6 @@ whoever can write all files can write another manifest: its digest is also in th
 every copy of the page. With a key (Ed25519), only its owner can.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

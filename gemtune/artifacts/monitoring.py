@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Documents of the monitoring pipeline: what each window showed, the quality of the answers, the verdict."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import ClassVar, Literal, Self
 

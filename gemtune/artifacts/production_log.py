@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answered requests of production, as monitoring reads them: a row shape for every source, and a window of rows."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from collections.abc import Iterable, Iterator

@@ -6,8 +6,6 @@ Those of monitoring are next to its documents (`artifacts.monitoring`).
 Fields that a later patch adds are kept when a record is changed. Times are UTC.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal, Self

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Documents of tuning: the plan, a record per trial, the selection."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of a run that call no model, in a temporary folder: what they refuse is refused before a run starts."""
 
-from __future__ import annotations
-
 import logging
 import tempfile
 from pathlib import Path

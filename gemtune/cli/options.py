@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options that several commands share, or that belong together: a command takes them as one argument."""
 
-from __future__ import annotations
-
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence

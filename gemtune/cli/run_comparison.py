@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finished local runs side by side: scores, changed settings and data, changed answers; and a test row of a run."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Sequence

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of data: the task, preprocessing, the split, augmentation."""
 
-from __future__ import annotations
-
 import codecs
 from typing import Annotated, Any, Literal, Self
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of tuning: project and region, plan and budget, trials, jobs, selection, deployment."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator

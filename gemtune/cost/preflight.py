@@ -6,8 +6,6 @@ Guarantees: no network and no files; all problems at once, in the order of the s
 (too few rows, unknown labels) is checked by the steps that read it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date

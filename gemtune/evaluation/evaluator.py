@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluate model variants on a dataset: requests to Vertex AI, scores, judge, pairwise comparisons, free baselines."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import Counter

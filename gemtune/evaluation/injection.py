@@ -7,8 +7,6 @@ Guarantees: the attacker's label is neither in the reference nor in any variant'
 text does not contain the reference. Rows without such a label, and rows that are prompts already, are not sampled.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

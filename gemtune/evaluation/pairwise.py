@@ -8,8 +8,6 @@ judge sees more and has to be validated first. An answer that cannot be used los
 tie without a request to the judge.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache

@@ -5,8 +5,6 @@
 Comparisons are paired, so all variants must have answered the same rows, each once; anything else is refused.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence

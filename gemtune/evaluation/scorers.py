@@ -6,8 +6,6 @@ A row without a usable answer counts as a miss (invalid, refusal, blocked, trunc
 commonest forms of unusable answers show whether the prompt, a limit or the reading of answers is to be corrected.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the candidate's endpoint, just before it serves, still answers test rows as it did at the gate."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 

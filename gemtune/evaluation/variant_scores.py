@@ -6,8 +6,6 @@ A row without a usable answer counts as a miss (invalid, refusal, blocked, trunc
 When too many rows have no answer for technical reasons the run stops: transport errors must not count against a model.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -10,8 +10,6 @@ a grid, with binomial likelihood; older samples have less weight), and the next 
 not fit discards the older ones: the quota has changed. Pure: the time is an argument, in seconds.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass, field
 from math import exp, sqrt

@@ -12,8 +12,6 @@ The key includes who answered: server, project and location. The service may rep
 output counts for `MAX_AGE_DAYS`, and only while the version that gave it is the last one that answered.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import logging

@@ -8,8 +8,6 @@ label per row. Each label has its own classifier against the rest, used and drop
 once would take gigabytes for a hundred labels and be no better (docs/explain/gate.md).
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Sequence

@@ -5,8 +5,6 @@
 They always differ, since training rows are curated: nothing here is an alarm. Pure.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

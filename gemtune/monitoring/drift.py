@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The checks of one window: exact ones against the tuned prompt, and scores against the windows of the past."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

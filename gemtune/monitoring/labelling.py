@@ -6,8 +6,6 @@ The rows of the estimate are drawn with known probabilities, which the file keep
 or have unsure answers, and never enter an estimate: they would bias it.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence

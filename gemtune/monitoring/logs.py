@@ -7,8 +7,6 @@ predictor's log file, and plain rows of `time`, `text` and `answer`. Guarantees:
 it was logged; the same window gives the same rows in the same order; a row that cannot be read is kept with its reason.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence

@@ -12,8 +12,6 @@ and the newest four windows by empirical likelihood (Owen 1988): weighted scores
 it is blind to new classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

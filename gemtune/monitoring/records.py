@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The records that monitoring reads and keeps in the bucket: the champion's, its own history, and labelled rows."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What monitoring needs to know of a champion's training, taken when it is deployed. Pure."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Sequence

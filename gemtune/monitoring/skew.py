@@ -8,8 +8,6 @@ themselves; their mix is estimated by inverting the validation confusion matrix 
 al. 2018, arXiv 1802.03916).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows of one window as the checks see them: each distinct text once, with its answer parsed and its confidence."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -12,8 +12,6 @@ False alarms are one budget a year, divided over windows evenly, over checks by 
 (Bonferroni).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

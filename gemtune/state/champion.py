@@ -8,8 +8,6 @@ generation it was decided against: of two promotions decided against the same ch
 champions, newest last in `history`; the previous one stays deployed, so that a rollback takes seconds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime

@@ -7,8 +7,6 @@ end. Times are those of Cloud Storage. A run that was killed counts for `USE_DAY
 kept: where the record of one of them cannot be read, the model may be its champion and stays deployed.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta

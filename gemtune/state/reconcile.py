@@ -7,8 +7,6 @@ The record (`state.champion`) alone decides; everything else is derived from it 
 what a killed run left half done is completed by the next command on the same name.
 """
 
-from __future__ import annotations
-
 from gemtune.config import ModelVariant
 from gemtune.errors import UserError
 from gemtune.state import champion, request_logging

@@ -5,8 +5,6 @@ own endpoint and a new one logs nothing. All champions of a name log to one tabl
 base model, with those of everybody else in the project and location.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from dataclasses import dataclass

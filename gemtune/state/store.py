@@ -6,8 +6,6 @@ Records change by compare-and-set on the object's generation: of two runs that e
 unseen. A record that is damaged, or of another schema version, is never read as none, nor changed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import logging

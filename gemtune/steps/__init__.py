@@ -6,8 +6,6 @@ A step that runs for longer than its deadline (`steps.NAME.deadline_h`) ends its
 timeout of a task: first as if it had been terminated, so that a tuning step cancels its job, then at once.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

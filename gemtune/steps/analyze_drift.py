@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare the windows since the last run with the tuned prompt and with the windows of the past."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from datetime import timedelta

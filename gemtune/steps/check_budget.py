@@ -8,8 +8,6 @@ on every path. So what every path costs is bounded first; a run that could not e
 limit is refused while it has cost nothing.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import replace

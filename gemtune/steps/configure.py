@@ -5,8 +5,6 @@
 A console shows sections as JSON text; what a person changes there most are parameters of their own.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any, NamedTuple
 

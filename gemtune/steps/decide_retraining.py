@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verdict of a monitoring run, and what the next run needs to know of this one."""
 
-from __future__ import annotations
-
 import logging
 
 from gemtune.artifacts.monitoring import Check, DriftReport, MonitoringDecision, MonitoringRecord, QualityReport

@@ -8,8 +8,6 @@ from. Alias and default checkpoint follow from the record (`state.reconcile`): a
 has changed nothing, what a run killed after it left undone is done by the next command. Every step may be repeated.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import tempfile

@@ -6,8 +6,6 @@ Each is prompted like the best prompt first; if that does not reach the target, 
 the best trial so far, within what the plan allows it to cost.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Estimate the quality of the answers from labels, and draw the rows of the newest window that people should label."""
 
-from __future__ import annotations
-
 import logging
 import re
 from math import sqrt

@@ -6,8 +6,6 @@ Few-shot examples come from training rows alone. Test rows are read only by the 
 recorded in the bucket before the first request.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace

@@ -5,8 +5,6 @@
 It never fails a run that succeeded: what does not work is logged.
 """
 
-from __future__ import annotations
-
 import logging
 
 from gemtune.errors import UserError

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The production logs of the windows that have not been examined yet."""
 
-from __future__ import annotations
-
 import logging
 
 from gemtune.artifacts.production_log import LogRow, LogWindow, UnreadableRow, write_log_rows

@@ -7,8 +7,6 @@ are data: the template escapes them, and shows control characters as symbols. Th
 nothing, so that it can be mailed and archived; its script only filters rows.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@
 Computes nothing that decides. Texts are data: the template escapes them; they are on the page only, in the bucket.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from datetime import datetime

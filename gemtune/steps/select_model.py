@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Select the candidate among all checkpoints on validation rows, and name what it is compared with on test rows."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 

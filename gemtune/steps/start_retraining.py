@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a verdict starts: a notification, a structured log line that alerts can be defined on, the tuning pipeline."""
 
-from __future__ import annotations
-
 import json
 import logging
 

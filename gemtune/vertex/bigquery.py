@@ -7,8 +7,6 @@ client honours BIGQUERY_EMULATOR_HOST, so the same code works with an emulator. 
 page in memory; a table that cannot be read raises a `UserError` with the reason.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ succeed later) or `PermanentError` (the service refused the request and would re
 `gemtune.vertex` are `retried`, so that no caller has to think of it; what is not idempotent says so in its docstring.
 """
 
-from __future__ import annotations
-
 import functools
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping

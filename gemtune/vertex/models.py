@@ -7,8 +7,6 @@ tuned Gemini model costs nothing while idle on its shared endpoint, but every ch
 nothing else removes them. All calls are idempotent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pipeline jobs, each started once under its id."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from gemtune.vertex import Client

@@ -5,8 +5,6 @@
 Source: Service Usage, IAM, Cloud KMS, Artifact Registry and Cloud Storage; each look-up is one GET request.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import partial

@@ -6,8 +6,6 @@ Source: google-cloud-storage and its generation preconditions. Guarantees: repea
 record is replaced only if no other writer changed it since it was read.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
