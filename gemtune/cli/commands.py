@@ -25,6 +25,7 @@ from gemtune.cli.options import with_local
 from gemtune.cli.output import Json, echo
 from gemtune.cli.reward import reward_app
 from gemtune.errors import ServiceError, UserError, actionable
+from gemtune.interruption import ended_by_signals
 
 if TYPE_CHECKING:
     from gemtune.artifacts.tuning import TuningPlan
@@ -97,10 +98,14 @@ class Messages(TyperGroup):
         return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; an exception that is none of the user, the system or a service is a bug and not caught."""
+        """Run the command; an exception that is none of the user, the system or a service is a bug and not caught.
+
+        A signal ends it as Ctrl-C does, so that its temporary files go with it.
+        """
         err = Console(stderr=True, highlight=False)
         try:
-            return super().invoke(ctx)
+            with ended_by_signals():
+                return super().invoke(ctx)
         except (UserError, ServiceError, OSError) as error:
             if isinstance(error, BrokenPipeError):  # nobody reads the output any more: click ends quietly
                 raise
@@ -108,7 +113,7 @@ class Messages(TyperGroup):
             err.print(f"[red]error:[/] {escape(str(shown))}", soft_wrap=True)
             raise typer.Exit(shown.exit_code) from None
         except KeyboardInterrupt:
-            err.print("interrupted: all running steps were stopped")
+            err.print("interrupted: all that it had started was ended")
             raise typer.Exit(INTERRUPTED) from None
 
 

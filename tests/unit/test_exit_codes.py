@@ -1,7 +1,11 @@
 """Exit codes: the table, its copies in the help and the documentation, and the commands that return them."""
 
 import contextlib
+import os
+import signal
+import tempfile
 from collections import defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
 
@@ -10,7 +14,7 @@ from typer.testing import CliRunner
 
 from gemtune.artifacts.decision import Verdict
 from gemtune.artifacts.monitoring import MonitoringVerdict
-from gemtune.cli import exit_codes, main
+from gemtune.cli import commands, exit_codes, first_steps, main
 from gemtune.errors import OverBudgetError, UserError
 from pipelines import console_summary, emulator_process, local_run
 
@@ -54,6 +58,24 @@ def test_exit_codes_cover_every_verdict():
 def test_run_exit_code_is_that_of_the_verdict(verdict, run):
     assert run(verdict).exit_code == CODES[verdict]
     assert run(verdict, "--exit-zero").exit_code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_a_command_and_its_temporary_files(number, monkeypatch, tmp_path):
+    (tmp_path / "c.yaml").write_text("data: rows.jsonl\n")
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(commands, "check_own_rows", lambda *_: None)
+
+    def execute(settings, folder, offline):
+        assert list(temporary.iterdir()) == [Path(folder)]
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(first_steps, "execute", execute)
+    before = signal.getsignal(number)
+    result = CliRunner().invoke(main.app, ["plan", str(tmp_path / "c.yaml"), "--offline"])
+    assert (result.exit_code, list(temporary.iterdir())) == (130, [])
+    assert signal.getsignal(number) == before
 
 
 @pytest.mark.parametrize(
