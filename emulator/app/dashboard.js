@@ -36,7 +36,7 @@ function plot(title, series) {
   const draw = ([name, values]) => {
     const kept = values.filter(([, value]) => Number.isFinite(value));
     const path = "M" + kept.map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join("L");
-    const kind = name.startsWith("eval") ? " old" : "";
+    const kind = name.startsWith("eval") ? "" : " old"; // the colours of the report
     return kept.length ? [s("path", { class: "line" + kind, d: path }), kept.length < 20 ? kept.map(([step, value]) =>
       s("path", { class: "mark" + kind, d: `M${x(step)},${y(value)}h.01` })) : null] : null;
   };
@@ -48,7 +48,7 @@ function plot(title, series) {
   return h("figure", {}, s("svg", { class: "plot curve", viewBox: "0 0 352 174", role: "img", "aria-label": label },
     s("text", { class: "title", x: 46, y: 16 }, title), axis, Object.entries(series).map(draw)),
   h("figcaption", {}, Object.entries(series).map(([name, values]) => h("span", {},
-    h("i", { class: "key" + (name.startsWith("eval") ? " old" : "") }),
+    h("i", { class: "key" + (name.startsWith("eval") ? "" : " old") }),
     `${words(name.startsWith("eval") ? "validation" : "training")} ${values.length ? number(values[values.length - 1][1]) : ""}`))));
 }
 
@@ -110,8 +110,8 @@ const parts = {
     cells: [h("bdi", {}, model.title || last(model.name)), model.versionId, model.versionAliases.join(", "),
       `${(model.checkpoints || []).length} (${model.defaultCheckpointId || "none"})`, `${model.deployedModels.length} endpoint${model.deployedModels.length === 1 ? "" : "s"}`] })))],
   endpoints: (now) => [table("Endpoints", ["endpoint", "deployed models and traffic", "name"], now.endpoints.map((endpoint) => ({ kind: "endpoint",
-    cells: [h("bdi", {}, endpoint.title), endpoint.deployedModels.map((item) =>
-      h("div", {}, `${endpoint.trafficSplit[item.id] || 0}%: ${last(item.model)}, checkpoint ${item.checkpointId || ""}`)),
+    cells: [h("bdi", {}, endpoint.title), endpoint.deployedModels.length ? endpoint.deployedModels.map((item) =>
+      h("div", {}, `${endpoint.trafficSplit[item.id] || 0}%: ${last(item.model)}, checkpoint ${item.checkpointId || ""}`)) : "undeployed",
       h("code", {}, endpoint.name)] })))],
   requests: (now) => [table("Requests", ["time", "method", "path", "status", "ms"], now.requests.map((item) => ({ kind: item.status < 400 ? "" : "error",
     cells: [item.time, item.method, h("code", {}, item.path), String(item.status || "none"), String(item.ms)] })))],
