@@ -277,7 +277,8 @@ class Catalogue(Section):
             warnings.append(f"the model catalogue was last checked on {self.checked}: verify limits and prices")
         model = self.models.get(name)
         if model and model.retires_soon(day):
-            warnings.append(f"{name} retires on {model.retirement}: migrate to {', '.join(self.tunable(today=day))}")
+            others = ", ".join(other for other in self.tunable(today=day) if other != name) or "none"
+            warnings.append(f"{name} retires on {model.retirement}: migrate to {others}")
         return warnings
 
     def price_notes(self, name: str) -> list[str]:

@@ -63,9 +63,11 @@ def diagnose_job(
     reward = _trend(series[TRAIN_REWARD])
     risen = f"the mean reward of sampled answers rose from {reward.start:.3g} to {reward.end:.3g}"
     if not _sure(reward.end - reward.start, reward):
+        values = {value for _, value in series[TRAIN_REWARD]}
+        constant = f"the mean reward of sampled answers was {min(values):.3g} at every step"
         return Diagnosis(
             "no_learning",
-            f"{risen}, which its own jitter explains",
+            constant if len(values) == 1 else f"{risen}, which its own jitter explains",
             "gemtune reward check; a start from a supervised checkpoint (supervised_epochs), more samples_per_prompt",
         )
     return Diagnosis("fine", risen, "none")

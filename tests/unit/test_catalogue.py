@@ -88,6 +88,8 @@ def test_catalogue_warnings_name_age_retirement_and_unknown_prices() -> None:
     assert soon
     assert "retires on" in SHIPPED.warnings("gemini-3.5-flash", soon - timedelta(days=90))[0]
     assert SHIPPED.warnings("gemini-3.5-flash", soon - timedelta(days=91)) == []
+    (warning,) = SHIPPED.warnings("gemini-3.5-flash", soon - timedelta(days=90))
+    assert warning.endswith(": migrate to gemini-3.1-flash-lite, gemini-3.5-flash-lite")
 
 
 FACTS = {

@@ -262,6 +262,8 @@ def test_diagnosis_of_rewards() -> None:
     noise = [rng.gauss(0, 0.03) for _ in range(60)]
     assert loss_diagnostics.diagnose_job(curve([0.3 + n / 120 + x for n, x in enumerate(noise)])).kind == "fine"
     assert loss_diagnostics.diagnose_job(curve([0.3 + x for x in noise])).kind == "no_learning"
+    silent = loss_diagnostics.diagnose_job(curve([0.0] * 60))
+    assert (silent.kind, silent.evidence[-19:]) == ("no_learning", "was 0 at every step")
     assert loss_diagnostics.diagnose_job(curve([0.5 - n / 200 + x for n, x in enumerate(noise)])).kind == "no_learning"
 
 
