@@ -102,6 +102,8 @@ def _check(client: Client, settings: Config, trial: Trial, examples: list[Exampl
     if not judged:
         problems += _differences(lines[:VALIDATED], [example.target for example in examples], local, by_service)
     names, notes = [reward.name for reward in rewards], equivalent_values(trial, task)
+    if len(result.counts) == 1 and _from_checkpoint(trial):
+        notes.append("all answers of the base model have the same reward; the job starts from a checkpoint")
     return {"rewards": names, **asdict(result), "notes": notes, "problems": problems}
 
 

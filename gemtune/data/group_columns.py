@@ -69,7 +69,7 @@ class GroupColumns:
         """A sentence for each sign, with the setting that it suggests."""
         offered = self.offered()
         notes = [
-            f"{_repeated(self.values[name].values())} rows share their value of the column {name!r} with another row "
+            f"{_repeated(self.values[name].values())} rows share their value of the column {name} with another row "
             f"({len(self.values[name])} values): if these are one customer or thread, set "
             f"preprocess.group_column: {name}"
             for name in offered[:_MAX_COLUMNS]

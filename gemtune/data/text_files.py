@@ -53,6 +53,7 @@ _ONE_LETTER_WORDS = "àáâèéêìíóòôõöøúùåæãäüñ"
 _ESCAPE = re.compile(rb"\x1b\$(?:[@B]|\)C)")  # of ISO 2022, Japanese or Korean mail: ASCII bytes otherwise
 _MIN_NUL_SHARE = 0.005  # of UTF-16 without a mark: delimiters and line ends alone are more
 _DELIMITERS = ",;\t|^~\x01\x1f"
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE | re.DOTALL)
 Note = Callable[[str], None]
 
@@ -280,7 +281,7 @@ def recognize_delimiter(file: SourceFile, head: Sequence[str], default: str, col
     delimiters = [default, *(mark for mark in _DELIMITERS if mark != default)]
     best = max(delimiters, key=lambda mark: _delimiter_score(head, mark, columns, mark == default))
     if best != default:
-        file.assume(f"the cells are separated by {best!r}", "preprocess.delimiter")
+        file.assume(f"the cells are separated by {_NAMES.get(best, repr(best))}", "preprocess.delimiter")
     return best
 
 

@@ -352,7 +352,7 @@ def test_init_writes_a_configuration_that_reads_the_file(tmp_path: Path, monkeyp
     written = Path("tickets.yaml").read_text(encoding="utf-8")
     assert written.startswith("# yaml-language-server: $schema=gemtune.schema.json\n")
     assert "cp1252" in written
-    assert "separated by ';'" in written
+    assert "separated by semicolons" in written
     assert "  # time_column: am" in written
     config = Config.load("tickets.yaml")
     assert (config.name, config.preprocess.text_column, config.task.target_name) == (
