@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from kfp import dsl
 
+from gemtune import steps
 from gemtune.config import Config
 
 ROOT = Path(__file__).parents[2]
@@ -81,3 +83,12 @@ def test_inputs_are_described_by_name_and_nothing_else_is() -> None:
     described = yaml.safe_load((ROOT / "components" / "inputs.yaml").read_text(encoding="utf-8"))
     assert set(described) == inputs - SECTIONS
     assert all(text.endswith(".") for text in described.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "extension", "path"),
+    [(dsl.Dataset, "", "a.jsonl"), (dsl.HTML, "", "a.html"), (dsl.Dataset, ".csv", "a.csv")],
+)
+def test_output_adds_the_extension_of_its_type_to_path_and_uri(kind: type, extension: str, path: str) -> None:
+    artifact = kind(uri="a")
+    assert steps.output(artifact, extension) == path == artifact.uri
