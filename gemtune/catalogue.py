@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError
 
 from gemtune.config import JsonObject, Section, Trial, explain
 from gemtune.errors import UserError, did_you_mean
@@ -24,22 +24,17 @@ METHODS: tuple[TuningMethod, ...] = get_args(TuningMethod)
 INPUT_TOKENS = 1_048_576  # of every current Gemini model: cloud.google.com/vertex-ai/generative-ai/docs/models
 STALE_AFTER = timedelta(days=120)
 RETIRES_SOON = timedelta(days=90)
+NO_NULLS = BeforeValidator(lambda value: None if value == "" else value)  # a pipeline's parameter has "" for none
 
 
 class Price(Section):
     """US dollars per million tokens; a tuning price that is null is unknown."""
 
-    train: float | None = Field(None, ge=0, description="Of supervised and preference tuning.")
-    reinforcement: float | None = Field(None, ge=0, description="Per sampled token of reinforcement tuning.")
+    train: Annotated[float | None, NO_NULLS] = Field(None, ge=0, description="Of supervised and preference tuning.")
+    reinforcement: Annotated[float | None, NO_NULLS] = Field(None, ge=0, description="Per token of sampled answers.")
     input: float = Field(ge=0)
     output: float = Field(ge=0)
     batch: float = Field(1.0, ge=0, le=1, description="Share of input and output price that a batch job costs.")
-
-    @field_validator("train", "reinforcement", mode="before")
-    @classmethod
-    def _empty_is_none(cls, value: Any) -> Any:
-        """An override from a pipeline parameter has an empty string for none."""
-        return None if value == "" else value
 
 
 class Source(Section):
@@ -95,15 +90,9 @@ class Model(Section):
     schema_values: int = Field(
         0, ge=0, description="Most values of an enumeration in a response schema; 0: the model takes no schema."
     )
-    retires: date | None = None
+    retires: Annotated[date | None, NO_NULLS] = None
     price: Price
     evidence: dict[str, FactSources] = Field(default_factory=dict, description="Where each fact is from; by field.")
-
-    @field_validator("retires", mode="before")
-    @classmethod
-    def _empty_is_none(cls, value: Any) -> Any:
-        """An override from a pipeline parameter has an empty string for none."""
-        return None if value == "" else value
 
     def locations(self, method: TuningMethod) -> list[str]:
         """Where a method is offered; `*` is every region."""
