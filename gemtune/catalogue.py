@@ -299,7 +299,8 @@ def trial_base_model(trial: Trial, base_model: str) -> str:
 
 @cache
 def _load_shipped() -> JsonObject:
-    facts: JsonObject = yaml.safe_load(FILE.read_text("utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
+    facts: JsonObject = yaml.load(FILE.read_text("utf-8"), loader)
     return facts
 
 
