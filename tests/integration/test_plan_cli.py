@@ -195,7 +195,7 @@ def test_cleanup_command_lists_then_undeploys(client: Client, tmp_path: Path) ->
 
 
 def test_cleanup_command_deletes_models_that_no_record_names(client: Client, tmp_path: Path) -> None:
-    train, validation, _ = splits(tmp_path)
+    train, validation, _ = splits(tmp_path, seed=77)
     (tmp_path / "c.yaml").write_text("name: emptied\n")
 
     def tuned(epochs: int) -> ModelVariant:
