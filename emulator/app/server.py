@@ -29,6 +29,7 @@ from emulator.app.dashboard import Dashboard, Requests
 from emulator.app.origin import OriginCheck
 from emulator.catalogue import BaseModelEntry, Catalogue, load_catalogue
 from emulator.core.faults import FaultPlan, Faults
+from emulator.core.filters import select_fields
 from emulator.core.google_rest import (
     ApiError,
     Call,
@@ -39,7 +40,6 @@ from emulator.core.google_rest import (
     failed_precondition,
     find_route,
     parse_object,
-    select_fields,
 )
 from emulator.core.state import State
 from emulator.engines.base import Engine

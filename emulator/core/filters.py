@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""List filters in Google's filter language (AIP-160, the part documented for its list methods).
+"""List filters in Google's filter language (AIP-160, the part documented for its list methods), selections of fields.
 
 `labels.run="x" AND (state=JOB_STATE_RUNNING OR NOT display_name:"old")`, by the grammar `filter.lark`. An invalid
 filter is a 400, never ignored.
@@ -9,6 +9,7 @@ filter is a 400, never ignored.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from emulator.core.google_rest import ApiError, Json, camel, canonical
 
 Test = Callable[[Json], bool]
 _GRAMMAR = Lark(Path(__file__).with_name("filter.lark").read_text("utf-8"), parser="lalr")
+_SELECTION = Lark(Path(__file__).with_name("selection.lark").read_text("utf-8"), parser="lalr")
 _MOST_LEVELS = 50
 
 
@@ -137,3 +139,38 @@ def _has(have: Any, want: str) -> bool:
     if isinstance(have, list):
         return any(_equal(item, want) for item in have)
     return canonical(want).lower() in canonical(str(have)).lower()
+
+
+def select_fields(value: Any, selection: str) -> Any:
+    """The part of a response that `fields` names, such as `items(name,acl/role),nextPageToken`; else a 400."""
+    try:
+        return _selected(value, _SelectionReader().transform(_SELECTION.parse(selection)))
+    except (LarkError, RecursionError):
+        raise ApiError(400, f"Invalid field selection {selection[:200]}", "invalid") from None
+
+
+@v_args(inline=True)
+class _SelectionReader(Transformer[Token, Json]):
+    """The names of a selection, each with those below it."""
+
+    def start(self, *trees: Json) -> Json:
+        return reduce(_merged, trees)
+
+    def path(self, *parts: Any) -> Json:
+        *names, last = parts
+        tree: Json = last if isinstance(last, dict) else {str(last): {}}
+        return reduce(lambda below, name: {str(name): below}, reversed(names), tree)
+
+
+def _merged(left: Json, right: Json) -> Json:
+    return {key: _merged(left.get(key, {}), right.get(key, {})) for key in {**left, **right}}
+
+
+def _selected(value: Any, tree: Json) -> Any:
+    if isinstance(value, list):
+        return [_selected(item, tree) for item in value]
+    if not tree or not isinstance(value, dict):
+        return value
+    rest: Json | None = tree.get("*")
+    subtrees = {key: tree.get(key, rest) for key in value}
+    return {key: _selected(value[key], inner) for key, inner in subtrees.items() if inner is not None}

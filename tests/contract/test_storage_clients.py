@@ -16,7 +16,8 @@ import httpx
 import pytest
 from emulated import Server, storage_client
 
-from emulator.core.google_rest import ApiError, select_fields
+from emulator.core.filters import select_fields
+from emulator.core.google_rest import ApiError
 from emulator.services.storage_api import storage_path
 
 
