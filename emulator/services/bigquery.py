@@ -52,8 +52,8 @@ class BigQuery:
         target = load.object("destinationTable")
         name = _name(*(target.text(key) for key in ("projectId", "datasetId", "tableId")))
         column, lines = schema[0].text("name"), []
-        for uri in load.value.get("sourceUris") or ():
-            lines += [parse_json(line) for line in self._storage.read_uri(str(uri)).split(b"\n") if line.strip()]
+        for uri in load.texts("sourceUris"):
+            lines += [parse_json(line) for line in self._storage.read_uri(uri).split(b"\n") if line.strip()]
         with self._state.transaction():
             self._forget(name)
             self._state.put("loaded", name, {"column": column, "lines": lines})

@@ -13,7 +13,8 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from emulator.core.google_rest import ApiError, Call, Json, now, parse_object, public
+from emulator.core.google_rest import ApiError, Call, Fields, Json, now, parse_json, parse_object, public
+from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.services.pipeline_jobs import PipelineJobs
 from emulator.services.schedules import Schedules, next_firing
@@ -38,17 +39,17 @@ class Kubeflow:
 
     def create_experiment(self, call: Call) -> Json:
         """A new experiment; 409 when its name is taken."""
-        body = parse_object(call.content)
-        if any(item["display_name"] == body.get("display_name") for _, item in self._state.all("kfp_experiments")):
-            raise ApiError(409, f"The experiment {body.get('display_name')} exists.")
-        fields = {"display_name": _required(body, "display_name"), "namespace": body.get("namespace", "")}
+        body = _checked(call, "V2beta1Experiment")
+        if any(item["display_name"] == body["display_name"] for _, item in self._state.all("kfp_experiments")):
+            raise ApiError(409, f"The experiment {body['display_name']} exists.")
+        fields = {"display_name": body["display_name"], "namespace": body.get("namespace", "")}
         return self._insert("experiments", "experiment_id", fields)
 
     def create_recurring_run(self, call: Call) -> Json:
         """A new recurring run, enabled or disabled; 400 for a cron expression that does not have six fields."""
-        body = parse_object(call.content)
+        body = _checked(call, "V2beta1RecurringRun")
         _check_run(body)
-        cron = str(((body.get("trigger") or {}).get("cron_schedule") or {}).get("cron", ""))
+        cron = body["trigger"]["cron_schedule"]["cron"]
         try:
             next_firing(_five_fields(cron), self._schedules.clock())
         except ValueError as error:
@@ -79,7 +80,7 @@ class Kubeflow:
         """All that match, on one page."""
         kind = call.path.split("/")[3]
         key = {"experiments": "experiments", "recurringruns": "recurringRuns"}[kind]
-        return {key: [public(item) for _, item in self._state.all(f"kfp_{kind}") if _matches(call, item)]}
+        return {key: [public(item) for item in _matching(call, [item for _, item in self._state.all(f"kfp_{kind}")])]}
 
     def delete(self, call: Call) -> Json:
         """Nothing; runs that were started go on."""
@@ -121,7 +122,7 @@ class Kubeflow:
 
     def create_run(self, call: Call) -> Json:
         """A new run."""
-        body = parse_object(call.content)
+        body = _checked(call, "V2beta1Run")
         _check_run(body)
         return self._start(body)
 
@@ -155,7 +156,7 @@ class Kubeflow:
     def list_runs(self, call: Call) -> Json:
         """All runs that match, newest first, on one page."""
         runs = [_run(job) for _, job in self._state.all("pipelineJobs") if "_run" in job]
-        return {"runs": [run for run in runs if _matches(call, run)]}
+        return {"runs": _matching(call, runs)}
 
     def terminate(self, call: Call) -> Json:
         """Nothing; the run is cancelled."""
@@ -176,14 +177,13 @@ def _run(job: Json) -> Json:
     return {**run, "run_details": {"task_details": tasks}}
 
 
-def _required(body: Json, key: str) -> str:
-    if not isinstance(body.get(key), str) or not body[key]:
-        raise ApiError(400, f"The field {key} is required.")
-    return str(body[key])
+def _checked(call: Call, message: str) -> Json:
+    body = parse_object(call.content)
+    check(Fields(body), message)
+    return body
 
 
 def _check_run(body: Json) -> None:
-    _required(body, "display_name")
     if "pipelineInfo" not in _specification(body):
         raise ApiError(400, "The field pipeline_spec must be a compiled pipeline.")
     parameters = (body.get("runtime_config") or {}).get("parameters") or {}
@@ -207,8 +207,9 @@ def _five_fields(cron: str) -> str:
     return rest.replace("?", "*")
 
 
-def _matches(call: Call, item: Json) -> bool:
-    if (experiment := call.first("experiment_id")) and item.get("experiment_id") != experiment:
-        return False
-    predicates: Any = json.loads(call.first("filter") or "{}").get("predicates", [])
-    return all(item.get(p["key"]) == p.get("stringValue", p.get("string_value")) for p in predicates)
+def _matching(call: Call, items: list[Json]) -> list[Json]:
+    predicates = Fields(parse_json(call.first("filter", "{}").encode()), "filter").objects("predicates")
+    values = {p.text("key"): p.value.get("stringValue", p.value.get("string_value")) for p in predicates}
+    if experiment := call.first("experiment_id"):
+        values["experiment_id"] = experiment
+    return [item for item in items if all(item.get(key) == value for key, value in values.items())]

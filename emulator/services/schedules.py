@@ -5,6 +5,7 @@
 They follow the real clock; `POST /emulator/clock` sets their clock forward for tests.
 """
 
+import logging
 import re
 import threading
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from emulator.execution.values import fill_names
 from emulator.services.collection import Collection
 from emulator.services.pipeline_jobs import PipelineJobs, check_spec, read_job
 
+_LOG = logging.getLogger("emulator")
 _DUE = "pipeline_job_schedule_time_utc_placeholder"
 
 
@@ -90,7 +92,10 @@ class Schedules(Collection):
 
     def _work(self) -> None:
         while not self._stopping:
-            self.fire_until(self.clock())
+            try:
+                self.fire_until(self.clock())
+            except Exception:  # one schedule must not end all others
+                _LOG.exception("schedules did not fire")
             self._wake.wait(1.0)
 
     def fire_until(self, moment: datetime) -> None:

@@ -167,7 +167,7 @@ def _check_tag(tag: str) -> str:
 
 def _pipeline_name(content: bytes) -> str:
     try:
-        documents = list(yaml.safe_load_all(content))
+        documents = list(yaml.safe_load_all(content.decode()))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ApiError(400, f"The template is not valid YAML: {str(error)[:300]}") from error
     spec = documents[0] if documents and isinstance(documents[0], dict) else {}

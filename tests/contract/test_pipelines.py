@@ -275,3 +275,33 @@ def test_template_registry(server: Server, template: Path, tmp_path: Path) -> No
     assert client.delete_version(package, newer)
     assert client.delete_package(package)
     assert client.list_packages() in ([], {})
+
+
+KUBEFLOW_RUN = {"display_name": "r", "pipeline_spec": {"pipelineInfo": {"name": "p"}, "root": {"dag": {"tasks": {}}}}}
+CRON = {"trigger": {"cron_schedule": {"cron": "0 0 3 * * *"}}, "mode": "ENABLE"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "named"),
+    [
+        ("runs", {**KUBEFLOW_RUN, "runtime_config": {"pipeline_root": "folder"}}, "runtime_config.pipeline_root"),
+        ("runs", {**KUBEFLOW_RUN, "runtime_config": {"parameters": [1]}}, "runtime_config.parameters"),
+        ("runs", {**KUBEFLOW_RUN, "display_name": ""}, "display_name"),
+        ("recurringruns", {**KUBEFLOW_RUN, **CRON, "max_concurrency": "many"}, "max_concurrency"),
+        ("recurringruns", {**KUBEFLOW_RUN, "trigger": {"cron_schedule": 5}}, "trigger.cron_schedule"),
+        ("experiments", {"display_name": None}, "display_name"),
+        ("runs?filter=x", None, "JSON"),
+        ('experiments?filter={"predicates":[{}]}', None, "filter.predicates[0].key"),
+    ],
+)
+def test_requests_to_kubeflow_are_refused_by_field(server: Server, path: str, body: Any, named: str) -> None:
+    httpx.post(f"{server.url}/apis/v2beta1/experiments", json={"display_name": "kept"})
+    method = "GET" if body is None else "POST"
+    refused = httpx.request(method, f"{server.url}/apis/v2beta1/{path}", json=body)
+    assert (refused.status_code, named in refused.json()["error"]["message"]) == (400, True), refused.text
+    httpx.get(f"{server.url}/apis/v2beta1/runs").raise_for_status()
+
+
+def test_template_that_is_not_utf8_is_refused(server: Server) -> None:
+    content = "pipelineInfo: {name: p}".encode("utf-16")
+    assert httpx.post(f"{server.url}/kfp/p/r", files={"content": content}).status_code == 400
