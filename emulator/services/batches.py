@@ -72,9 +72,9 @@ class BatchJobs(JobCollection):
         return public(job)
 
     def _check_model(self, fields: Fields, model: str) -> None:
-        entry, adapter, _ = self._inference.resolve(model)
-        if adapter is not None and not entry.tuned_batch:
-            raise fields.error("model", f"tuned {entry.name} has no batch prediction.")
+        target = self._inference.resolve(model)
+        if target.adapter is not None and not target.entry.tuned_batch:
+            raise fields.error("model", f"tuned {target.entry.name} has no batch prediction.")
 
     def check_deletable(self, resource: Json) -> None:
         """A job must have ended before it is deleted."""

@@ -200,10 +200,12 @@ class Evaluation:
         return {"pairwiseChoice": choice, "explanation": why}
 
     async def _judge_choice(self, template: str, values: dict[str, str], choices: tuple[str, ...]) -> str:
-        entry, adapter, _ = self.inference.resolve(self._judge)
+        judge = self.inference.resolve(self._judge)
         prompt = regex.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
-        request = GenerateRequest((Turn("user", prompt),), adapter=adapter, temperature=0.0, response_enum=choices)
-        generation = await asyncio.wrap_future(self.inference.batcher(entry).submit(request))
+        request = GenerateRequest(
+            (Turn("user", prompt),), adapter=judge.adapter, temperature=0.0, response_enum=choices
+        )
+        generation = await asyncio.wrap_future(self.inference.batcher(judge.entry).submit(request))
         return generation.candidates[0].text
 
 

@@ -16,7 +16,8 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from starlette.responses import Response, StreamingResponse
@@ -103,6 +104,17 @@ class Batcher:
         return True
 
 
+@dataclass(frozen=True)
+class Target:
+    """What answers a request: base model, adapter or None, name for responses; for an endpoint what it serves."""
+
+    entry: BaseModelEntry
+    adapter: Path | None
+    name: str
+    version: str = ""
+    checkpoint: str = ""
+
+
 class Inference:
     """Inference with base models, endpoints, and model versions (batch jobs)."""
 
@@ -124,26 +136,21 @@ class Inference:
         self._batchers: dict[str, Batcher] = {}
         self._lock = threading.Lock()
 
-    def resolve(self, name: str) -> tuple[BaseModelEntry, Any, str]:
-        """(base model, adapter directory or None, model name for responses) of any model reference."""
+    def resolve(self, name: str) -> Target:
+        """What answers requests to a base model, an endpoint or a model version; 404 or 400 when nothing does."""
         name = canonical(name)
+        version, checkpoint = name, ""
         if "/endpoints/" in name:
             version, checkpoint = self._endpoints.target(name)
-            base, adapter, _ = self._models.checkpoint(version, checkpoint)
-            return self._entry(base), adapter, name
-        if re.match(r"projects/[^/]+/locations/[^/]+/models/", name):
-            base, adapter, _ = self._models.checkpoint(name)
-            return self._entry(base), adapter, name
-        entry = self._catalogue.serving(name)
-        return entry, None, entry.name
-
-    def _entry(self, base: str) -> BaseModelEntry:
-        entry = self._catalogue.find(base)
-        if entry is None:
+        elif not re.match(r"projects/[^/]+/locations/[^/]+/models/", name):
+            entry = self._catalogue.serving(name)
+            return Target(entry, None, entry.name)
+        base, adapter, _ = self._models.checkpoint(version, checkpoint)
+        if (tuned := self._catalogue.find(base)) is None:
             raise ApiError(404, f"The base model {base} is no longer in the catalogue.")
-        return entry
+        return Target(tuned, adapter, name, version, checkpoint)
 
-    def _target(self, call: Call) -> tuple[BaseModelEntry, Any, str]:
+    def _target(self, call: Call) -> Target:
         if "endpoint" in call.params:
             return self.resolve(f"{call.parent}/endpoints/{call.params['endpoint']}")
         return self.resolve(call.params["model"])
@@ -163,9 +170,9 @@ class Inference:
                 self._batchers[key] = Batcher(lambda: self._engines.engine(entry))
             return self._batchers[key]
 
-    async def respond(self, target: tuple[BaseModelEntry, Any, str], body: Json) -> Json:
+    async def respond(self, target: Target, body: Json) -> Json:
         """A GenerateContentResponse for a request body (camel case)."""
-        entry, adapter, name = target
+        entry, adapter, name = target.entry, target.adapter, target.name
         fields = Fields(body)
         request = read_request(fields, entry, adapter)
         key = json.dumps(body, sort_keys=True, default=str).encode()
@@ -203,22 +210,14 @@ class Inference:
 
     async def _answer(self, call: Call) -> list[Json]:
         """The response in the chunks of a stream, followed by the whole; it is logged if logging is configured."""
-        version, checkpoint, target = await asyncio.to_thread(self._deployment, call)
+        target = await asyncio.to_thread(self._target, call)
         self.check_quota()
         response = await self.respond(target, call.body)
         chunks = _chunks(response) if call.path.endswith(":streamGenerateContent") else [response]
-        deployed_id = self._endpoints.deployed_id(target[2], version, checkpoint) if version else ""
-        await asyncio.to_thread(self._logs.write, call, version, deployed_id, chunks, response)
+        served = (target.name, target.version, target.checkpoint)
+        deployed_id = self._endpoints.deployed_id(*served) if target.version else ""
+        await asyncio.to_thread(self._logs.write, call, target.version, deployed_id, chunks, response)
         return [*chunks, response]
-
-    def _deployment(self, call: Call) -> tuple[str, str, tuple[BaseModelEntry, Any, str]]:
-        """(model version, checkpoint, target) that answers the next request; no version for a base model."""
-        if "endpoint" not in call.params:
-            return "", "", self._target(call)
-        name = f"{call.parent}/endpoints/{call.params['endpoint']}"
-        version, checkpoint = self._endpoints.target(name)
-        base, adapter, _ = self._models.checkpoint(version, checkpoint)
-        return version, checkpoint, (self._entry(base), adapter, name)
 
     def check_quota(self) -> None:
         """Raise the service's 429 when the quota of the fault plan is used up."""
@@ -251,14 +250,14 @@ class Inference:
         instances, parameters = fields.objects("instances"), camelize(fields.object("parameters").value)
         if not instances:
             raise fields.error("instances", "is required.")
-        version, checkpoint, target = await asyncio.to_thread(self._deployment, call)
+        target = await asyncio.to_thread(self._target, call)
         self.check_quota()
         bodies = [_instance_body(item, parameters) for item in instances]
         responses = await asyncio.gather(*(self.respond(target, body) for body in bodies))
-        model, resolved = self._models.resolve(version)
+        model, resolved = self._models.resolve(target.version)
         return {
             "predictions": [{"content": response_text(response)} for response in responses],
-            "deployedModelId": self._endpoints.deployed_id(target[2], version, checkpoint),
+            "deployedModelId": self._endpoints.deployed_id(target.name, target.version, target.checkpoint),
             "model": model["name"],
             "modelDisplayName": resolved.get("displayName", ""),
             "modelVersionId": resolved["versionId"],
@@ -266,7 +265,7 @@ class Inference:
 
     def count_tokens(self, call: Call) -> Json:
         """Tokens and billable characters (without white space) of contents and system instruction."""
-        entry, _, _ = self._target(call)
+        entry = self._target(call).entry
         fields = call.fields()
         texts = [read_turn(content).text for content in fields.objects("contents")]
         if system := system_text(fields):
@@ -282,7 +281,7 @@ class Inference:
 
     def compute_tokens(self, call: Call) -> Json:
         """Token ids and base64 pieces, for each content."""
-        entry, _, _ = self._target(call)
+        entry = self._target(call).entry
         engine = self.engine(entry)
         infos = []
         for content in call.fields().objects("contents"):

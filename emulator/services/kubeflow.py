@@ -208,7 +208,7 @@ def _five_fields(cron: str) -> str:
 
 
 def _matching(call: Call, items: list[Json]) -> list[Json]:
-    predicates = Fields(parse_json(call.first("filter", "{}").encode()), "filter").objects("predicates")
+    predicates = Fields(parse_json((call.first("filter") or "{}").encode()), "filter").objects("predicates")
     values = {p.text("key"): p.value.get("stringValue", p.value.get("string_value")) for p in predicates}
     if experiment := call.first("experiment_id"):
         values["experiment_id"] = experiment
