@@ -31,35 +31,6 @@ _EXECUTION_STATES = {"SUCCEEDED": "COMPLETE", "SKIPPED": "CACHED"}  # others hav
 _SCHEMAS = {"DAG": "system.DagExecution", "LOOP": "system.DagExecution", "STEP": "system.ContainerExecution"}
 
 
-class StorageStore:
-    """The emulator's objects as files."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-
-    def download(self, uri: str, path: Path) -> None:
-        """Write an object, or all below the URI, to a path; nothing when there is none."""
-        bucket, name = split_uri(uri)
-        with contextlib.suppress(ApiError):
-            path.write_bytes(self._storage.read(bucket, name)[1])
-            return
-        token: str | None = ""
-        while token is not None:
-            page = self._storage.list(bucket, name.rstrip("/") + "/", token=token)
-            for body in page.objects:
-                file = path / body["name"][len(name.rstrip("/")) + 1 :]
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(self._storage.read(bucket, body["name"])[1])
-            token = page.next_token
-
-    def upload(self, path: Path, uri: str) -> None:
-        """Store a file, or all files of a folder."""
-        bucket, name = split_uri(uri)
-        for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-            inside = "" if file == path else f"/{file.relative_to(path)}"
-            self._storage.write(bucket, name + inside, file.read_bytes())
-
-
 class StateCache:
     """Outputs of the steps of one project and location, in the emulator's state."""
 
@@ -170,7 +141,7 @@ class PipelineRuns:
                 )
 
         cache = StateCache(self._state, name.rsplit("/", 2)[0])
-        return Execution(run, StorageStore(self._storage), cache, report, self._slots)
+        return Execution(run, self._storage, cache, report, self._slots)
 
     def _folder(self, name: str) -> Path:
         _, project, _, location, _, job_id = name.split("/")

@@ -9,6 +9,7 @@ Independent of HTTP; errors are `ApiError` with the service's codes.
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -208,6 +209,28 @@ class Storage:
         """The bytes of gs://bucket/name."""
         bucket, name = split_uri(uri)
         return self.read(bucket, name)[1]
+
+    def download(self, uri: str, path: Path) -> None:
+        """Write an object, or all below the URI, to a path; nothing when there is none."""
+        bucket, name = split_uri(uri)
+        with contextlib.suppress(ApiError):
+            path.write_bytes(self.read(bucket, name)[1])
+            return
+        token: str | None = ""
+        while token is not None:
+            page = self.list(bucket, name.rstrip("/") + "/", token=token)
+            for body in page.objects:
+                file = path / body["name"][len(name.rstrip("/")) + 1 :]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(self.read(bucket, body["name"])[1])
+            token = page.next_token
+
+    def upload(self, path: Path, uri: str) -> None:
+        """Store a file, or all files of a folder."""
+        bucket, name = split_uri(uri)
+        for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+            inside = "" if file == path else f"/{file.relative_to(path)}"
+            self.write(bucket, name + inside, file.read_bytes())
 
     def write(
         self,
