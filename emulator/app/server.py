@@ -30,17 +30,7 @@ from emulator.app.origin import OriginCheck
 from emulator.catalogue import BaseModelEntry, Catalogue, load_catalogue
 from emulator.core.faults import FaultPlan, Faults
 from emulator.core.filters import select_fields
-from emulator.core.google_rest import (
-    ApiError,
-    Call,
-    Json,
-    Route,
-    camel,
-    camelize,
-    failed_precondition,
-    find_route,
-    parse_object,
-)
+from emulator.core.google_rest import ApiError, Call, Json, Route, camelize, find_route, parse_object
 from emulator.core.state import State
 from emulator.engines.base import Engine
 from emulator.services import embeddings, identity
@@ -198,7 +188,8 @@ class Emulator:
         jobs = (self.tuning_jobs, self.batches)
         while (unfinished := [name for kind in jobs for name in kind.cancel_all()]) or not all(k.idle() for k in jobs):
             if time.monotonic() > deadline:
-                raise failed_precondition(f"Jobs do not end: {', '.join(unfinished)}. Repeat the reset later.")
+                message = f"Jobs do not end: {', '.join(unfinished)}. Repeat the reset later."
+                raise ApiError(400, message, "FAILED_PRECONDITION")
             time.sleep(0.02)
         self.pipeline_runs.clear()
         self.state.clear()
@@ -260,7 +251,7 @@ class Emulator:
                 method,
                 raw_path,
                 params,
-                {camel(k): v for k, v in parse_qs(query, keep_blank_values=True).items()},
+                camelize(parse_qs(query, keep_blank_values=True)),
                 {} if xml or (storage and "/upload/" in raw_path) else _body(content, headers, storage),
                 content,
                 {key.lower(): value for key, value in headers.items()},

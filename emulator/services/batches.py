@@ -11,17 +11,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from emulator.core.faults import Faults
-from emulator.core.google_rest import (
-    ApiError,
-    Call,
-    Fields,
-    Json,
-    camelize,
-    canonical,
-    failed_precondition,
-    now,
-    public,
-)
+from emulator.core.google_rest import ApiError, Call, Fields, Json, camelize, failed_precondition, now, public
+from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.services.collection import ENDED, JobCollection
 from emulator.services.inference import Inference, gather_all
@@ -43,14 +34,14 @@ class BatchJobs(JobCollection):
     def create(self, call: Call) -> Json:
         """A job in state PENDING; 400 when source, destination or model are invalid."""
         fields = call.fields("batch_prediction_job")
-        model = fields.text("model")
-        self._check_model(fields, model)
         source, destination = fields.object("inputConfig"), fields.object("outputConfig")
         if "bigquerySource" in source or "bigqueryDestination" in destination:
             raise ApiError(400, "BigQuery sources and destinations are not implemented by the emulator.")
-        uris = source.object("gcsSource").texts("uris")
-        if len(uris) != 1:
-            raise source.error("gcsSource", "must hold one URI.")
+        check(fields, "BatchPredictionJob")
+        model, uris = fields.text("model"), source.object("gcsSource").texts("uris")
+        target = self._inference.resolve(model)
+        if target.adapter is not None and not target.entry.tuned_batch:
+            raise fields.error("model", f"tuned {target.entry.name} has no batch prediction.")
         try:
             self._storage.get(*split_uri(uris[0]))
         except ApiError as error:
@@ -70,11 +61,6 @@ class BatchJobs(JobCollection):
         )
         self.enqueue(job["name"])
         return public(job)
-
-    def _check_model(self, fields: Fields, model: str) -> None:
-        target = self._inference.resolve(model)
-        if target.adapter is not None and not target.entry.tuned_batch:
-            raise fields.error("model", f"tuned {target.entry.name} has no batch prediction.")
 
     def check_deletable(self, resource: Json) -> None:
         """A job must have ended before it is deleted."""
@@ -105,7 +91,7 @@ class BatchJobs(JobCollection):
         echo = {"processed_time": now(), "request": request if isinstance(request, dict) else {}}
         try:
             body = Fields(camelize(request), "request").value
-            response = await self._inference.respond(self._inference.resolve(canonical(model)), body)
+            response = await self._inference.respond(self._inference.resolve(model), body)
         except ApiError as error:
             status = f"Bad Request: {json.dumps(error.body())}" if error.code == 400 else json.dumps(error.body())
             return {"status": status, **echo, "response": {}}

@@ -126,6 +126,14 @@ def parse_reinforcement_row(value: Any) -> ReinforcementRow:
     return ReinforcementRow(_prompt_turns(fields), texts, system_text(fields))
 
 
+PARSERS: dict[str, Callable[[Any], Any]] = {
+    "supervised": parse_training_row,
+    "preference": parse_preference_row,
+    "reinforcement": parse_reinforcement_row,
+}
+"""How rows are read, by the method of tuning."""
+
+
 def _prompt_turns(fields: Fields) -> tuple[Turn, ...]:
     turns = _turns(fields)
     if turns[-1].role != "user":

@@ -11,16 +11,7 @@ import re
 import yaml
 from starlette.responses import PlainTextResponse, Response
 
-from emulator.core.google_rest import (
-    ApiError,
-    Call,
-    Json,
-    bad_field,
-    now,
-    parse_object,
-    project_number,
-    split_multipart,
-)
+from emulator.core.google_rest import ApiError, Call, Json, now, parse_object, project_number, split_multipart
 from emulator.core.state import State
 from emulator.services.collection import Collection
 
@@ -141,7 +132,7 @@ class TemplateRegistry:
         """Version and specification of a template by its URI in this registry; 400 for another URI."""
         match = re.fullmatch(r"https?://[^/]+/kfp/([^/]+)/([^/]+)/([^/]+)/([^/]+)", uri)
         if match is None:
-            raise bad_field(("pipeline_job.template_uri", f"'{uri[:200]}' is not in a registry that is known here."))
+            raise ApiError(400, f"pipeline_job.template_uri: '{uri[:200]}' is not in a registry that is known here.")
         project, repository, package, reference = match.groups()
         parent = f"projects/{project_number(project)}/locations/us-central1/repositories/{repository}"
         version = self._find(f"{parent}/packages/{package}", reference)
@@ -161,7 +152,7 @@ def _deleted(repository: str) -> Json:
 
 def _check_tag(tag: str) -> str:
     if not _TAG.fullmatch(tag):
-        raise bad_field(("tag_id", f"'{tag[:140]}' is not a valid tag."))
+        raise ApiError(400, f"tag_id: '{tag[:140]}' is not a valid tag.")
     return tag
 
 

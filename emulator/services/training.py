@@ -16,19 +16,11 @@ from typing import Any
 
 from emulator.catalogue import BaseModelEntry, Catalogue
 from emulator.core.faults import Faults
-from emulator.core.google_rest import ApiError, Json, now, snake
+from emulator.core.google_rest import NAMES, ApiError, Json, now, snake
 from emulator.core.state import State
 from emulator.engines.base import Cancelled, Checkpoint, Engine, StepMetrics, TuningSpec, TuningTask
 from emulator.services.collection import JobFailure
-from emulator.services.datasets import (
-    Dataset,
-    data_stats,
-    measure,
-    parse_preference_row,
-    parse_reinforcement_row,
-    parse_training_row,
-    read_rows,
-)
+from emulator.services.datasets import PARSERS, Dataset, data_stats, measure, read_rows
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import CheckpointEvaluation, Evaluation
 from emulator.services.experiments import Tensorboards
@@ -37,17 +29,8 @@ from emulator.services.models import Models
 from emulator.services.rewards import Rewards
 from emulator.services.storage import Storage, split_uri
 
-SPECS = {
-    "supervisedTuningSpec": "supervised",
-    "preferenceOptimizationSpec": "preference",
-    "reinforcementTuningSpec": "reinforcement",
-}
+SPECS: dict[str, str] = NAMES["tuningSpecs"]
 """The method of each tuning spec."""
-_PARSERS: dict[str, Callable[[Any], Any]] = {
-    "supervised": parse_training_row,
-    "preference": parse_preference_row,
-    "reinforcement": parse_reinforcement_row,
-}
 _COUNTS = ("batchSize", "samplesPerPrompt", "maxOutputTokens", "stepCount", "evaluateInterval", "checkpointInterval")
 _TUNE_TYPES = {"supervised": "sft", "preference": "preference", "reinforcement": "rl"}
 
@@ -173,7 +156,7 @@ class TuningRun:
 
     def _read(self, engine: Engine, uri: str, training: bool) -> Dataset[Any]:
         plan = self.services.faults.plan
-        parse = _PARSERS[self.method]
+        parse = PARSERS[self.method]
         rows, problems = read_rows(uri, self.services.storage.read_uri(uri), parse, plan.lenient_rows)
         if training and plan.drop_rows:
             kept = []
