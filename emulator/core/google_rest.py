@@ -248,11 +248,11 @@ class Fields:
         """A 400 about a field; "" is the object itself."""
         return bad_field((self.name(key) if key else self.path, text))
 
-    def one_of(self, *keys: str) -> str:
-        """The one of these fields that is set; a 400 for none and for several."""
+    def one_of(self, group: str, *keys: str) -> str:
+        """The one of a group of fields that is set; a 400 for none and for several, which names the group."""
         present = [key for key in keys if key in self]
         if len(present) != 1:
-            raise self.error("", f"exactly one of {' and '.join(map(snake, keys))} must be set.")
+            raise self.error(group, f"exactly one of {' and '.join(map(snake, keys))} must be set.")
         return present[0]
 
     def display_name(self) -> str:

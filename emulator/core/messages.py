@@ -74,9 +74,11 @@ def _required(_: Any, names: list[str], value: Any, schema: Json) -> Iterator[Va
     yield from (ValidationError("is required.", path=[name]) for name in missing)
 
 
-def _exactly_one(_: Any, names: list[str], value: Any, schema: Json) -> Iterator[ValidationError]:
-    if isinstance(value, dict) and sum(value.get(name) is not None for name in names) != 1:
-        yield ValidationError(f"exactly one of {' and '.join(map(snake, names))} must be set.")
+def _exactly_one(_: Any, groups: dict[str, list[str]], value: Any, schema: Json) -> Iterator[ValidationError]:
+    for group, names in groups.items() if isinstance(value, dict) else ():
+        if sum(value.get(name) is not None for name in names) != 1:
+            text = f"exactly one of {' and '.join(map(snake, names))} must be set."
+            yield ValidationError(text, path=[group] if group else [])
 
 
 def _names(_: Any, names: list[str], value: Any, schema: Json) -> Iterator[ValidationError]:

@@ -48,7 +48,7 @@ class MultimodalDatasets(Collection):
         if any(key in fields for key in _BATCH):
             raise ApiError(400, "Assessments for batch prediction are not implemented by the emulator.")
         check(fields, "AssessDataRequest")
-        config = fields.object(fields.one_of(_VALIDITY, _RESOURCES))
+        config = fields.object(fields.one_of("assessmentConfig", _VALIDITY, _RESOURCES))
         entry = self._model(config)
         lines = self._lines(dataset, fields)
         if _RESOURCES in fields:

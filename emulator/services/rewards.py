@@ -43,7 +43,7 @@ class Rewards:
         """{singleRewardConfig} or {compositeRewardConfig} of a checked request; 400 for what a schema does not refuse,
         and for what is not implemented.
         """
-        key = fields.one_of(*CONFIGS)
+        key = fields.one_of("rewardConfig", *CONFIGS)
         config = fields.object(key)
         parts = [part.object("rewardConfig") for part in config.objects("weightedRewardConfigs")] or [config]
         for single in parts:

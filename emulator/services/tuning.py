@@ -124,7 +124,7 @@ class TuningJobs(JobCollection):
         if "pipelineJob" in reference:
             raise ApiError(400, "tunedModelRef.pipelineJob is not implemented by the emulator.")
         name = reference.text("tuningJob", "")
-        if reference.one_of("tunedModel", "tuningJob") == "tunedModel":
+        if reference.one_of("", "tunedModel", "tuningJob") == "tunedModel":
             model, version = self._services.models.resolve(reference.text("tunedModel"))
             job_id = version.get("labels", {}).get("google-vertex-llm-tuning-job-id", "")
             name = f"{model['name'].split('/models/')[0]}/tuningJobs/{job_id}"
@@ -163,7 +163,7 @@ class TuningJobs(JobCollection):
         for other in _NOT_IMPLEMENTED:
             if other in fields:
                 raise ApiError(400, f"{other} is not implemented by the emulator.")
-        key = fields.one_of(*SPECS)
+        key = fields.one_of("tuningSpec", *SPECS)
         method = SPECS[key]
         if method == "reinforcement":
             _require_beta(call)
@@ -187,7 +187,7 @@ class TuningJobs(JobCollection):
         return {**job, key: spec, "_adapter_size": size}
 
     def _read_base(self, fields: Fields, job: Json, method: str) -> BaseModelEntry:
-        if fields.one_of("baseModel", "preTunedModel") == "baseModel":
+        if fields.one_of("baseModel", "baseModel", "preTunedModel") == "baseModel":
             base = job["baseModel"] = fields.text("baseModel")
         else:
             base = self._read_parent_model(fields.object("preTunedModel"), job)

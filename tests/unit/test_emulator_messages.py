@@ -49,7 +49,7 @@ def test_check_accepts_messages(message: str, value: dict[str, Any]) -> None:
         ("TuningJob", tuned(learningRateMultiplier=0), "must be a positive number"),
         ("TuningJob", tuned(beta=0.1), "Unknown name \"beta\" at 'supervised_tuning_spec.hyper_parameters'"),
         ("TuningJob", {"supervisedTuningSpec": {}}, "training_dataset_uri; Message: is required"),
-        ("TuningJob", {}, "exactly one of supervised_tuning_spec and"),
+        ("TuningJob", {}, "Field: tuning_spec; Message: exactly one of supervised_tuning_spec and"),
         ("TuningJob", searching("(?=x)"), r"weighted_reward_configs\[0\]\..*expression; .*RE2's syntax"),
         ("PipelineJob", {"network": "x\n"}, "must have the form projects/NUMBER/global/networks/NETWORK"),
         ("Schedule", {"createPipelineJobRequest": {"pipelineJob": {"x": 1}}}, "request.pipeline_job'"),
