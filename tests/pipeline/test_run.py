@@ -152,6 +152,7 @@ def _finished_runs_answer_questions(folder, first, unchanged, again):
     champion = gemtune(folder, "champion", "show", "config.yaml", "--local")
     assert (champion["model"], champion["verdict"]) == (first["outcome"]["model"], "deploy")
     assert "no previous champion" in gemtune(folder, "rollback", "config.yaml", "--local", code=1)
+    assert "none.csv: " in gemtune(folder, "annotations", "add", "none.csv", "config.yaml", "--local", code=1)
 
 
 @MORE
