@@ -38,13 +38,15 @@ def any_of(words: Iterable[str]) -> str:
 
 def beginning_with(beginnings: Iterable[str]) -> str:
     """A pattern for European words that begin with one of these, and for these in other scripts."""
-    return rf"(?:{'|'.join(_edges(part)[0] + re.escape(part) for part in beginnings)}){_LATIN}*"
+    alike = groupby(sorted(beginnings, key=_edges), key=lambda word: _edges(word)[0])
+    parts = (rf"{before}(?:{'|'.join(map(re.escape, words))})" for before, words in alike)
+    return rf"(?:{'|'.join(parts)}){_LATIN}*+"
 
 
 def ending_of(particles: Iterable[str], beginnings: Iterable[str]) -> str:
     """A pattern for a particle and words that begin with one of these, in any inflection: "に分類されます"."""
-    inflected = rf"{beginning_with(beginnings)}[ぁ-ん\uac00-\ud7a3]*"
-    return rf"{any_of(particles)}{{0,3}}(?:\s*{inflected}{any_of(particles)}?)+"
+    inflected = rf"{beginning_with(beginnings)}[ぁ-ん\uac00-\ud7a3]*+"
+    return rf"{any_of(particles)}{{0,3}}(?>(?:\s*+{inflected})+)"
 
 
 def _edges(word: str) -> tuple[str, str]:

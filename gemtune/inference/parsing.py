@@ -33,6 +33,7 @@ from gemtune.inference.visible_text import visible
 
 REFUSAL, CUT_OFF = "refusal", "cut off inside a JSON value"
 LEAD_CHARS = 160  # of the line in which a lead-in is looked for
+ENDING_CHARS, MAX_ENDINGS = 60, 6  # the end of a text in which endings are looked for, and their number
 MAX_CHARS = 2000  # longer texts are no label with words around it
 MAX_FORMS = 60  # texts inside one answer that are compared with the labels
 
@@ -384,11 +385,13 @@ def _unwrapped(task: Task, text: str) -> Iterator[str]:
 
 def _without_ending(task: Task, text: str) -> Iterator[str]:
     """The text before any ending, a polite one or one that assigns without doubt: " applies", 「に分類されます」."""
-    ending = _ENDING.search(text)
-    while ending:
+    start = max(0, len(text) - ENDING_CHARS)
+    for _ in range(MAX_ENDINGS):
+        if not (ending := _ENDING.search(text, start)):
+            return
         if not ending["assigned"] or not (_OPEN.search(ending[0]) or _named(task, ending[0])):
             yield text[: ending.start()]
-        ending = _ENDING.search(text, ending.start() + 1)
+        start = ending.start() + 1
 
 
 def _after_lead_in(task: Task, text: str) -> Iterator[str]:

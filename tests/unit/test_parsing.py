@@ -23,6 +23,7 @@ from gemtune.data.example import Example
 from gemtune.evaluation.judge import parse_pairwise, parse_rating
 from gemtune.evaluation.predictions import write_predictions
 from gemtune.evaluation.scorers import prediction_row, score_sample
+from gemtune.evaluation.verdicts import verdict_of
 from gemtune.inference.answer_forms import LANGUAGES, any_of, is_refusal
 from gemtune.inference.generate import GenerateRequest
 from gemtune.inference.parsing import canonical, parse
@@ -450,3 +451,13 @@ def test_words_are_whole_words_beside_letters_with_another_case_form():
     assert re.search(any_of(["is"]), "kis", re.IGNORECASE) is None
     assert re.search(any_of(["is"]), "åis", re.IGNORECASE) is None
     assert re.search(any_of(["is"]), "分类is", re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    "answer", ["더" * 300 + "긍정x", "긍정" + "것입니다" * 200, "긍정" + "です もの " * 60, "긍정 " * 300]
+)
+def test_parse_and_verdict_of_repeated_words_of_endings_take_no_exponential_time(answer):
+    started = time.process_time()
+    value(Task(labels=LABELS["ko"]), answer)
+    verdict_of(answer)
+    assert time.process_time() - started < 5
