@@ -30,7 +30,7 @@ _CHAT_ROLES = {
     **{"system": "system", "developer": "system", "user": "user", "human": "user"},
     **{"model": "model", "assistant": "model", "gpt": "model"},
 }
-_TURN_KEYS = ("contents", "messages", "conversations", "conversation")  # the last two as ShareGPT has them
+_TURN_KEYS = dict.fromkeys(("contents", "messages", "conversations", "conversation"))  # the last two are ShareGPT's
 _LEFT_OUT = ("generationConfig", "safetySettings", "cachedContent")  # the section evaluate sets these
 _SPLIT_ALIASES = {
     "train": ("train", "training"),
@@ -80,7 +80,7 @@ def is_prompt(row: JsonObject) -> bool:
 
 def as_prompt(row: JsonObject) -> JsonObject:
     """The row with its turns as `contents` or `messages`, from whichever field or notation has them."""
-    if is_prompt(row):
+    if _TURN_KEYS.keys().isdisjoint(row) or is_prompt(row):
         return row
     for key in _TURN_KEYS:
         if turns := chat_turns(row.get(key)):

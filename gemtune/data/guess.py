@@ -403,6 +403,8 @@ def _gains(column: Column, text: Column) -> tuple[float, float]:
     from sklearn.naive_bayes import MultinomialNB
 
     pairs = [(str(a), str(b)) for a, b in zip(text.cells, column.cells, strict=True) if a and b is not None]
+    if len(pairs) < 2:
+        return 0.0, 0.0
     texts, labels = zip(*pairs[:_RANKED_ROWS], strict=True)
     values, own = np.unique(labels, return_inverse=True)
     words = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), alternate_sign=False, n_features=2**14)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gemtune.cli.init import init
@@ -217,6 +220,48 @@ def test_guess_says_why_no_column_is_the_reference(columns: dict[str, Any], prob
     with pytest.raises(UserError) as raised:
         guess(rows(text=text, **columns))
     assert problem in str(raised.value)
+
+
+CELLS = st.recursive(
+    st.sampled_from(
+        [
+            "a",
+            "model_a",
+            "tie",
+            "1",
+            "",
+            "{a,b}",
+            "#x #y",
+            "a text of words",
+            "返金",
+            "[{",
+            "[null]",
+            None,
+            1,
+            2.5,
+            True,
+        ]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["role", "from", "value", "content", "parts", "text", "label"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+COLUMNS = st.sampled_from([
+    "text", "label", "prompt", "chosen", "rejected", "messages", "conversation_a", "conversation_b", "winner",
+    "answer_1", "answer_2", "instruction", "input", "output", "contents", "tokens", "entities", "completion", "0", "回答A",
+])  # fmt: skip
+
+
+@settings(max_examples=60)
+@example([{"input": "[null]", "1": "a text", "prompt": ""}])
+@given(listed=st.lists(st.dictionaries(COLUMNS, CELLS, max_size=4), max_size=6))
+def test_guess_of_any_rows_is_a_guess_or_one_error(listed: list[dict[str, Any]]) -> None:
+    with contextlib.suppress(UserError):
+        assert all(isinstance(item.setting, str) for item in guess(listed))
 
 
 def test_guess_of_nameless_columns_takes_what_the_text_predicts() -> None:
