@@ -26,14 +26,15 @@ File = Annotated[
 ]
 Configuration = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
 Method = Annotated[
-    str, typer.Option(help="supervised (labelled rows) or preference (pairs of a chosen and a rejected answer).")
+    str,
+    typer.Option(help="supervised (labelled rows) or preference (pairs of answers); default: the setting method."),
 ]
 
 
 @data_app.command()
 def check(
     file: File,
-    method: Method = "supervised",
+    method: Method = "",
     model: Annotated[str, typer.Option(help="Base model; default: evaluate.base_model of the settings.")] = "",
     config: Configuration = None,
     settings: Overrides = None,
@@ -54,7 +55,7 @@ def convert(
     file: File,
     out: Annotated[str, typer.Option(help="Output file, local or gs://: .jsonl; .csv, .tsv for columns; also .gz.")],
     to: Annotated[str, typer.Option(help="Format: gemini, messages, chat, columns.")] = "gemini",
-    method: Method = "supervised",
+    method: Method = "",
     config: Configuration = None,
     settings: Overrides = None,
     as_json: Json = False,

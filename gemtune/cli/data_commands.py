@@ -54,6 +54,7 @@ class _Progress(logging.Handler):
 def check(file: str, method: str, config: Path | None, overrides: list[str], as_json: bool) -> None:
     """Show what keeps rows from being used, and the problems of all rows together; exit code 1 if there are any."""
     loaded = Config.load(config, overrides)
+    method = method or loaded.method
     limits, tuning_method = _limits(loaded, method)
     rejected = _RejectedRows(file, err=as_json)
     free_text = method == "preference" or loaded.task.is_free_text
@@ -161,6 +162,7 @@ def convert(
 ) -> None:
     """Write the readable rows in the format `to`; the others are listed on stderr."""
     loaded = Config.load(config, overrides)
+    method = method or loaded.method
     _limits(loaded, method)
     rules = loaded.preprocess.model_copy(update=NO_CLEANING)
     stats, rejected, lost_fields = _read_stats(loaded), _RejectedRows(file, err=True), Counter[str]()
@@ -196,6 +198,7 @@ def describe(file: str, audit: str | None, config: Path | None, overrides: list[
     Raises `UserError` after that when a rule would drop more rows than the limits allow.
     """
     loaded = Config.load(config, overrides)
+    _require_labelled(loaded, file)
     task, rules, stats = loaded.task, loaded.preprocess, _read_stats(loaded)
     examples, rejected = _read_all(file, task, rules, stats)
     kept, dropped, problems = apply_rules(examples, task, rules, loaded.vertex)
@@ -296,6 +299,13 @@ def compare(train: str, logs: str, config: Path | None, overrides: list[str], as
     )
 
 
+def _require_labelled(loaded: Config, file: str) -> None:
+    """Raise `UserError` if the settings are those of preference pairs, which a run describes and compares itself."""
+    if loaded.method == "preference" and loaded.preference.pairs_from == "data":
+        remedy = "check them: gemtune data check FILE --config YAML; a run describes them and drops duplicates itself"
+        raise UserError("the settings are for preference pairs, not labelled rows", file=file, remedy=remedy)
+
+
 def _read_all(file: str, task: Task, rules: Preprocess, stats: ReadStats) -> FilterResult:
     """All rows in memory; raises `UserError` when none is usable."""
     examples, rejected = source_rows.read_all(file, task, rules, stats)
@@ -327,6 +337,7 @@ def deduplicate(
     Raises `UserError`, with nothing written, when a rule drops more rows than the limits allow.
     """
     loaded = Config.load(config, overrides)
+    _require_labelled(loaded, file)
     if runner == "dataflow":
         _dedup_on_dataflow(file, out, dropped or "", loaded, beam_options)
         place = f"kept rows in {out}, dropped rows in {dropped}"

@@ -71,10 +71,7 @@ def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interact
             written.write(text)
     typer.echo(f"\nwritten: {out} (say in task.instruction what the answer is for), {out.with_name(SCHEMA)}\nnext:")
     checked, quoted = f"{shlex.quote(file)} --config", shlex.quote(str(out))
-    method = " --method preference" if config.method == "preference" else ""
-    typer.echo(
-        f"  gemtune data check {checked} {quoted}{method}\n  gemtune plan {quoted} --offline\n  gemtune run {quoted}"
-    )
+    typer.echo(f"  gemtune data check {checked} {quoted}\n  gemtune plan {quoted} --offline\n  gemtune run {quoted}")
     listed = [{"setting": i.setting, "value": i.value, "reason": i.reason, "offered": i.is_offer} for i in guesses]
     return {"configuration": str(out), "rows": count, "assumed": assumptions, "guesses": listed}
 

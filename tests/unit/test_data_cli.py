@@ -343,3 +343,12 @@ def test_data_convert_and_check_accept_pairs(tmp_path: Path) -> None:
     code, output = called("data", "convert", tmp_path / "a.csv", "--out", tmp_path / "b.jsonl", *pair)
     assert (code, output) == (0, f"2 rows written to {tmp_path / 'b.jsonl'}, 1 left out; 1 empty_text\n")
     assert "2 of 2 rows usable" in called("data", "check", tmp_path / "b.jsonl", *pair)[1]
+
+
+def test_data_commands_take_the_method_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n')
+    settings = ["--set", "method=preference", "--set", "task.kind=generation"]
+    assert "1 of 1 rows usable" in called("data", "check", tmp_path / "pairs.jsonl", *settings)[1]
+    for command in ("data describe", f"dedup --out {tmp_path / 'kept.jsonl'}"):
+        with pytest.raises(UserError, match="for preference pairs, not labelled rows"):
+            called(*command.split(), tmp_path / "pairs.jsonl", *settings)

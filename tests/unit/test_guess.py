@@ -252,7 +252,8 @@ CELLS = st.recursive(
 )
 COLUMNS = st.sampled_from([
     "text", "label", "prompt", "chosen", "rejected", "messages", "conversation_a", "conversation_b", "winner",
-    "answer_1", "answer_2", "instruction", "input", "output", "contents", "tokens", "entities", "completion", "0", "回答A",
+    "answer_1", "answer_2", "instruction", "input", "output", "contents", "tokens", "entities", "completion", "0",
+    "回答A",
 ])  # fmt: skip
 
 
