@@ -31,6 +31,7 @@ from gemtune.data.columns import (
 from gemtune.data.formats import OPENAI_PAIR, as_prompt, content_of, is_prompt
 from gemtune.data.group_columns import GroupColumns
 from gemtune.data.labels import find_spellings, is_flag
+from gemtune.data.nested_rows import MANY
 from gemtune.data.pairs import name_words, named_side, turns_of
 from gemtune.data.profile import estimate_tokens, script
 from gemtune.data.segments import UNITS, read_segments
@@ -39,7 +40,7 @@ from gemtune.data.times import parse_times
 from gemtune.errors import UserError, did_you_mean
 
 _RANKED_ROWS, _RANKED_FOLDS, _CLOSE_GAIN = 600, 10, 0.05
-_MAX_LISTED = 4
+_MAX_LISTED, MIN_ROWS = 4, 5
 _FILL = "fill every row (merged cells are filled in their first row, formulas only by a spreadsheet program)"
 _TAG = re.compile(r"O|[BIESLU]-\S+")
 _AUTOML = {"textContent", "textGcsUri", "text_snippet"}
@@ -217,6 +218,9 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
     if not target and any(len(c.counts) > 1 and all(map(_TAG.fullmatch, c.counts)) for c in columns):
         remedy = "write one row for each sentence, with a list of its spans: begin, end, name"
         raise UserError("the rows are words with tags, not texts", remedy=remedy)
+    if len(rows) < MIN_ROWS and len(columns) >= MANY and not (text and target):
+        place = f"{len(rows)} row{'s' * (len(rows) > 1)} and {len(columns)} columns"
+        raise UserError(f"{place} look like a table on its side", remedy="transpose it: a row for each text")
     by_name = {column.name: column for column in columns}
     for name in filter(None, (text, target)):
         if name not in by_name:
@@ -245,7 +249,7 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
     guesses = []
     for setting, ranked, default in (("text", texts, "text"), ("target", targets, "label")):
         column, *rest = ranked
-        alternatives = tuple(other.name for other in rest)
+        alternatives = tuple(other.name for other in rest[:_MAX_LISTED])
         if column.name != default or alternatives:
             reason = "by its name and values" if column.role in ("text", *_TARGETS) else "by its values"
             reason = f"the names of the values of {numbered.name!r}" if column is chosen is not numbered else reason

@@ -6,6 +6,8 @@ from typing import Any
 
 from gemtune.config import JsonObject
 
+MANY = 20  # columns, more than a row of text and label has
+_LONGER = 10  # times as long is the list of rows as those of names beside it
 _ROW_KEYS = {
     *("contents", "messages", "conversations", "conversation", "chosen", "completions", "preferred_output"),
     *("textContent", "textGcsUri", "text_snippet", "full_request", "full_response", "candidates"),
@@ -13,7 +15,9 @@ _ROW_KEYS = {
 
 
 def nested_rows(value: Any, text_column: str) -> list[JsonObject]:
-    """The rows in one object: its only list of objects, or a data frame as pandas writes it whole; [] for a row."""
+    """The rows in one object: its only (or by far longest) list of objects, a data frame as pandas writes it whole, the
+    texts of each label, or the label of each text; [] for a row.
+    """
     if not isinstance(value, dict) or not value or _ROW_KEYS & value.keys() or isinstance(value.get(text_column), str):
         return []
     columns, data = value.get("columns"), value.get("data")
@@ -27,9 +31,18 @@ def nested_rows(value: Any, text_column: str) -> list[JsonObject]:
             len(inner) < len(inner[0]) and not all(map(str.isdecimal, value))
         )
         return [{name: cells[key] for name, cells in value.items()} for key in inner[0]] if by_column else inner
+    if len(inner) > 1 and all(isinstance(texts, list) and len(texts) > 1 and _are_texts(texts) for texts in inner):
+        return [{"text": text, "label": label} for label, texts in value.items() for text in texts]
+    if len(inner) >= MANY and _are_texts(inner) and 2 * len({*inner}) <= len(inner):
+        return [{"text": text, "label": label} for text, label in value.items()]
     lists = [own for own in inner if isinstance(own, list) and own and all(isinstance(row, dict) for row in own)]
     lists = lists or [rows for own in inner if (rows := nested_rows(own, text_column))]
-    return lists[0] if len(lists) == 1 else []
+    lists.sort(key=len, reverse=True)
+    return lists[0] if lists and all(len(lists[0]) >= _LONGER * len(rows) for rows in lists[1:]) else []
+
+
+def _are_texts(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _are_alike(values: list[Any], kind: type) -> bool:

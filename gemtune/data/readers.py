@@ -289,7 +289,7 @@ def _json_row(number: int, line: str) -> Row | RejectedRow:
 
 
 def _csv_rows(file: SourceFile, default: str, task: Task) -> Iterator[Row | RejectedRow | FileReference]:
-    columns = (file.config.text_column, file.config.target_column)
+    columns = [name for name in (file.config.text_column, file.config.target_column) if name]
     rows = _cells(file, default, columns)
     begin = list(itertools.islice(rows, 2))
     if begin and begin[0][1][0].lstrip().startswith(("{", "[{")):

@@ -210,6 +210,7 @@ def test_guess_refuses_answers_whose_better_one_is_not_named(columns: dict[str, 
     [
         ({}, "'text' is the only column (add a column"),
         ({"parts": lambda n: [{"q": f"a {n}"}]}, "write a row for each object in 'parts'"),
+        ({f"column_{n}": text for n in range(30)}, "3 rows and 31 columns look like a table on its side"),
         ({"label": "a"}, "'label' has one value in 60 of 60 rows (add rows with other references; name the column"),
         ({"label": lambda n: "a" if n == 3 else None}, "'label' has one value in 1 of 60 rows (fill every row"),
         ({"tag": lambda n: ("O", "O", "B-PER")[n % 3]}, "the rows are words with tags"),
@@ -218,7 +219,7 @@ def test_guess_refuses_answers_whose_better_one_is_not_named(columns: dict[str, 
 )
 def test_guess_says_why_no_column_is_the_reference(columns: dict[str, Any], problem: str) -> None:
     with pytest.raises(UserError) as raised:
-        guess(rows(text=text, **columns))
+        guess(rows(3 if len(columns) > 20 else 60, text=text, **columns))
     assert problem in str(raised.value)
 
 
@@ -369,6 +370,16 @@ def test_init_says_why_no_row_can_be_read(tmp_path: Path) -> None:
     path.write_text("a: some text\n" * 9, encoding="utf-8")
     with pytest.raises(UserError, match="no usable row among 9: 9 invalid_json"):
         init(str(path), None, "own", {}, interactive=False, force=False)
+
+
+@pytest.mark.parametrize(("use", "kind"), [("", "sentiment"), ("TRAIN", "sentiment"), ("", "classification")])
+def test_init_reads_csv_files_of_automl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: str, kind: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    ends = (lambda n: f"{n % 4},3") if kind == "sentiment" else label
+    Path("a.csv").write_text("".join(f"{use},{sentence()},{ends(n)}\n" for n in range(40)), encoding="utf-8")
+    init("a.csv", Path("own.yaml"), "own", {}, interactive=False, force=False)
+    config = Config.load(Path("own.yaml"))
+    assert (config.task.kind, config.preprocess.header) == (kind, True)
 
 
 def test_init_refuses_a_file_without_a_usable_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -428,6 +428,7 @@ FRAME = pd.DataFrame(PAIR)
         "".join(map(json.dumps, PAIR)),
         *(FRAME.to_json(orient=orient) for orient in ("split", "columns", "index", "records", "table")),
         json.dumps(FRAME.to_dict("list"), indent=1),
+        json.dumps({"names": [{"id": 1}], "items": [*PAIR, *[{"text": "e", "label": "z"}] * 18]}),
         json.dumps([["text", "label"], *([*row.values()] for row in PAIR)]),
         json.dumps([*(dict(reversed(row.items())) for row in PAIR)], indent=4),
         "__label__x a b\n__label__y c d\n",
@@ -436,7 +437,20 @@ FRAME = pd.DataFrame(PAIR)
 def test_read_json_gives_the_rows_wherever_they_are(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.json").write_text(content)
     listed = list(readers.read_rows(tmp_path / "a.json"))
-    assert [{name: row[1][name] for name in ("text", "label")} for row in listed if isinstance(row, tuple)] == PAIR
+    assert [{name: row[1][name] for name in ("text", "label")} for row in listed[:2] if isinstance(row, tuple)] == PAIR
+
+
+@pytest.mark.parametrize(
+    ("content", "count"),
+    [
+        ({"x": ["a b", "c"], "y": ["d", "e", "f"]}, 5),
+        ({"a b": "x", **{f"text {n}": "xyz"[n % 3] for n in range(30)}}, 31),
+    ],
+)
+def test_read_json_gives_the_texts_of_each_label(tmp_path: Path, content: Any, count: int) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    rows = [row[1] for row in readers.read_rows(tmp_path / "a.json") if isinstance(row, tuple)]
+    assert (rows[0], len(rows)) == ({"text": "a b", "label": "x"}, count)
 
 
 @pytest.mark.parametrize(
@@ -447,6 +461,8 @@ def test_read_json_gives_the_rows_wherever_they_are(tmp_path: Path, content: str
         {"conversations": [{"from": "human", "value": "a"}]},
         {"textContent": "a", "classificationAnnotations": [{"displayName": "x"}]},
         {"text": "a", "label": "b"},
+        {"text": "a", "tags": ["b", "c"]},
+        {f"q{n}": "yes" for n in range(9)},
     ],
 )
 def test_read_json_keeps_the_only_row_of_a_file(tmp_path: Path, row: dict[str, Any]) -> None:
