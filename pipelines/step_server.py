@@ -7,8 +7,6 @@ step executes the source of its component by kfp's executor, as its compiled com
 started as it is. The process has one thread; it ends when its socket is closed and its steps have ended.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import importlib

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decision of the gate, what was deployed, and the summary of a run."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 from gemtune.artifacts.base import Artifact, Part

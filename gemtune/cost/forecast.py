@@ -6,8 +6,6 @@ Guarantees: whatever may be spent on some path is under the limit by its upper b
 something turns out so (a larger model, a follow-up) is expected to cost nothing and bounded by all it may cost.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits of the gate: rules on a variant's own answers, on the recall of classes, and on a judge's scores."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 

@@ -11,8 +11,6 @@ proportions), Agresti & Coull 1998, Lloyd & Moldovan 2008 (exact test of non-inf
 2411.00640: paired differences, clusters, power), Holm 1979. Randomness only from `seed`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt

@@ -11,8 +11,6 @@ rated, and the lower bound of the agreement must reach the configured minimum. S
 2306.05685: judges, position and length bias).
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass

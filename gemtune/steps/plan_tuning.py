@@ -6,8 +6,6 @@ Source: the published advice on when prompting is enough and how to start tuning
 under `max_cost` by its upper bound, tokens of a trial beyond the plan cancel its job, and every "no" has a reason.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
