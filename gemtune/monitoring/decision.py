@@ -63,12 +63,8 @@ def decide(name: str, evidence: MonitoringEvidence, monitor: Monitor, retraining
         verdict = "watch"
     elif evidence.missing_windows:
         verdict = "settling"
-    summary = [
-        *(reason.summary for reason in reasons),
-        *evidence.problems,
-        *retiring,
-        *(alarm.summary for alarm in alarms.values()),
-    ]
+    summary = [*(reason.summary for reason in reasons), *evidence.problems, *retiring]
+    summary += [own.summary for own in alarms.values() if not any(own.summary in line for line in summary)]
     if not reasons and "similarity" in alarms:
         summary.append("label the rows of the annotation file: more of the same data cannot cover a new topic")
     if evidence.missing_windows:

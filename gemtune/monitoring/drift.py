@@ -195,4 +195,4 @@ def detectable(monitored: Monitored, records: Sequence[WindowRecord]) -> str:
     )
     if not enough:
         return f"{sentence}; more texts do not help, since windows differ more than by chance: label rows"
-    return sentence if enough <= rows else f"{sentence}, from about {enough} texts on in {_CERTAIN:.0%}"
+    return sentence if fmean(stated) >= _CERTAIN else f"{sentence}, from about {enough} texts on in {_CERTAIN:.0%}"

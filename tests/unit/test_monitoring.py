@@ -1,6 +1,8 @@
 """Monitoring: windows against the past, similarity to training rows, quality from a sample of labels."""
 
+import re
 from datetime import timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from scipy import stats
 from bench import monitoring as bench
 from gemtune.artifacts.monitoring import LabelledRow, WindowRecord
 from gemtune.config import Monitor, Preprocess, Task
-from gemtune.monitoring import labelling, quality, windows
+from gemtune.monitoring import drift, labelling, quality, windows
 from gemtune.monitoring.similarity import TrainingRows
 from gemtune.monitoring.windows import WindowMean
 
@@ -133,6 +135,21 @@ def test_a_year_without_change_rings_no_more_often_than_promised():
     assert sum(bench.rings(bench.Stream(source, 200, 0.0, rng)) for _ in range(8)) <= 2
     found = [bench.detection(bench.Stream(source, 1000, 0.0, rng), 8, source.others["unseen labels"]) for _ in range(2)]
     assert all(own.week == 1 and own.stated > 0.8 for own in found)
+
+
+@pytest.mark.parametrize("rows", [60, 190, 230, 250, 400])
+def test_detectable_states_from_how_many_texts_on_only_where_the_window_has_too_few(rows):
+    sums = windows.moments([""] * rows, [0.3, 0.7] * (rows // 2))
+    records = [
+        WindowRecord(start=start, end=start + timedelta(days=7), rows=rows, texts=rows, verdict="fine", confidence={},
+                     similarity=sums)
+        for start in (bench.START + timedelta(days=7 * week) for week in range(9))
+    ]  # fmt: skip
+    topics = SimpleNamespace(near_topics=lambda _: [WindowMean(100, -0.5, 0.02)])
+    monitored = drift.Monitored(None, topics, str, Monitor(), 0.05)
+    sentence = drift.detectable(monitored, records)
+    found = int(re.search(r"in (\d+) of 100", sentence)[1])
+    assert ("from about" in sentence) is (found < 95)
 
 
 # -- similarity ------------------------------------------------------------------------------------------------------

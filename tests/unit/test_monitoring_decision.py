@@ -224,6 +224,7 @@ def test_decide_retrains_once_for_the_same_ids(kind, changes, settings):
     assert [reason.kind for reason in first.reasons] == [kind]
     assert first.job_id == again.job_id
     assert first.job_id.startswith("support-rt-")
+    assert len(first.summary) == 1, "an alarm that is the reason is stated once"
     handled = frozenset(item for reason in first.reasons for item in reason.ids)
     once_more = decide("support", replace(evidence, retrained=handled), monitor)
     assert once_more.verdict == ("fine" if kind in ("new_rows", "age") else "watch")
