@@ -15,6 +15,7 @@ import yaml
 
 from gemtune.config import JsonObject
 from gemtune.data.formats import chat_turns
+from gemtune.data.group_columns import words_of
 from gemtune.data.labels import are_flags, joining_mark, label_set, label_text, parse_container, split_labels
 from gemtune.data.segments import spans_as_segments
 
@@ -23,7 +24,6 @@ _MAX_LABEL_SHARE = 0.3  # labels a row; what a run needs is stricter, and is che
 CERTAIN = 0.9  # share of the rows that decides
 _MIN_REPEATED = 0.25  # share of the rows whose value is that of another row
 _ONE_WORD = re.compile(r"[^\W\d]+([-/.][^\W\d]+)*\??")
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
 
 
 @dataclass(frozen=True)
@@ -166,11 +166,6 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).strip().casefold()
 
 
-def words_of(name: str) -> dict[str, None]:
-    """The words of a column's name, in their order."""
-    return dict.fromkeys(plain(word) for word in _WORDS.findall(unicodedata.normalize("NFKC", name)))
-
-
 @cache
 def role_of(name: str) -> str:
     """What a name of a column says that it holds: by its last word that says anything; "" if none does."""
@@ -192,6 +187,6 @@ def better_or_worse(name: str) -> str:
     words, text, names = words_of(name), plain(name), known_names()
     for role in ("chosen", "rejected"):
         parts = [part for part in names[role] if not part.isascii() and part in text]
-        if parts or names[role].keys() & words.keys():
+        if parts or names[role].keys() & {*words}:
             return role
     return ""

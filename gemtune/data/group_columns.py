@@ -9,6 +9,7 @@ the owner of the data knows.
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -117,9 +118,14 @@ def _is_repeated(counts: Counter[str], rows: int) -> bool:
     return is_many and sum(groups) <= MAX_ROWS_PER_GROUP * len(groups) and max(groups) <= rows / 2
 
 
+def words_of(name: str) -> list[str]:
+    """The words and numbers of a name, in their order, without case and width."""
+    return [word.casefold() for word in _WORDS.findall(unicodedata.normalize("NFKC", name))]
+
+
 def _names_groups(name: str, counts: Counter[str]) -> bool:
     """Whether the column's name, or nearly all of its values, are those of identifiers."""
-    if _GROUP_PART.search(name) or any(_GROUP_WORD.fullmatch(word.casefold()) for word in _WORDS.findall(name)):
+    if _GROUP_PART.search(name) or any(map(_GROUP_WORD.fullmatch, words_of(name))):
         return True
     identifiers = sum(bool(_IDENTIFIER.fullmatch(value)) and not _TIME.match(value) for value in counts)
     return identifiers >= 0.9 * len(counts)

@@ -29,10 +29,10 @@ from gemtune.data.columns import (
     vocabulary,
 )
 from gemtune.data.formats import OPENAI_PAIR, as_prompt, content_of, is_prompt
-from gemtune.data.group_columns import GroupColumns
+from gemtune.data.group_columns import GroupColumns, words_of
 from gemtune.data.labels import find_spellings, is_flag
 from gemtune.data.nested_rows import MANY
-from gemtune.data.pairs import name_words, named_side, turns_of
+from gemtune.data.pairs import named_side, turns_of
 from gemtune.data.profile import estimate_tokens, script
 from gemtune.data.segments import UNITS, read_segments
 from gemtune.data.source_rows import ONE_COLUMN
@@ -140,7 +140,7 @@ def _twins(columns: Sequence[Column]) -> tuple[Column, Column] | None:
     """Two columns of texts of one kind, whose names differ in a letter or a number; answers rather than others."""
     texts = [column for column in columns if column.is_answer and column.role in ("answer", "text")]
     for first, second in sorted(combinations(texts, 2), key=lambda pair: pair[0].role):
-        words, others = name_words(first.name), name_words(second.name)
+        words, others = {*words_of(first.name)}, {*words_of(second.name)}
         if first.role == second.role and [*words - others, *others - words] in vocabulary()["twins"]:
             return first, second
     return None
@@ -339,7 +339,9 @@ def has_header(rows: Sequence[JsonObject]) -> bool:
     that is known for columns, a label of its own column or a number above numbers.
     """
     columns = columns_of(rows)
-    named = {c.name for c in columns if any(plain(c.name) in names for names in known_names().values())}
+    values = ("sentiments", "other_values")
+    known = {name for role, names in known_names().items() if role not in values for name in names}
+    named = {c.name for c in columns if plain(c.name) in known}
     labels = [c.name for c in columns if (c.is_label and c.name in c.counts) or _is_number_among_numbers(c)]
     return not any(len(c.name) > MAX_LABEL_CHARS for c in columns) and all(named - {name} for name in labels)
 

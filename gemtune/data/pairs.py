@@ -9,7 +9,6 @@ with equal answers, duplicates and contradictions are rejected.
 """
 
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,13 +22,13 @@ from gemtune.data.cleaning import text_key
 from gemtune.data.compared_text import Remainders
 from gemtune.data.example import Example, Pair, RejectedRow, example_id, to_row
 from gemtune.data.formats import OPENAI_PAIR, chat_turns, content_of
+from gemtune.data.group_columns import words_of
 from gemtune.data.labels import parse_container
 from gemtune.data.row_validation import ReadStats, of_source, validate_row
 
 _SYSTEM = ("system", "system_prompt")  # columns of system instructions in published pairs
 _NESTED = ("contents", "completions", *OPENAI_PAIR)
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
-_NAME_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _WHOLE = re.compile(r"\.0+$")
 
 
@@ -176,15 +175,10 @@ def _better(row: JsonObject, config: Preference) -> int:
 
 def named_side(value: Any, columns: Sequence[str]) -> int | None:
     """0 or 1: which of two columns a value names, by the words in which their names differ; None if it does not."""
-    first, second = map(name_words, columns)
-    named = name_words(_WHOLE.sub("", str(value)))
+    first, second = ({*words_of(name)} for name in columns)
+    named = {*words_of(_WHOLE.sub("", str(value)))}
     hits = [bool(own) and own <= named for own in (first - second, second - first)]
     return hits.index(True) if hits.count(True) == 1 else None
-
-
-def name_words(name: str) -> set[str]:
-    """The words and numbers of a column's name or of a value that names it, without case and width."""
-    return {word.casefold() for word in _NAME_WORDS.findall(unicodedata.normalize("NFKC", name))}
 
 
 def _gemini_sides(row: JsonObject) -> tuple[JsonObject, str]:

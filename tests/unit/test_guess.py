@@ -308,6 +308,12 @@ def test_guess_distinguishes_a_first_row_of_data_from_a_header() -> None:
     assert has_header(rows(F1=text, F2=label))
     assert has_header(rows(text=text, delivery=label))  # a label that is the name of its column, too
     assert not has_header(rows(hello=text, delivery=label))
+    channels = {
+        "hello": text,
+        "positive": lambda n: ("positive", "negative")[n % 2],
+        "web": lambda n: ("web", "app")[n % 2],
+    }
+    assert not has_header(rows(**channels))
     assert not has_header(rows(**{"0": lambda n: n, "hello": text, "2": label}))
     assert not has_header(rows(**{"where is my parcel? it has been three weeks": text, "delivery": label}))
 
