@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import TUNING_PRICES
 
-from gemtune.artifacts.cost import ZERO, CostItem, Estimate, total
+from gemtune.artifacts.cost import ZERO, CostForecast, CostItem, Estimate, total
 from gemtune.catalogue import Catalogue, Price
 from gemtune.config import Evaluate, ModelVariant, Plan, Prompt, Reward, Task, Trial
 from gemtune.cost import items
@@ -90,6 +90,15 @@ def by_label(forecast: Forecast) -> dict[str, CostItem]:
 
 
 # -- the limit -------------------------------------------------------------------------------------------------------
+
+
+def test_forecast_names_tuning_at_an_unknown_price() -> None:
+    once = Estimate(expected=10, upper=20)
+    for price, is_unpriced in ((0.0, True), (1.0, False)):
+        item = items.tuning_item(Trial(name="t"), once, price)
+        assert item.is_unpriced is is_unpriced
+        assert CostForecast.of([item], 1.0).summary.endswith("at an unknown price") is is_unpriced
+    assert not CostItem(kind="checkpoints", label="", tokens=item.tokens).is_unpriced
 
 
 @given(TRIALS, PRICES, st.integers(1, 10**7), st.floats(0, 500), st.floats(0, 50))

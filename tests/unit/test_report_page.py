@@ -29,7 +29,7 @@ from report_documents import (
 )
 
 from gemtune import __version__
-from gemtune.artifacts.cost import TokenUsage
+from gemtune.artifacts.cost import CostItem, TokenUsage
 from gemtune.artifacts.decision import DecisionRecord
 from gemtune.artifacts.evaluation import (
     EvaluationReport,
@@ -41,6 +41,7 @@ from gemtune.artifacts.evaluation import (
     VertexMetric,
 )
 from gemtune.artifacts.tuning import (
+    Selection,
     TuningPlan,
 )
 from gemtune.config import Prompt, Task
@@ -124,6 +125,22 @@ def test_report_compares_objects_by_their_fields(paths: Path) -> None:
     page, _, _ = run(paths)
     document = json.loads(page.split('id="rows">')[1].split("</script>")[0])
     assert document["rows"][0][5] == [0, '{"city": "Bonn", "zip": 2}']
+
+
+def test_report_shows_tuning_at_an_unknown_price_as_unknown(paths: Path) -> None:
+    sentence = "Tuning is not counted: its price is unknown."
+    assert sentence not in run(paths)[0]
+    spent = [CostItem.actual("tuning", "tuning t", 100, 0.0)]
+    Selection.read(paths / "selection").model_copy(update={"spent": spent}).write(paths / "selection")
+    page, _, _ = run(paths)
+    assert sentence in page
+    assert re.search(r"tuning t</bdi></th><td>100</td><td>unknown</td>", page)
+
+
+def test_report_folds_what_is_more_than_fifteen_labels(paths: Path) -> None:
+    labelled(paths, [f"label {n:02}" for n in range(40)])
+    page = run(paths)[0]
+    assert "<summary>The other 25 labels</summary>" in page
 
 
 def test_report_is_printed_in_light_colours(paths: Path) -> None:
