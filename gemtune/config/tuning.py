@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of tuning: project and region, plan and budget, trials, jobs, selection, deployment."""
 
+import ast
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -103,6 +104,12 @@ class Reward(Section):
     def _is_one_kind(self) -> Self:
         if self.rubric and self.code:
             raise ValueError(f"reward {self.name} has a rubric and code: use two rewards")
+        try:
+            defined = [getattr(node, "name", "") for node in ast.parse(self.code).body]
+        except (SyntaxError, ValueError) as error:
+            raise ValueError(f"reward {self.name}: the code is not Python: {error}") from None
+        if self.code and "evaluate" not in defined:
+            raise ValueError(f"reward {self.name}: the code does not define evaluate(example, response)")
         for expression in filter(None, (self.extract, self.expression if self.match == "regex" else "")):
             import regex
 

@@ -114,7 +114,8 @@ def test_rewards_name_what_is_wrong() -> None:
     with pytest.raises(UserError, match="the code of reward reward failed: ZeroDivisionError"):
         scored(Trial(rewards=[Reward(code="def evaluate(a, b): return 1 / 0")]), TASK, EXAMPLES[0], "x")
     lacking = ({"extract": f} for f in ("(?=x)", "(?<!x)y", r"(a)\1", "a++"))
-    for wrong in ({"extract": "("}, {"rubric": "x", "code": "y"}, {"correct": 2}, *lacking):
+    code = ({"code": text} for text in ("def evaluate(:", "score = 1", "\0"))
+    for wrong in ({"extract": "("}, {"rubric": "x", "code": "y"}, {"correct": 2}, *lacking, *code):
         with pytest.raises(ValueError, match="Reward"):
             Reward(**wrong)
 
