@@ -5,6 +5,7 @@
 import asyncio
 import csv
 import inspect
+import io
 import logging
 import re
 import time
@@ -62,7 +63,7 @@ RESET_TIMEOUT_S = 15.0
 _API_PATHS = ("/v1/", "/v1beta1/", "/v2/", "/ui/", "/bigquery/")
 
 # Each route with its handler, a method of the emulator or of one of its services.
-_ROWS = list(csv.DictReader(Path(__file__).with_name("routes.csv").read_text("utf-8").splitlines()))
+_ROWS = list(csv.DictReader(io.StringIO(Path(__file__).with_name("routes.csv").read_text("utf-8"))))
 # Documented as not implemented; any other unknown path below /v1 is a 501 too.
 MISSING = {f"{row['method']} {row['path']}": row["note"] for row in _ROWS if row["support"] == "missing"}
 
