@@ -340,8 +340,8 @@ def has_header(rows: Sequence[JsonObject]) -> bool:
     """
     columns = columns_of(rows)
     values = ("sentiments", "other_values")
-    known = {name for role, names in known_names().items() if role not in values for name in names}
-    named = {c.name for c in columns if plain(c.name) in known}
+    header_names = {name for role, names in known_names().items() if role not in values for name in names}
+    named = {c.name for c in columns if plain(c.name) in header_names}
     labels = [c.name for c in columns if (c.is_label and c.name in c.counts) or _is_number_among_numbers(c)]
     return not any(len(c.name) > MAX_LABEL_CHARS for c in columns) and all(named - {name} for name in labels)
 
