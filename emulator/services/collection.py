@@ -312,6 +312,9 @@ class JobCollection(Collection):
                     self._cancelled.discard(name)
 
     def _run(self, name: str) -> None:
+        job = self._state.get(name)
+        if job is None or job["state"] in ENDED:  # cancelled before it was in the queue
+            return
         try:
             self.run(name)
         except Cancelled:

@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 
 from emulator import catalogue as emulator_catalogue
 from emulator.app.server import Emulator, Settings
-from emulator.core.faults import FaultPlan
+from emulator.core.faults import FaultPlan, Faults
 from emulator.core.filters import Filters
 from emulator.core.google_rest import ApiError, camel, camelize, project_number, snake, split_multipart
 from emulator.core.state import State, StateInUse
 from emulator.documents import read_document
 from emulator.engines.base import Candidate, GenerateRequest, Generation, Turn
 from emulator.engines.rules_engine import Rules, RulesEngine
+from emulator.services.collection import JobCollection
 from emulator.services.evaluation import rouge
 from emulator.services.inference import Batcher
 from emulator.services.schedules import next_firing
@@ -400,3 +401,25 @@ def test_emulator_catalogue_accepts_a_hub_repository(tmp_path: Path) -> None:
             weights(wrong)
     (tmp_path / "owner" / "small-chat.v1").mkdir(parents=True)
     assert weights("owner/small-chat.v1") == tmp_path / "owner" / "small-chat.v1"
+
+
+class Jobs(JobCollection):
+    kind, title, parameter = "jobs", "Job", "job"
+
+    def run(self, name: str) -> None:
+        self.end(name, "SUCCEEDED")
+
+
+def test_job_that_was_cancelled_before_it_was_queued_does_not_run(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    jobs = Jobs(state, Faults(FaultPlan()))
+    names = [f"p/jobs/{word}" for word in ("CANCELLED", "PENDING")]
+    jobs.start()
+    for name in names:
+        state.put("jobs", name, {"name": name, "state": f"JOB_STATE_{name.rpartition('/')[2]}"})
+        jobs.enqueue(name)
+    while not jobs.idle():
+        time.sleep(0.01)
+    assert [(state.get(name) or {})["state"] for name in names] == ["JOB_STATE_CANCELLED", "JOB_STATE_SUCCEEDED"]
+    jobs.stop()
+    state.close()
