@@ -230,7 +230,7 @@ def _follow_here(client: Client, run: str, settings: Config, place: Place, show:
     if not runs.follow(client, run, show, strict_run.POLL_S):
         raise typer.Exit(1)
     written, summary = strict_run.collect(client, run, settings, place.runs, place.engine)
-    show(f"{summary['verdict'].replace('_', ' ').upper()}\nreport   {written / 'report.html'}")
+    show(f"{summary.get('headline', summary['verdict'].replace('_', ' ')).upper()}\nreport   {written / 'report.html'}")
     if job_id := summary.get("job_id"):  # of the retraining, which would end with the emulator
         for job in runs.newest(client, settings.name, strict_run.WATCHED):
             if job.name.endswith(f"/pipelineJobs/{job_id}"):
