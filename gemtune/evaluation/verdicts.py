@@ -140,8 +140,9 @@ def _signs(clause: str, has_standard: bool) -> Iterator[tuple[int, bool]]:
             yield (1 if (kind == "worse") == is_less else -1), True
         elif kind in ("good", "bad"):
             after = [degrees[other] for other, _ in words[i:] if other in degrees]
-            is_comparative = has_standard or _COMPARATIVE.search(word) is not None
-            for degree in before[-1:] or after[:1] or [1] * is_comparative:
+            is_comparative = _COMPARATIVE.search(word) is not None
+            is_graded = i > 0 and words[i - 1][0] in degrees
+            for degree in [1] * (is_comparative and not is_graded) or before[-1:] or after[:1] or [1] * has_standard:
                 yield (degree if kind == "good" else -degree), False
 
 

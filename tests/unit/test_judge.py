@@ -184,6 +184,8 @@ VERDICTS = {
               "La première réponse est meilleure.", "La primera respuesta es mejor.",
               "The second is worse than the first.", "Compared to B, A is clearer.", "[[A>B]]", "A beats B.",
               "Response B is less helpful than Response A.", "A is better than B. It is clear.", "I prefer A over B.",
+              "A is clearer and less verbose than B.", "A ist klarer und weniger weitschweifig als B.",
+              "Antwort A enthält weniger Fehler als Antwort B.", "A is more verbose, but A is better than B.",
               "B is not as good as A.", "I choose answer 1 over answer 2.",
               "回答Bは回答Aに劣ります。", "回答2は回答1ほど良くありません。",
               "La respuesta B no es tan buena como la respuesta A.",
