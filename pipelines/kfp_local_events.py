@@ -26,6 +26,7 @@ import warnings
 from pathlib import Path
 from typing import Any, TextIO
 
+from gemtune.errors import actionable
 from pipelines.step_server import StepServer
 from pipelines.steps import steady_time
 
@@ -73,17 +74,23 @@ class Observer:
         log = self._folder / "logs" / f"{number:02d}-{step}.log"
         self.emit(event="start", number=number, step=step, about=_about(inputs), log=str(log))
         output, ended = self._server.start(full_command, {**os.environ, **(env_vars or {})})
-        last = "the process that starts the steps has ended; see logs/kfp.log"
-        with log.open("w", encoding="utf-8") as out, output, ended:
-            for line in output:
-                out.write(line)
-                out.flush()
-                last = line.strip() or last
-                if match := LINE.match(line.rstrip("\n")):
-                    self.emit(event="line", number=number, step=step, text=match[1])
-            code = int(ended.read() or 1)
-        if code == 0:
-            _complete(inputs)
+        code, last = 1, "the process that starts the steps has ended; see logs/kfp.log"
+        try:
+            with output, ended, log.open("w", encoding="utf-8") as out:
+                for line in output:
+                    out.write(line)
+                    out.flush()
+                    last = line.strip() or last
+                    if match := LINE.match(line.rstrip("\n")):
+                        self.emit(event="line", number=number, step=step, text=match[1])
+                code = int(ended.read() or 1)
+            if code == 0:
+                _complete(inputs)
+        except OSError as error:  # such as a full disk
+            code, last = 1, str(actionable(error, log))
+            self.emit(event="finish", number=number, step=step, code=code, last=last)
+            self.emit(event="end", code=code, error=last)  # kfp would wait for other steps
+            return code
         self.emit(event="finish", number=number, step=step, code=code, last="" if code == 0 else last)
         return code
 

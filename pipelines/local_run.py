@@ -217,6 +217,8 @@ def run_pipeline(folder: Path, server: RunningEmulator, console: Console, lock: 
                 events.flush()
                 record.add(json.loads(line))
                 display.update()
+                if record.end.get("code"):  # steps that still run are ended
+                    break
         over.set()
     if died.is_set():
         raise UserError("the emulator ended during the run", remedy=f"see {server.log}; then go on with: {again}")

@@ -5,6 +5,7 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -172,6 +173,16 @@ def test_snippets_are_shell_and_python():
     assert "projects/p/locations/l/endpoints/1:generateContent" in curl
     assert "it'\\''s" in curl
     compile(python, "snippet", "exec")
+
+
+def test_observer_ends_the_run_where_a_log_cannot_be_written(tmp_path, monkeypatch):
+    events, server = io.StringIO(), SimpleNamespace(start=lambda *_: (io.StringIO("line\n"), io.StringIO("0")))
+    monkeypatch.setattr(Path, "open", lambda *_, **__: open("/dev/full", "w"))  # noqa: SIM115
+    inputs = {"outputs": {"outputFile": "steps/run/tune/executor_output.json"}}
+    assert Observer(events, tmp_path, 0, server).run(["sh", "--executor_input", json.dumps(inputs)]) == 1
+    finish, end = map(json.loads, events.getvalue().splitlines()[-2:])
+    assert (finish["event"], finish["code"], end["event"], end["code"]) == ("finish", 1, "end", 1)
+    assert end["error"].endswith("01-tune.log: No space left on device (free disk space, or quota)")
 
 
 def test_durations_of_steps_survive_a_clock_that_is_set(tmp_path, monkeypatch):
