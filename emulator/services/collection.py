@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import signal
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -306,6 +309,10 @@ class JobCollection(Collection):
                 self._active.add(name)
             try:
                 self._run(name)
+            except (OSError, sqlite3.Error):  # its failure cannot be stored: clients would wait for it for ever
+                if not self._stopping:
+                    _LOG.critical("the state cannot be written: the emulator ends", exc_info=True)
+                    os.kill(os.getpid(), signal.SIGTERM)
             finally:
                 with self._changed:
                     self._active.discard(name)

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -361,6 +363,24 @@ def test_emulator_diverged_job_stays_readable(tmp_path: Path) -> None:
     data = json.loads(ask("GET", f"/v1/{series['name']}:read"))
     assert [value["scalar"]["value"] for value in data["timeSeriesData"]["values"]] == [3.0] * 4
     assert b"/train_total_loss" in ask("GET", "/emulator/console")
+    emulator.close()
+
+
+def test_emulator_ends_where_the_failure_of_a_job_cannot_be_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator, ended = Emulator(Settings(tmp_path, lambda _: RulesEngine(), concurrency=1)), threading.Event()
+    jobs = emulator.tuning_jobs
+
+    def full(*_: Any, **__: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(os, "kill", lambda pid, number: ended.set())
+    monkeypatch.setattr(jobs, "run", full)
+    monkeypatch.setattr(jobs, "end", full)
+    jobs.start()
+    jobs.enqueue("projects/p/locations/l/tuningJobs/1")
+    assert ended.wait(5)
     emulator.close()
 
 
