@@ -20,7 +20,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 from gemtune.config import JsonObject, Prompt, Task
@@ -34,6 +34,7 @@ from gemtune.inference.visible_text import visible
 REFUSAL, CUT_OFF = "refusal", "cut off inside a JSON value"
 LEAD_CHARS = 160  # of the line in which a lead-in is looked for
 ENDING_CHARS, MAX_ENDINGS = 60, 6  # the end of a text in which endings are looked for, and their number
+MAX_VERDICTS = 20  # places in a text at which an aside or an explanation may begin
 MAX_CHARS = 2000  # longer texts are no label with words around it
 MAX_FORMS = 60  # texts inside one answer that are compared with the labels
 
@@ -439,7 +440,7 @@ def _before_verdict(task: Task, text: str) -> Iterator[str]:
     """
     if len(text) > 2 * LEAD_CHARS:
         return
-    for cue in _VERDICT.finditer(text):
+    for cue in islice(_VERDICT.finditer(text), MAX_VERDICTS):
         answer, verdict = text[: cue.start()], text[cue.start() :]
         if _says_again(task, answer, verdict):
             yield answer
