@@ -378,6 +378,7 @@ def test_emulator_ends_where_the_failure_of_a_job_cannot_be_stored(
     monkeypatch.setattr(os, "kill", lambda pid, number: ended.set())
     monkeypatch.setattr(jobs, "run", full)
     monkeypatch.setattr(jobs, "end", full)
+    monkeypatch.setattr(jobs, "_run", full)
     jobs.start()
     jobs.enqueue("projects/p/locations/l/tuningJobs/1")
     assert ended.wait(5)
