@@ -370,7 +370,8 @@ def test_emulator_ends_where_the_failure_of_a_job_cannot_be_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator, ended = Emulator(Settings(tmp_path, lambda _: RulesEngine(), concurrency=1)), threading.Event()
-    jobs = emulator.tuning_jobs
+    jobs, name = emulator.tuning_jobs, "projects/p/locations/l/tuningJobs/1"
+    emulator.state.put(jobs.kind, name, {"name": name, "state": "JOB_STATE_PENDING"})
 
     def full(*_: Any, **__: Any) -> None:
         raise sqlite3.OperationalError("database or disk is full")
@@ -378,9 +379,8 @@ def test_emulator_ends_where_the_failure_of_a_job_cannot_be_stored(
     monkeypatch.setattr(os, "kill", lambda pid, number: ended.set())
     monkeypatch.setattr(jobs, "run", full)
     monkeypatch.setattr(jobs, "end", full)
-    monkeypatch.setattr(jobs, "_run", full)
     jobs.start()
-    jobs.enqueue("projects/p/locations/l/tuningJobs/1")
+    jobs.enqueue(name)
     assert ended.wait(5)
     emulator.close()
 
