@@ -107,15 +107,14 @@ def outcome(path: Path, task: dict[str, Any], row: dict[str, Any], answer: str, 
 
 def _evaluated(path: Path, task: Task, answer: str) -> Iterator[str]:
     """The row's end, and the ends of the answer to a plain and to a chain-of-thought prompt."""
-    (example,) = read(path, task, Preprocess(), ReadStats())
-    if isinstance(example, RejectedRow):
-        assert example.reason
-        assert example.detail
-        yield "reason"
-        example = Example("1", "text", (task.labels or ["{}"])[0])
-    else:
-        yield "value"
-    task = resolve(task, [example])
+    rows = list(read(path, task, Preprocess(), ReadStats()))
+    assert rows
+    for row in rows:  # several where each value is a list: a data frame written whole
+        assert not isinstance(row, RejectedRow) or (row.reason and row.detail)
+        yield "reason" if isinstance(row, RejectedRow) else "value"
+    examples = [row for row in rows if isinstance(row, Example)]
+    example = (examples or [Example("1", "text", (task.labels or ["{}"])[0])])[0]
+    task = resolve(task, examples or [example])
     for prompt in (Prompt(), Prompt(chain_of_thought=True)):
         variant = ModelVariant(name="m", model="m", prompt=prompt)
         score = score_sample(task, variant, example, ModelOutput(answer))

@@ -9,13 +9,15 @@ import os
 import subprocess
 import sys
 
+if any("pipelines." in part for part in sys.orig_argv):
+    os.umask(0)  # the steps' user writes to the folders of the run and its runner
+
 if any("pipelines.step_server" in part for part in sys.orig_argv):
     from pipelines import step_server
 
     step_server.FORKS = False
     environment = json.loads(os.environ["IMAGE_ENVIRONMENT"])
     user = {"user": 1000, "group": 1000, "extra_groups": []} if os.getuid() == 0 else {}
-    os.umask(0)  # the steps' user writes to the run's folder
     popen = subprocess.Popen
 
     class StepPopen(popen):
