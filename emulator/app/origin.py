@@ -24,7 +24,7 @@ BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S = 20.0, 10_000.0
 
 
 class OriginCheck:
-    """Middleware: 403 for requests of other sites' pages, 413 for a body above the limit, no answer to a slow one."""
+    """Middleware: 403 for requests of other sites' pages, 413 for a body above the limit, 408 for a slow one."""
 
     def __init__(self, app: ASGIApp, allowed_hosts: Collection[str] = ()) -> None:
         self._app = app
@@ -39,10 +39,13 @@ class OriginCheck:
         uploads = "/storage/" in scope["path"] or scope["method"] == "PUT"  # of the XML API
         limit = MAX_UPLOAD_BYTES if uploads else MAX_REQUEST_BYTES
         error = self._foreign(scope, headers) or _too_large(headers, limit)
-        if error is not None:
-            await JSONResponse(error.body(), status_code=error.code)(scope, receive, send)
-            return
-        await self._app(scope, _bounded(receive, limit), send)
+        try:
+            if error is not None:
+                raise error
+            await self._app(scope, _bounded(receive, limit), send)
+        except ApiError as refusal:  # also of a body, which is read before the response begins
+            answer = JSONResponse(refusal.body(), refusal.code, headers={"Connection": "close"})
+            await answer(scope, receive, send)
 
     def _foreign(self, scope: Scope, headers: dict[str, str]) -> ApiError | None:
         host, origin = headers.get("host", "localhost"), headers.get("origin")
@@ -71,12 +74,16 @@ class OriginCheck:
 def _too_large(headers: dict[str, str], limit: int) -> ApiError | None:
     length = headers.get("content-length", "0")
     if length.isascii() and length.isdigit() and int(length) > limit:
-        return ApiError(413, f"Request payload size exceeds the limit: {limit} bytes.")
+        return _above(limit)
     return None
 
 
+def _above(limit: int) -> ApiError:
+    return ApiError(413, f"Request payload size exceeds the limit: {limit} bytes.")
+
+
 def _bounded(receive: Receive, limit: int) -> Receive:
-    """`receive` that ends a body at the limit, or one that is sent too slowly, as if the client had gone.
+    """`receive` that raises `ApiError` for a body above the limit, or one that is sent too slowly.
 
     It may take `BODY_TIMEOUT_S` and a second more for each `SLOWEST_BYTES_PER_S`, without the time that the emulator
     takes for it.
@@ -90,11 +97,13 @@ def _bounded(receive: Receive, limit: int) -> Receive:
             async with asyncio.timeout(None if complete else max(left_s, 0)):
                 message = await receive()
         except TimeoutError:
-            return {"type": "http.disconnect"}
+            raise ApiError(408, "The request's body was sent too slowly.") from None
         size = len(message.get("body", b""))
         taken += size
         left_s += size / SLOWEST_BYTES_PER_S - (time.monotonic() - begun)
         complete = complete or not message.get("more_body", False)
-        return {"type": "http.disconnect"} if taken > limit else message
+        if taken > limit:
+            raise _above(limit)
+        return message
 
     return bounded

@@ -155,8 +155,8 @@ def test_request_above_the_size_limit_is_refused(server: Server) -> None:
         for _ in range(origin.MAX_REQUEST_BYTES // (1 << 20) + 2):
             yield b" " * (1 << 20)
 
-    with pytest.raises(httpx.HTTPError):
-        httpx.post(url, content=chunks()).raise_for_status()
+    with contextlib.suppress(httpx.TransportError):  # the answer may meet the rest of the body
+        assert httpx.post(url, content=chunks()).status_code == 413
     assert httpx.get(server.url + JOBS).status_code == 200
 
 
@@ -185,14 +185,17 @@ def test_slow_headers_and_bodies_end_the_connection(tmp_path: Path) -> None:
         head = f"POST {JOBS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n"
         with socket.create_connection(("127.0.0.1", int(match[1])), timeout=0.1) as connection:
             connection.sendall(head.encode())
-            begun = time.monotonic()
+            begun, answer = time.monotonic(), b""
             with contextlib.suppress(ConnectionError):
                 while time.monotonic() - begun < 10:  # a byte each tenth of a second
                     connection.sendall(b" ")
                     with contextlib.suppress(TimeoutError):
-                        if not connection.recv(100):
+                        received = connection.recv(100)
+                        answer += received
+                        if not received:
                             break
             assert time.monotonic() - begun < 5
+            assert answer.startswith(b"HTTP/1.1 408")
     finally:
         process.kill()
         process.wait()
