@@ -18,7 +18,8 @@ _PATTERNS: dict[str, list[str]] = yaml.safe_load(Path(__file__).with_name("pii_p
 _HARMLESS = bytes(code for code in range(128) if chr(code) not in "-_@0123456789")
 _SECRETS = ("PRIVATE KEY", "eyJ", "AIza", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "sk-", "ya29")
 _SECRET_NAMES = ("passw", "api", "secret", "token")
-_MIN_IBAN_CHARS, _MIN_PHONE_DIGITS = 15, 8
+_NO_DIGIT = bytes(code for code in range(256) if chr(code) not in "0123456789")
+_MIN_SECRET_CHARS, _MIN_IBAN_CHARS, _MIN_PHONE_DIGITS = 12, 15, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +68,18 @@ def findings(text: str) -> list[Finding]:
                 end <= other.begin or begin >= other.end for other in results
             ):
                 results.append(Finding(kind, begin, end))
-    return sorted(results, key=lambda finding: finding.begin)
+    return sorted(results, key=lambda finding: finding.begin) if results else results
 
 
 def _possible_kinds(text: str) -> list[str]:
     """The kinds, in their order, of which a text holds what their patterns need: none in most texts."""
     if text.isascii() and not text.encode().translate(None, _HARMLESS) and "eyJ" not in text and "AIza" not in text:
         return []
-    kinds = ["secret"] if any(map(text.__contains__, _SECRETS)) or _may_name_secret(text) else []
+    is_long = len(text) >= _MIN_SECRET_CHARS
+    kinds = ["secret"] if is_long and (any(map(text.__contains__, _SECRETS)) or _may_name_secret(text)) else []
     if "@" in text:
         kinds.append("email")
-    digits = sum(map(text.count, "0123456789"))
+    digits = len(text.encode(errors="replace").translate(None, _NO_DIGIT))
     if digits > 1 and len(text) >= _MIN_IBAN_CHARS:
         kinds.append("iban")
     return [*kinds, "card", "phone"] if digits >= _MIN_PHONE_DIGITS else kinds

@@ -68,8 +68,7 @@ def check(file: str, method: str, config: Path | None, overrides: list[str], as_
     checker = LimitChecker(limits, tuning_method, conflicts, row_of)
     counted = RowCounts(loaded.task, loaded.preprocess, stats, checker)
     if method == "preference":
-        for example, answer in _pairs(file, loaded, rejected, stats):
-            counted.add(example, answer)
+        counted.add(_pairs(file, loaded, rejected, stats))
     else:
         counted.read(file, rejected.add)
     profile = counted.profile

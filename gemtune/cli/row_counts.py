@@ -7,11 +7,12 @@ Guarantees: the counts are those of one process, whatever the number of processe
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -49,11 +50,14 @@ class RowCounts:
     def __post_init__(self) -> None:
         self.profile = RowProfile(self.task)
 
-    def add(self, example: Example, answer: str) -> None:
-        """Count a usable row."""
-        self.profile.add(example)
-        self.checker.add(example, answer)
-        self.injections.add(example)
+    def add(self, rows: Iterable[tuple[Example, str]]) -> None:
+        """Count usable rows with their answers."""
+        examples = list[Example]()
+        for example, answer in rows:
+            self.profile.add(example)
+            self.checker.add(example, answer)
+            examples.append(example)
+        self.injections.add(examples)
 
     def read(self, data: str, reject: Callable[[RejectedRow], None]) -> None:
         """Count all rows of the source, then of the test file; rejected rows are passed on, in their order."""
@@ -80,6 +84,7 @@ class RowCounts:
         from concurrent.futures import ProcessPoolExecutor
         from multiprocessing.context import ForkContext
 
+        gc.freeze()  # what is loaded is not searched again for cycles, here and in the processes
         sent: deque[tuple[Batch, Future[RowCounts]]] = deque()
         with ProcessPoolExecutor(processes, ForkContext(), _own.append, (self,)) as pool:
             for batch in batches:
@@ -91,14 +96,18 @@ class RowCounts:
     def part(self, batch: Batch, is_test: bool, with_texts: bool = True) -> RowCounts:
         """The counts of these rows."""
         part = RowCounts(self.task, self.config, self.stats.emptied(self.config), self.checker.emptied())
-        for valid in validated(batch, self.task, self.config, part.stats):
-            item = of_source(valid, is_test, self.config)
-            if isinstance(item, Example):
-                part.add(item, item.target)
-            else:
-                part.rejected.append(item)
-            if with_texts:
-                part.texts.append(item.text if isinstance(item, Example) else None)
+
+        def usable() -> Iterator[tuple[Example, str]]:
+            for valid in validated(batch, self.task, self.config, part.stats):
+                item = of_source(valid, is_test, self.config)
+                if isinstance(item, Example):
+                    yield item, item.target
+                else:
+                    part.rejected.append(item)
+                if with_texts:
+                    part.texts.append(item.text if isinstance(item, Example) else None)
+
+        part.add(usable())
         return part
 
     def _extend(self, batch: Batch, part: RowCounts) -> None:

@@ -12,9 +12,8 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Protocol
-
-from ftfy.badness import is_bad
 
 from gemtune import pii
 from gemtune.config import Preprocess, Task
@@ -23,6 +22,7 @@ from gemtune.pii import Finding
 _BLANK_LINES = re.compile(r"\A(?:\s*\n)?")
 _NO_LETTER = re.compile(r"[\W_]+")
 _ASCII_OTHERS = bytes(code for code in range(128) if not chr(code).isalnum())
+_PRINTABLE = bytes(range(ord(" "), ord("~") + 1))
 _TAG = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>|</?[a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE)
 _UTF8_LEAD = re.compile("[\u00c2-\u00f4]")  # first bytes of two or more, read as Western letters
 _READ_AS_EAST_ASIAN = ("cp932", "cp949", "gb18030", "big5")
@@ -65,9 +65,11 @@ def rule_changes(text: str, enabled: Iterable[Rule]) -> Iterator[tuple[str, str,
         text = after
 
 
+@lru_cache(maxsize=2)  # a row's text is tested for its cleaning and for its key
 def _is_plain(text: str) -> bool:
     """Whether a text is printable ASCII, with single spaces between words."""
-    return text.isascii() and text.isprintable() and "  " not in text and text == text.strip(" ")
+    is_printable = text.isascii() and not text.encode().translate(None, _PRINTABLE)
+    return is_printable and "  " not in text and text == text.strip(" ")
 
 
 def rules(config: Preprocess, task: Task) -> list[Rule]:
@@ -164,7 +166,7 @@ def is_mojibake(text: str) -> bool:
     """
     if text.isascii():
         return False
-    western = "\ufffd" in text or bool(_UTF8_LEAD.search(text) and is_bad(text))
+    western = "\ufffd" in text or bool(_UTF8_LEAD.search(text) and _is_bad(text))
     accented = len(_ACCENTED.findall(text))  # Cyrillic, Greek or Thai read as Western letters: most are accented
     # KOI8 read as another Cyrillic encoding has capitals for small letters
     western = western or bool(_INVERTED.search(text) and not _SMALL.search(text))
@@ -172,6 +174,12 @@ def is_mojibake(text: str) -> bool:
     # the East Asian encodings have Cyrillic and Greek letters of two bytes that look like UTF-8
     is_wide = 2 * len(_WIDE.findall(text)) > len(_ASCII.sub("", text))
     return western or any(_was_utf8(text, code) for code in (_READ_AS_EAST_ASIAN if is_wide else _READ_AS_OTHER))
+
+
+def _is_bad(text: str) -> bool:
+    from ftfy.badness import is_bad  # its patterns take long to compile
+
+    return is_bad(text)
 
 
 def _was_utf8(text: str, encoding: str) -> bool:

@@ -24,6 +24,8 @@ SCHEMA_VERSION = 1
 # created once: they encode every row
 _CONTENT, _ROW = json.JSONEncoder(sort_keys=True, ensure_ascii=False), json.JSONEncoder(ensure_ascii=False)
 
+_UNESCAPED = bytes(code for code in range(256) if code >= ord(" ") and chr(code) not in '"\\')
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -117,9 +119,16 @@ def example_id(
         ]
         content = _CONTENT.encode(listed)
     else:  # the same in a third of the time
-        own = "null" if system is None else encode_basestring(system)
-        content = f"[{own}, null, {encode_basestring(text)}, {encode_basestring(target)}]"
+        own = "null" if system is None else quoted(system)
+        content = f"[{own}, null, {quoted(text)}, {quoted(target)}]"
     return hashlib.sha256(content.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def quoted(text: str) -> str:
+    """The text as a JSON string."""
+    if text.encode(errors="surrogatepass").translate(None, _UNESCAPED):
+        return encode_basestring(text)
+    return f'"{text}"'  # the same in a fifth of the time
 
 
 def write_examples(path: str | Path, examples: Iterable[Example]) -> None:

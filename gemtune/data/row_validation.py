@@ -189,9 +189,10 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
         return parsed
     example, text = parsed, parsed.text
     stats.mojibake += is_mojibake(text)
-    for name, value in (("text", text), ("label", parsed.target if task.is_labelled else "")):
-        if value.strip() in MISSING_MARKS:
-            stats.row_notes[f"the {name} is {value.strip()!r}, as programs write a missing value"] += 1
+    if (mark := text.strip()) in MISSING_MARKS:
+        stats.row_notes[_missing("text", mark)] += 1
+    if task.is_labelled and (mark := parsed.target) in MISSING_MARKS:
+        stats.row_notes[_missing("label", mark)] += 1
     stats.rules = stats.rules or rules(config, task)  # created once
     changes = rule_changes(text, stats.rules) if parsed.contents is None else ()  # a prompt is kept as it is
     for rule, before, text in changes:
@@ -224,6 +225,10 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
             stats.labels[label] += 1
     problem = _problem(example, task, config)
     return RejectedRow(line, *problem, row) if problem else example
+
+
+def _missing(name: str, mark: str) -> str:
+    return f"the {name} is {mark!r}, as programs write a missing value"
 
 
 def of_source(item: Example | RejectedRow, is_test: bool, config: Preprocess) -> Example | RejectedRow:
@@ -276,9 +281,9 @@ def _other_label(example: Example, task: Task, config: Preprocess, allowed: Sequ
     return labels[0] if labels else None
 
 
-def _texts(example: Example) -> Iterable[str]:
-    yield from (example.target, example.system or "")
-    yield from [example.text] if example.contents is None else contents.texts_of(example.contents)
+def _texts(example: Example) -> list[str]:
+    texts = [example.text] if example.contents is None else [*contents.texts_of(example.contents)]
+    return [example.target, *([example.system] if example.system else []), *texts]
 
 
 def _texts_of(batch: Iterable[Row | RejectedRow], task: Task, config: Preprocess) -> Iterator[str]:
@@ -291,7 +296,7 @@ def _texts_of(batch: Iterable[Row | RejectedRow], task: Task, config: Preprocess
 
 
 def _pii_kinds(example: Example, detector: PiiDetector) -> list[str]:
-    return [finding.kind for text in filter(None, _texts(example)) for finding in detector.findings(text)]
+    return [finding.kind for text in _texts(example) if text for finding in detector.findings(text)]
 
 
 def masked(example: Example, mask: Callable[[str], str]) -> Example:

@@ -10,14 +10,11 @@ within a tenth of the limit are reported too.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from json.encoder import encode_basestring
-from operator import add
 from typing import Any, NamedTuple
 
 from gemtune import contents
@@ -25,7 +22,7 @@ from gemtune.catalogue import Catalogue, Limits, TuningMethod
 from gemtune.config import Config, JsonObject, Split
 from gemtune.data.cleaning import text_key
 from gemtune.data.compared_text import full_text
-from gemtune.data.example import Example
+from gemtune.data.example import Example, quoted
 from gemtune.data.profile import dense_letters, tokens_of
 from gemtune.data.split_assignment import SPLITS, split_sizes
 from gemtune.errors import UserError
@@ -47,7 +44,7 @@ class LimitChecker:
     ) -> None:
         self.limits, self.method, self._conflicts, self._render = limits, method, conflicts, render
         self._frame: tuple[str | None, _Size] | None = None
-        self._keys, self._answers, self._sizes, self._splits = array("Q"), array("Q"), array("Q"), array("b")
+        self._keys, self._answers, self._sizes, self._splits = array("q"), array("q"), array("Q"), array("b")
         self._problems: list[str] = []
         self._unlisted = 0
         self._with_files = 0
@@ -58,8 +55,8 @@ class LimitChecker:
     def add(self, example: Example, answer: str) -> None:
         """Count a row and its answer."""
         row, size = self._measured(example)
-        self._keys.append(_digest(text_key(full_text(example))))
-        self._answers.append(_digest(answer))
+        self._keys.append(hash(text_key(full_text(example))))  # equal here and in processes forked from this one
+        self._answers.append(hash(answer))
         self._sizes.append(size.octets + 1)
         self._splits.append(_SPLITS.index(example.split))
         estimate = tokens_of(size.characters, size.dense)
@@ -100,8 +97,10 @@ class LimitChecker:
         if self._frame is None or self._frame[0] != example.system:
             empty = self._render(replace(example, text="", target=""))
             self._frame = example.system, _Size.of(_ROW.encode(empty))
-        frame, own = self._frame[1], _Size.of(encode_basestring(example.text + example.target)[1:-1])
-        return None, _Size(*map(add, frame, own))
+        frame, own = self._frame[1], quoted(example.text + example.target)
+        octets = frame.octets + (len(own) if own.isascii() else len(own.encode()))
+        # without the quotation marks
+        return None, _Size(octets - 2, frame.characters + len(own) - 2, frame.dense + dense_letters(own))
 
     def _report(self, problem: str) -> None:
         if len(self._problems) < _MAX_SHOWN:
@@ -177,10 +176,6 @@ class _Size(NamedTuple):
     def of(cls, text: str) -> _Size:
         """The size of a text."""
         return cls(len(text.encode()), len(text), dense_letters(text))
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def model_problems(config: Config, method: TuningMethod) -> list[str]:

@@ -181,7 +181,7 @@ def _result(item: Row | RejectedRow | Future[Row | RejectedRow]) -> Row | Reject
 
 
 def _is_reference(item: Row | RejectedRow) -> TypeGuard[Row]:
-    return isinstance(item, tuple) and item[1].get("textContent") is None and isinstance(item[1].get("textGcsUri"), str)
+    return isinstance(item, tuple) and isinstance(item[1].get("textGcsUri"), str) and item[1].get("textContent") is None
 
 
 def _shared_client() -> Any:

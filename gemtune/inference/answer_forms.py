@@ -54,13 +54,10 @@ def _edges(word: str) -> tuple[str, str]:
     return rf"(?<!{_LATIN})" if re.match(_LATIN, word) else "", rf"(?!{_LATIN})" if re.match(_LATIN, word[-1]) else ""
 
 
+@cache
 def pattern_of(*kinds: str) -> re.Pattern[str]:
     """The compiled pattern for the words of these kinds, in any case."""
     return re.compile(any_of(word for kind in kinds for word in words_of(kind)), re.IGNORECASE)
-
-
-_APOLOGY, _UNABLE = pattern_of("apologies"), pattern_of("unable")
-_REQUEST = pattern_of("apologies", "unable", "request")
 
 
 def is_refusal(answer: str | None) -> bool:
@@ -76,18 +73,18 @@ def is_refusal(answer: str | None) -> bool:
     apologies = 0
     for sentence in filter(str.strip, re.split(r"[.!?。！？\n]+", text)):
         content = _content(sentence)
-        declines = _UNABLE.search(sentence)
+        declines = pattern_of("unable").search(sentence)
         if content > (0.15 * sum(map(str.isalnum, sentence)) if declines else 0):
             return False
         if declines:
             return True
-        apologies += bool(_APOLOGY.search(sentence))
+        apologies += bool(pattern_of("apologies").search(sentence))
     return apologies > 0
 
 
 def _content(sentence: str) -> int:
     """The letters of a sentence that are not of apology, inability, help and request; Korean words count whole."""
-    rest, count = _REQUEST.sub(lambda match: " " * len(match[0]), sentence), 0
+    rest, count = pattern_of("apologies", "unable", "request").sub(lambda match: " " * len(match[0]), sentence), 0
     for word in re.finditer(r"\S+", sentence):
         left = sum(map(str.isalnum, rest[word.start() : word.end()]))
         is_korean = left and re.search("[\uac00-\ud7a3]", word[0])

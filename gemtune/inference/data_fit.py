@@ -26,8 +26,8 @@ from gemtune.data.profile import RARE_ROWS, estimate_tokens
 from gemtune.data.row_validation import MAX_LABELS, ReadStats
 from gemtune.data.split_assignment import SPLITS, split_sizes
 from gemtune.errors import TooFewRowsError, UserError
-from gemtune.inference.parsing import canonical
 from gemtune.inference.prompts import answer_token_limit
+from gemtune.inference.spellings import exact, label_index
 
 MAX_LABEL_SHARE = 0.1  # labels per row; free text has more different references
 PLAUSIBLE_LABELS = 10  # as many are labels, however few the rows are
@@ -129,7 +129,7 @@ class RowProfile:
             if reference in self.lines or not self.is_free_text:
                 self.lines.setdefault(reference, line)
                 self.references[example.split][reference] += 1
-        elif canonical(self.task, reference) is None:
+        elif _canonical(self.task, reference) is None:
             self.invalid += 1
             if self.invalid <= _MAX_SHOWN:
                 self.first_invalid.append((line, reference))
@@ -275,13 +275,22 @@ def _spelling_misfits(task: Task, profile: RowProfile, labels: Sequence[str]) ->
         if "\n" in label.strip() or "\r" in label.strip():
             yield Misfit(f"the label {label!r:.80} has a line break, so that no prompt can list it", "rename it")
     unreadable = []
+    index = {} if task.label_separator else label_index(tuple(labels), "exact")
     for reference in dict.fromkeys([*labels, *profile.lines]):
-        value = canonical(resolved, reference)
+        if index.get(exact(reference)) == reference and reference.isprintable():  # surely read, without the reader
+            continue
+        value = _canonical(resolved, reference)
         if value is None or set(labels_of(value, task)) != set(labels_of(reference, task)):
             unreadable.append(reference)
     for reference in unreadable[:_MAX_SHOWN]:
         message = f"no answer can be read as the label {reference!r:.80}: it is spelled like another, or like no label"
         yield Misfit(message, "rename it, or set preprocess.label_spellings: merge", profile.lines.get(reference))
+
+
+def _canonical(task: Task, reference: str) -> str | None:
+    from gemtune.inference.parsing import canonical  # its patterns take long to compile
+
+    return canonical(task, reference)
 
 
 def _reference_misfits(task: Task, profile: RowProfile) -> Iterator[Misfit]:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is written is read back; a failed write leaves nothing."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemtune.data.example import Example, example_id, read_examples, write_examples
+from gemtune.data.example import Example, example_id, quoted, read_examples, write_examples
 from gemtune.errors import UserError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -32,6 +33,11 @@ def test_write_examples_round_trips(tmp_path_factory: pytest.TempPathFactory, ro
     path = tmp_path_factory.mktemp("rows") / "examples"
     write_examples(path, rows)
     assert list(read_examples(path)) == rows
+
+
+@given(text=TEXT | st.text(st.sampled_from('\0\x1f\x7f\n\t "\\/aé\u2028\U0001f600\ud800')))
+def test_quoted_is_what_json_writes(text: str) -> None:
+    assert quoted(text) == json.dumps(text, ensure_ascii=False)
 
 
 def test_write_examples_is_atomic(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from gemtune.cli.data import data_app
 from gemtune.data import injection_phrases
-from gemtune.data.injection_phrases import injection_kinds
+from gemtune.data.example import Example
+from gemtune.data.injection_phrases import InjectionCounter, injection_kinds
 
 ATTACKS = {
     "instruction": [
@@ -65,10 +66,13 @@ def test_injection_kinds_recognizes_attacks_in_seven_languages(kind: str, text: 
     [(kind, pattern) for kind, phrases in injection_phrases._PHRASES.items() for pattern in phrases["patterns"]],
 )
 @given(data=st.data())
-def test_injection_kinds_passes_over_no_text_that_a_pattern_matches(
+def test_injection_counter_passes_over_no_text_that_a_pattern_matches(
     kind: str, pattern: str, data: st.DataObject
 ) -> None:
-    assert kind in injection_kinds(data.draw(st.from_regex(re.compile(pattern, re.IGNORECASE))))
+    texts = ["İ and ß", data.draw(st.from_regex(re.compile(pattern, re.IGNORECASE))), "", ORDINARY[-1]]
+    counter = InjectionCounter()
+    counter.add([Example(str(line), text, "a", line) for line, text in enumerate(texts, 1)])
+    assert re.match(rf"1 rows read like an attack on a prompt \(.*{kind} 1.*\), at lines 2:", counter.note())
 
 
 @pytest.mark.parametrize("text", ORDINARY)
