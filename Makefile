@@ -54,8 +54,9 @@ integration: $(READY) ## tests that start processes or the emulator, and the emu
 	$(BIN)/python -m pytest -n 3 --dist loadgroup tests/integration tests/contract $(ARGS)
 
 test: $(READY) ## checks and all tests, whole local runs too
+	@mkdir -p build && touch build/tests.begun
 	$(MAKE) --jobs 2 check kernels
-	$(BIN)/python -m pytest -n 4 --dist loadgroup --deselect tests/test_house.py $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --deselect tests/test_house.py $(if $(ARGS),,--junitxml=build/tests.xml) $(ARGS)
 
 coverage: $(READY) ## lines and branches of gemtune, pipelines and components that the tests reach
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/integration tests/pipeline --cov --cov-report=term:skip-covered $(ARGS)

@@ -16,7 +16,8 @@ FILE = "BENCH_FIGURES"  # environment variable: the file to which `record` appen
 class Figure(BaseModel):
     """A measured value; less is better unless `more_is_better`.
 
-    `reason` is why a goal is not reached: functions or steps with their shares of the time.
+    `reason` is why a goal is not reached: functions or steps with their shares of the time; `finding` says what else
+    was measured about it.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Figure(BaseModel):
     goal: float | None = None
     more_is_better: bool = False
     reason: list[tuple[str, float]] = []
+    finding: str = ""
 
     @property
     def ratio(self) -> float | None:

@@ -5,9 +5,10 @@
     python bench/preparation.py [--rows 1000 10000 100000] [--only split] [--folder FOLDER]
 
 Each part is a process of its own; `start` is what the same process takes for fifty rows (of `data check`: its help),
-and is subtracted. The last column is 1 where a part grows as the rows do. `--folder` keeps the files, so that results
-of two versions of the code can be compared; each part has a digest of its results. `data check` counts rows in as many
-processes as there are cores, so its rate is measured by the clock too. A part that misses its goal is profiled.
+and is subtracted. The last column is CPU seconds a row of the last file beside the one before: 1 is linear growth.
+`--folder` keeps the files, so that results of two versions of the code can be compared; each part has a digest of its
+results. `data check` counts rows in as many processes as there are cores, so its rate is measured by the clock too. A
+part that misses its goal is profiled.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ split.run(sys.argv[1], tuple(outputs[:3]), outputs[3], "", "", split=c["split"],
 # of MANY rows
 GOALS_MB_S = {"data check": 20.0, "preprocess, rows only": 10.0}
 GOALS_S = {"preprocess": 25.0, "split": 20.0}
+GROWTH = 1.2  # times the CPU seconds a row of ten times fewer rows
 GUARDED = ["preprocess.max_removed_share=1", "preprocess.max_cluster=0", "preprocess.conflicts=keep",
            "preprocess.slice_columns=[region]"]  # fmt: skip
 READ_ONLY = [
@@ -169,7 +171,11 @@ def main() -> None:
                 report(part, size, (cpu_s, clock_s), megabytes, partial(profile, command, folder))
                 growth.append(cpu_s / size)
                 cells.append(f"{cpu_s:.1f} | {megabytes / cpu_s:.1f} | {digest(prefix, part)}")
-            print(f"| {part} | {own[0]:.1f} | {' | '.join(cells)} | {growth[-1] / growth[0]:.2f} |", flush=True)
+            grown = growth[-1] / growth[-2] if len(growth) > 1 else 1.0
+            if len(growth) > 1:
+                name = f"growth: {part}, a row of {sizes[-1]} beside one of {sizes[-2]}"
+                record(Figure(name=name, value=grown, unit="times", goal=GROWTH))
+            print(f"| {part} | {own[0]:.1f} | {' | '.join(cells)} | {grown:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

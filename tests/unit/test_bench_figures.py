@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of the benchmarks: ratios, goals, the recorded run, and what `make bench` runs."""
 
+import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from bench import methods, size
+from bench import methods, size, suite
 from bench.__main__ import HERE, NO_BENCHMARK, Outcome, draw, growth, promises, reasons, table
 from bench.figures import FILE, Figure, read, record, write
 
@@ -58,7 +60,35 @@ def test_growth_and_reasons_are_those_of_the_recorded_figures(tmp_path: Path) ->
     missed = RATE.model_copy(update={"reason": [("readers.parse_json", 0.25)]})
     assert "### passages\n" in reasons([FASTER, missed])
     assert "| `readers.parse_json` | 25% |" in reasons([missed])
-    assert reasons([FASTER]) == ""
+    said = missed.model_copy(update={"reason": [], "finding": "Half of it is reading."})
+    assert reasons([FASTER, said]).endswith("### passages\n\nHalf of it is reading.\n")
+    assert reasons([FASTER]).endswith("None.\n")
+
+
+def test_suite_records_the_minutes_of_make_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(suite, "BUILD", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["suite"])
+    monkeypatch.setenv(FILE, str(tmp_path / "figures.jsonl"))
+    suite.main()
+    assert "run it first" in capsys.readouterr().out
+    cases = "".join(
+        f"<testcase classname='tests.a' name='test_{name}'><properties><property name='cpu_seconds' value='{value}'/>"
+        "</properties></testcase>"
+        for name, value in (("quick", 1), ("slow", 3))
+    )
+    (tmp_path / "tests.begun").touch()
+    (tmp_path / "tests.xml").write_text(
+        f"<testsuites><testsuite failures='0' errors='0'>{cases}</testsuite></testsuites>"
+    )
+    for minutes in (2, 6):
+        begun = (tmp_path / "tests.xml").stat().st_mtime - 60 * minutes
+        os.utime(tmp_path / "tests.begun", (begun, begun))
+        suite.main()
+    quick, slow = read(tmp_path / "figures.jsonl")
+    assert (quick.met, quick.reason) == (True, [])
+    assert (slow.met, slow.reason) == (False, [("tests.a::test_slow", 0.75), ("tests.a::test_quick", 0.25)])
 
 
 def test_default_run_names_benchmarks():
