@@ -19,9 +19,8 @@ from itertools import chain, islice
 
 from gemtune.config import Preprocess, Task
 from gemtune.data import sources
-from gemtune.data.example import Example, RejectedRow
+from gemtune.data.example import Example, RejectedRow, Row
 from gemtune.data.injection_phrases import InjectionCounter
-from gemtune.data.readers import Row
 from gemtune.data.row_validation import ReadStats, of_source, require_columns, validated
 from gemtune.data.service_limits import LimitChecker
 from gemtune.data.source_rows import with_progress

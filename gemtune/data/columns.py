@@ -46,6 +46,8 @@ class Column:
     @cached_property
     def role(self) -> str:
         """What its name says that it holds; without that `other` for values as columns of channels or places have."""
+        if self.is_review:
+            return "other"
         is_other = self.is_label and all(plain(value) in known_names()["other_values"] for value in self.counts)
         return role_of(self.name) or ("other" if is_other else "")
 
@@ -115,10 +117,18 @@ class Column:
         return self._holds(sum(isinstance(table, dict) and are_flags([*table.values()]) for table in tables))
 
     @property
+    def is_review(self) -> bool:
+        """Whether values say if those who labelled the row accept it, as Prodigy writes them."""
+        return bool(self.counts) and {*self.counts} <= {"accept", "reject", "ignore"}
+
+    @property
     def is_joined(self) -> bool:
-        """Whether the values are at least twice as many as the labels that are joined in them."""
+        """Whether the labels in the values are combined at will, so that there are more values than labels: there are
+        fewer of places and their countries, or of topics below others. With slashes topics of one name are common.
+        """
         parts = {part for text in self.counts for part in split_labels(text, self.separator)}
-        return 2 * len(parts) <= len(self.counts)
+        least = 2 * len(parts) if "/" in self.separator else len(parts) + 1
+        return len(self.counts) >= least
 
     @cached_property
     def separator(self) -> str:

@@ -25,6 +25,8 @@ SCHEMA_VERSION = 1
 _CONTENT, _ROW = json.JSONEncoder(sort_keys=True, ensure_ascii=False), json.JSONEncoder(ensure_ascii=False)
 
 _UNESCAPED = bytes(code for code in range(256) if code >= ord(" ") and chr(code) not in '"\\')
+Row = tuple[int, JsonObject]
+"""A raw row: its first line, and its fields."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,8 @@ def _columns(line: int, row: JsonObject, task: Task, config: Preprocess, row_not
         added = [str(row[name]) for name in config.added_columns if row.get(name) not in (None, "")]
         text = "\n\n".join([text, *added])
     value = _cell(row, config.target_column, "target")
+    if "_task_hash" in row and row.get("answer") in ("reject", "ignore") and config.target_column != "answer":
+        raise _InvalidRow("not_selected", f"its annotator did not accept it: Prodigy's answer is {row['answer']!r}")
     if task.kind == "extraction" and (segments := spans_as_segments(value)) is not None:
         target = _segmented(text, segments, config, row_notes)
     else:
@@ -340,6 +342,8 @@ def _target(value: Any, name: str, task: Task) -> str:
     if task.kind == "classification" and isinstance(value, list):
         detail = f"{name!r} is {value!r:.80}, a list, and task.label_separator is empty"
         raise _InvalidRow("wrong_type", detail)
+    if task.kind == "extraction" and isinstance(value, str) and value.lstrip().startswith("{'"):
+        value = parse_container(value.strip(), is_exact=True) or value  # Python's notation, as a data frame writes it
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
     if (label := label_text(value)) is None:

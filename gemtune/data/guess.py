@@ -316,6 +316,10 @@ def _text_remedy(columns: Sequence[Column]) -> str:
     """What makes a text of rows without a column of texts: nested fields, or turns under other names."""
     if {"data", "annotations"} <= {column.name for column in columns}:
         return "these are Label Studio's tasks: export them as JSON-MIN or CSV, which have a column for each result"
+    logged = {c.name for c in columns for v in c.values if isinstance(v, dict) and {"contents", "candidates"} & {*v}}
+    if {"request", "response"} <= logged:
+        row = ".request + {contents: (.request.contents + [.response.candidates[0].content])}"
+        return f"these are requests with their responses: jq -c '{row}' FILE > rows.jsonl"
     nested = [column.name for column in columns if column.is_object]
     lists = [column.name for column in columns if column.containers[list]]
     words = [
@@ -352,7 +356,7 @@ def _is_number_among_numbers(column: Column) -> bool:
 
 def _ranked_texts(columns: Sequence[Column]) -> list[Column]:
     """The likeliest column of texts, then those that are nearly as likely."""
-    texts = [column for column in columns if column.is_text and not column.is_label]
+    texts = [c for c in columns if c.is_text and not c.is_label and (len(c.counts) > 1 or c.rows == 1)]
     texts = [column for column in texts if column.role not in ("split", *_TARGETS)] or texts
     texts = [column for column in texts if column.role != "other"] or texts
     named = [column for column in texts if column.role == "text"]
@@ -497,7 +501,7 @@ def _beside(rows: Sequence[JsonObject], used: Sequence[str]) -> list[Guess]:
     if splits:
         guesses.append(Guess("preprocess.split_column", splits[0].name, "its values are names of splits"))
     times = [column.name for column in columns if _is_time(column)][:1]
-    slices = [c.name for c in columns if c.is_label and len(c.counts) <= 20 and c.role != "split"]
+    slices = [c.name for c in columns if c.is_label and len(c.counts) <= 20 and c.role != "split" and not c.is_review]
     slices = [name for name in slices if name not in [*offered, *times, *(c.name for c in splits)]][:3]
     if slices:
         guesses.append(Guess("preprocess.slice_columns", slices, "scores are also reported by their values"))

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows inside one JSON object: a response with its items, or a data frame written whole."""
 
+from itertools import chain
 from typing import Any
 
 from gemtune.config import JsonObject
 
 MANY = 20  # columns, more than a row of text and label has
 _LONGER = 10  # times as long is the list of rows as those of names beside it
+_DIFFERENT = 0.9  # of the texts of a label; values of a column repeat, but for its texts
 _ROW_KEYS = {
     *("contents", "messages", "conversations", "conversation", "chosen", "completions", "preferred_output"),
     *("textContent", "textGcsUri", "text_snippet", "full_request", "full_response", "candidates"),
@@ -24,7 +26,7 @@ def nested_rows(value: Any, text_column: str) -> list[JsonObject]:
     if isinstance(columns, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
         return [dict(zip(map(str, columns), row, strict=False)) for row in data]
     inner = list(value.values())
-    if _are_alike(inner, list) and all(is_scalar(cell) for cells in inner for cell in cells):
+    if _are_alike(inner, list) and all(map(is_scalar, chain(*inner))) and not _are_by_label(value, text_column):
         return [dict(zip(value, cells, strict=True)) for cells in zip(*inner, strict=True)]
     if _are_alike(inner, dict):
         by_column = all(map(str.isdecimal, inner[0])) or (
@@ -38,7 +40,18 @@ def nested_rows(value: Any, text_column: str) -> list[JsonObject]:
     lists = [own for own in inner if isinstance(own, list) and own and all(isinstance(row, dict) for row in own)]
     lists = lists or [rows for own in inner if (rows := nested_rows(own, text_column))]
     lists.sort(key=len, reverse=True)
-    return lists[0] if lists and all(len(lists[0]) >= _LONGER * len(rows) for rows in lists[1:]) else []
+    if not lists or not all(len(lists[0]) >= _LONGER * len(rows) for rows in lists[1:]):
+        return []
+    served = [row["row"] for row in lists[0] if "row_idx" in row and isinstance(row.get("row"), dict)]
+    return served if len(served) == len(lists[0]) else lists[0]  # of the Hugging Face dataset viewer
+
+
+def _are_by_label(value: JsonObject, text_column: str) -> bool:
+    """Whether lists of one length are the texts of labels, not columns: different texts under names of no column."""
+    from gemtune.data.columns import role_of  # it reads a list of names
+
+    named = sum(name == text_column or role_of(name) != "" for name in value)
+    return named < 2 and all(_are_texts(texts) and len({*texts}) >= _DIFFERENT * len(texts) for texts in value.values())
 
 
 def _are_texts(values: list[Any]) -> bool:

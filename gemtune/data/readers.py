@@ -18,7 +18,7 @@ import math
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
@@ -27,14 +27,16 @@ from typing import Any
 from pydantic_core import from_json
 
 from gemtune.config import JsonObject, Preprocess, Task
-from gemtune.data.example import RejectedRow
+from gemtune.data.example import RejectedRow, Row
 from gemtune.data.nested_rows import is_scalar, nested_rows
+from gemtune.data.tables import HEAD_LINES, table_rows
 from gemtune.data.text_files import (
     MAX_LINE_CHARS,
     Note,
     SourceFile,
     read_lines,
     recognize_delimiter,
+    recognize_quoting,
     require_rows,
     separator_line,
 )
@@ -44,18 +46,15 @@ log = logging.getLogger("gemtune")
 
 MAX_DEPTH = 100  # far more than in real rows, and less than Python's limit for writing
 _MAX_DETAIL_CHARS = 200
-_HEAD_LINES = 50  # that show the delimiter
 _FASTTEXT = "__label__"
 _LIST_OF_LISTS = re.compile(r"\[\s*\[")
 _BLANK = re.compile(r"[ \t\r\n]*")
 _AFTER_OBJECT = re.compile(r"\}\s*,\s*\Z")  # of a list that was cut into lines
-_UNSEEN = " \t\r\n\ufeff\u200b\u200c\u200d\u2060\xa0\xad\u3000"
 _SCORE = re.compile(r"\s*[0-9]{1,3}\s*")
 _URI_PREFIX = "gs://"
 _ML_USE = ("training", "train", "validation", "test", "unassigned")
 _FLAT, _SPACED_COLONS = {str, int, bool, type(None)}, (" :", "\t:", "\r:", "\n:")
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
-Row = tuple[int, JsonObject]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ def read_rows(
     if kind in (".csv", ".tsv"):
         return _csv_rows(file, "," if kind == ".csv" else "\t", task or Task())
     if kind in (".xlsx", ".xlsm"):
-        return _table_rows(file, _worksheet_cells(file))
+        return table_rows(file, _worksheet_cells(file))
     if kind == ".parquet":
         return _parquet_rows(file)
     if kind in (".jsonl", ".ndjson", ".json", ".txt", ""):
@@ -271,7 +270,7 @@ def _rows_within(file: SourceFile, text: str) -> Iterator[Row | RejectedRow] | N
     if isinstance(value, list):
         if not all(isinstance(row, list) and all(map(is_scalar, row)) for row in value):
             return None
-        return _table_rows(file, ((n, [*map(_cell_text, row)]) for n, row in enumerate(value, 1)))
+        return table_rows(file, ((n, [*map(_cell_text, row)]) for n, row in enumerate(value, 1)))
     if not (rows := nested_rows(value, file.config.text_column)):
         return None
     file.note(f"{file.name}: it is one object, with {len(rows)} rows in it")
@@ -299,58 +298,18 @@ def _csv_rows(file: SourceFile, default: str, task: Task) -> Iterator[Row | Reje
         for number, cells in itertools.chain(begin, rows):
             yield _automl_row(number, cells, has_scores)
     else:
-        yield from _table_rows(file, itertools.chain(begin, rows))
-
-
-def _table_rows(file: SourceFile, rows: Iterator[tuple[int, list[str]]]) -> Iterator[Row | RejectedRow]:
-    """The rows below a header. A further row that names the columns of text and target, or the same columns, is another
-    header: files were joined there, and the rows after it have its columns. Without a header (`preprocess.header`)
-    columns are numbered.
-    """
-    if not file.config.header:
-        yield from _numbered(rows)
-        return
-    begin = list(itertools.islice(rows, _HEAD_LINES))
-    needed = {file.config.text_column.casefold(), file.config.target_column.casefold()} - {""}
-    if first := _header_index([cells for _, cells in begin], needed):
-        file.assume(
-            f"line {begin[first][0]} names the columns; the rows above it are left out", "preprocess.text_column"
-        )
-        del begin[:first]
-    header: list[str] = []
-    named: dict[str, str] = {}
-    for number, cells in itertools.chain(begin, rows):
-        if not header:
-            header = _header(file, number, cells)
-            named = {name.casefold(): name for name in header}
-        elif len(header) > 1 and _names_again(cells, named.keys(), needed):
-            header = [named.get(name.casefold(), name) for name in _header(file, number, cells)]
-            named = {name.casefold(): name for name in header}
-            yield RejectedRow(number, "repeated_header", "the row names the columns: files were joined here", cells)
-        elif len(cells) != len(header):
-            yield RejectedRow(number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells)
-        else:
-            yield number, dict(zip(header, cells, strict=True))
-
-
-def _numbered(rows: Iterator[tuple[int, list[str]]]) -> Iterator[Row | RejectedRow]:
-    width = 0
-    for number, cells in rows:
-        width = width or len(cells)
-        if len(cells) == width:
-            yield number, {f"column_{k}": cell for k, cell in enumerate(cells, 1)}
-        else:
-            yield RejectedRow(number, "wrong_cells", f"{len(cells)} cells where the first row has {width}", cells)
+        yield from table_rows(file, itertools.chain(begin, rows))
 
 
 def _cells(file: SourceFile, default: str, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """(line where it begins, cells) of every row that is not blank."""
     lines = _text_lines(file)
-    head = list(itertools.islice(lines, _HEAD_LINES))
+    head = list(itertools.islice(lines, HEAD_LINES))
     if separator := separator_line(head[0]) if head else "":
         head[0] = "\n"
     delimiter = file.config.delimiter or separator or recognize_delimiter(file, head, default, columns)
-    reader = csv.reader(itertools.chain(head, lines), delimiter=delimiter, strict=True)
+    quoting = recognize_quoting(file, head, delimiter)
+    reader = csv.reader(itertools.chain(head, lines), delimiter=delimiter, strict=True, **quoting)
     begin = 1
     csv.field_size_limit(MAX_LINE_CHARS)
     while True:
@@ -386,7 +345,7 @@ def _worksheet_cells(file: SourceFile) -> Iterator[tuple[int, list[str]]]:
                 file.assume(f"the worksheet {name!r} is read, the largest of {len(titles)}", "preprocess.worksheet")
             values = book[name].iter_rows(values_only=True)
             rows = ((number, _filled(map(_cell_text, row))) for number, row in enumerate(values, 1))
-            begin = list(itertools.islice(rows, _HEAD_LINES))
+            begin = list(itertools.islice(rows, HEAD_LINES))
             width = max((len(cells) for _, cells in begin), default=0)
             for number, cells in itertools.chain(begin, rows):
                 if cells:
@@ -490,45 +449,6 @@ def _automl_row(number: int, cells: list[str], has_scores: bool) -> Row | Reject
 
 def _has_uri(cells: list[str]) -> bool:
     return len(cells) > 1 and cells[1].strip().startswith(_URI_PREFIX)
-
-
-def _header_index(begin: list[list[str]], needed: set[str]) -> int:
-    """The row that names the columns: the first; where that is no header, the first that names those of text and
-    target, or below titles, which fill one cell, the first row of a table.
-    """
-    if not begin or needed & _folded(begin[0]):
-        return 0
-    named = next((k for k, cells in enumerate(begin) if needed and needed <= _folded(cells)), 0)
-    table = next((k for k, cells in enumerate(begin) if sum(map(bool, map(str.strip, cells))) > 1), 0)
-    return named or (table if len({len(cells) for cells in begin[table:]}) == 1 else 0)
-
-
-def _names_again(cells: list[str], header: Set[str], needed: set[str]) -> bool:
-    """Whether cells are names of columns: those of the header, or others with those of text and target."""
-    own = _folded(cells)
-    return len(own) == len(cells) and (own == header or (bool(needed) and needed <= own & header))
-
-
-def _folded(cells: list[str]) -> set[str]:
-    return {name.casefold() for name in _names(cells)}
-
-
-def _names(cells: list[str]) -> list[str]:
-    return [cell.strip(_UNSEEN) for cell in cells]
-
-
-def _header(file: SourceFile, number: int, cells: list[str]) -> list[str]:
-    """The names of the columns; those that repeat another one, or are empty, are numbered."""
-    names, counts = _names(cells), Counter[str]()
-    repeated = {name for name, count in Counter(names).items() if count > 1}
-    for k, name in enumerate(names):
-        counts[name] += 1
-        if name in repeated and (not name or counts[name] > 1):
-            names[k] = f"{name}_{counts[name]}" if name else f"column_{k + 1}"
-    for name in sorted(repeated - {""}):
-        further = f"line {number} names {counts[name]} columns {name!r}; the further ones are {name}_2 and so on"
-        file.assume(further, "preprocess.text_column")
-    return names
 
 
 def _parquet_rows(file: SourceFile) -> Iterator[Row | RejectedRow]:

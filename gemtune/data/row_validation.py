@@ -19,11 +19,10 @@ from gemtune.artifacts.data import CleaningCount, CleaningSample, LabelSpellings
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data import sources
 from gemtune.data.cleaning import PiiDetector, Rule, clean, is_mojibake, load_pii_detector, rule_changes, rules
-from gemtune.data.example import Example, RejectedRow, example_id
+from gemtune.data.example import Example, RejectedRow, Row, example_id
 from gemtune.data.formats import parse_example
 from gemtune.data.group_columns import MAX_ROWS, GroupColumns
 from gemtune.data.labels import find_spellings, label_set, labels_of, spelling_key
-from gemtune.data.readers import Row
 from gemtune.data.segments import unit_notes
 from gemtune.errors import UserError, did_you_mean, without_values
 

@@ -42,12 +42,20 @@ def _as_segment(item: Any) -> JsonObject | None:
         parts = [next((item[key] for key in keys if key in item), None) for keys in (_NAMES, _BEGINS, _ENDS)]
         parts[0] = parts[0][0] if isinstance(parts[0], list) and len(parts[0]) == 1 else parts[0]
     elif isinstance(item, list | tuple) and len(item) == 3:
-        parts = sorted(item, key=lambda part: not isinstance(part, str))
+        parts = sorted(item, key=lambda part: not _is_name(part))
     else:
         return None
     name, begin, end = parts
-    is_span = isinstance(name, str) and type(begin) is int and type(end) is int
-    return {"displayName": name, "startOffset": begin, "endOffset": end} if is_span else None
+    if not _is_name(name):
+        return None
+    try:
+        return {"displayName": name, "startOffset": _offset(begin), "endOffset": _offset(end)}
+    except ValueError:
+        return None
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip().isdigit()
 
 
 def read_segments(text: str, segments: Sequence[JsonObject], unit: str) -> tuple[dict[str, list[str]], str]:

@@ -65,7 +65,7 @@ class LimitChecker:
         if example.contents is None or row is None:  # a turn of text and its answer
             return
         roles = [contents.ROLES[(turn.get("role") or "user").lower()] for turn in row["contents"]]
-        if roles != [("user", "model")[i % 2] for i in range(len(roles))]:
+        if roles[0] != "user" or any(map(_repeats_role, row["contents"], row["contents"][1:])):
             self._report(f"line {example.line}: the roles are {' '.join(roles)}; user and model must alternate")
         self._with_files += any(True for _ in contents.files_of(row["contents"]))
         has_other_parts = any("text" not in part for turn in row["contents"] for part in turn["parts"])
@@ -163,6 +163,13 @@ class LimitChecker:
         if validation <= accepted:
             return ""
         return f"the tuning service accepts {accepted} of about {validation} validation rows; all are scored afterwards"
+
+
+def _repeats_role(turn: JsonObject, following: JsonObject) -> bool:
+    """Whether two turns of a role follow each other; a user may write right after the result of a function."""
+    has_result = any("functionResponse" in contents.fields_of(part) for part in turn["parts"])
+    own, other = (contents.ROLES[(each.get("role") or "user").lower()] for each in (turn, following))
+    return own == other and not has_result
 
 
 class _Size(NamedTuple):

@@ -15,9 +15,8 @@ from typing import TypeVar
 from gemtune.config import Preprocess, Task
 from gemtune.data import sources
 from gemtune.data.duplicates import FilterResult
-from gemtune.data.example import Example, RejectedRow
+from gemtune.data.example import Example, RejectedRow, Row
 from gemtune.data.labels import is_flag, merge_spellings
-from gemtune.data.readers import Row
 from gemtune.data.row_validation import ReadStats, of_source, read, validate_row, with_target
 from gemtune.data.text_files import Note
 from gemtune.errors import UserError
@@ -163,5 +162,6 @@ def suggest_remedy(first: RejectedRow) -> str:
         return f"if {', '.join(flags[:5])} say of one label each whether it applies, {ONE_COLUMN}"
     if first.reason in ("missing_text", "missing_target"):
         columns_remedy = "name the columns: --set preprocess.text_column=... --set preprocess.target_column=..."
-        return f"{columns_remedy}; without a header --set preprocess.header=false and column_1, column_2"
+        without = "without a header --set preprocess.header=false and column_1, column_2"
+        return f"{columns_remedy}, as `gemtune init` suggests them; {without}"
     return "check preprocess.text_column and preprocess.target_column"

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import yaml
 
 from gemtune.config import JsonObject, Preprocess, Task
-from gemtune.data.example import Example, RejectedRow, read_examples
-from gemtune.data.readers import FileReference, Row, json_row, read_rows
+from gemtune.data.example import Example, RejectedRow, Row, read_examples
+from gemtune.data.readers import FileReference, json_row, read_rows
 from gemtune.data.text_files import Note
 from gemtune.errors import UserError, did_you_mean
 

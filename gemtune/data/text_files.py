@@ -24,7 +24,7 @@ from typing import BinaryIO, cast
 
 import yaml
 
-from gemtune.config import Preprocess
+from gemtune.config import JsonObject, Preprocess
 from gemtune.errors import UserError
 
 MAX_LINE_CHARS = 64 * 2**20
@@ -54,6 +54,7 @@ _ESCAPE = re.compile(rb"\x1b\$(?:[@B]|\)C)")  # of ISO 2022, Japanese or Korean 
 _MIN_NUL_SHARE = 0.005  # of UTF-16 without a mark: delimiters and line ends alone are more
 _DELIMITERS = ",;\t|^~\x01\x1f"
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_QUOTED_LINES = 0.9
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE | re.DOTALL)
 Note = Callable[[str], None]
 
@@ -105,7 +106,7 @@ def read_lines(file: SourceFile) -> Iterator[tuple[int, str | None]]:
                 else:
                     yield number, line if line.isascii() else _without_escapes(file, number, line, encoding)
         except UnicodeError as error:
-            raise _not_encoded(file, number + 1, f"not {_shown(encoding)}: {error}") from None
+            raise _not_encoded(file, number + 1, encoding, f"not {_shown(encoding)}: {error}") from None
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             remedy = "the archive is truncated or damaged: compress the file again"
             raise UserError(
@@ -148,12 +149,14 @@ def _without_escapes(file: SourceFile, number: int, line: str, encoding: str) ->
     except UnicodeEncodeError as error:
         byte = len(line[: error.start].encode("utf-8" if encoding == "utf-8-sig" else encoding)) + 1
         value = ord(line[error.start]) - 0xDC00
-        raise _not_encoded(file, number, f"byte {byte} (0x{value:02x}) is not {_shown(encoding)}") from None
+        raise _not_encoded(file, number, encoding, f"byte {byte} (0x{value:02x}) is not {_shown(encoding)}") from None
     return line
 
 
-def _not_encoded(file: SourceFile, line: int, message: str) -> UserError:
+def _not_encoded(file: SourceFile, line: int, encoding: str, message: str) -> UserError:
     remedy = "save the file as UTF-8, or set preprocess.encoding to the one it was saved in: " + ", ".join(_LEGACY)
+    if not file.config.encoding and encoding == "utf-8-sig":
+        remedy = "most of the file is UTF-8: files were joined here or bytes are damaged, save the rest as UTF-8 too"
     return UserError(message, file=file.name, line=line, remedy=remedy)
 
 
@@ -291,6 +294,41 @@ def _delimiter_score(head: Sequence[str], mark: str, columns: Sequence[str], is_
     except csv.Error:
         return 0, False
     rows = rows[:-1] if len(rows) > 1 else rows  # the last may be cut within a cell
-    named = {cell.strip(" \t\ufeff") for cell in rows[0]} & set(columns) if rows else set[str]()
+    named = {cell.strip(" \t\ufeff'") for cell in rows[0]} & set(columns) if rows else set[str]()
     widths = {len(cells) for cells in rows}
     return len(named), min(widths, default=0) > 1 and (is_default or len(widths) == 1)
+
+
+def recognize_quoting(file: SourceFile, head: Sequence[str], delimiter: str) -> JsonObject:
+    """How the cells of a table are quoted, by its first lines, as arguments of `csv.reader`: in apostrophes, with
+    backslashes before the quotes in a cell, or not at all; {} for double quotes that are doubled in a cell.
+    """
+    lines = [line.strip() for line in head[1:] if line.strip()]
+    quoted = sum(len(line) > 1 and line[0] == line[-1] == "'" for line in lines)
+    styles: list[JsonObject] = []
+    if lines and quoted >= _QUOTED_LINES * len(lines) and not any('"' in (line[0], line[-1]) for line in lines):
+        styles, what = [{"quotechar": "'"}, {"quotechar": "'", "escapechar": "\\"}], "quoted in apostrophes"
+    elif any('\\"' in line for line in lines) and not _read_head(head, delimiter, {}):
+        styles, what = [{"escapechar": "\\"}], "quoted, with a backslash before quotes within"
+    elif delimiter == "\t" and _quotes_tabs(_read_head(head, delimiter, {})):
+        styles, what = [{"quoting": csv.QUOTE_NONE}], "not quoted, and quotes are plain characters"
+    for style in styles:
+        if len({len(cells) for cells in _read_head(head, delimiter, style)}) == 1:
+            file.note(f"{file.name}: the cells are {what}")
+            return style
+    return {}
+
+
+def _read_head(head: Sequence[str], delimiter: str, style: JsonObject) -> list[list[str]]:
+    """The rows in the first lines, the last of which may be cut within a cell; [] where they cannot be read."""
+    rows, reader = [], csv.reader(head, delimiter=delimiter, strict=True, **style)
+    try:
+        rows += [cells for cells in reader if cells]
+    except csv.Error as error:
+        return rows if "end of data" in str(error) else []
+    return rows
+
+
+def _quotes_tabs(rows: list[list[str]]) -> bool:
+    """Whether quotes cannot be read, or would join lines with their tabs in a cell."""
+    return not rows or any("\t" in cell and "\n" in cell for cells in rows for cell in cells)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from gemtune.errors import UserError
 
@@ -19,6 +19,12 @@ log = logging.getLogger("gemtune")
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 _COMPACT = re.compile(r"((19|20)\d{6}(?:\d{4}(?:\d\d)?)?)(?:\.0*)?", re.ASCII)  # 20260131, 202601310930, 20260131.0
+_CLOCKS = {0: "", 4: "%H%M", 6: "%H%M%S"}
+_SORTED, _MAX_SPAN = "YYMMDD", timedelta(days=30 * 365)
+_DIGIT_ORDERS = {
+    "DDMMYYYY": "%d%m%Y", "MMDDYYYY": "%m%d%Y", "YYYYDDMM": "%Y%d%m",
+    _SORTED: "%y%m%d", "DDMMYY": "%d%m%y", "MMDDYY": "%m%d%y",
+}  # fmt: skip
 _UTC = re.compile(r"\s*(?:UTC|GMT)$")  # BigQuery exports 2026-01-31 09:30:00 UTC
 # 1973 to 2286 since 1970; smaller and larger numbers are just ordered
 _UNITS = {
@@ -54,6 +60,8 @@ def parse_times(line_by_value: Mapping[str, int], column: str) -> dict[str, floa
             moments[value] = parse_iso(values[value])
         except ValueError:
             raise _error(line_by_value[value], column, f"is {value!r}, not a time") from None
+    if numbers and len(numbers) == len(values) > len(moments):
+        _refuse_other_orders(values, line_by_value, column)
     if not moments:
         return _one_unit({value: float(values[value]) for value in values}, line_by_value, column)
     if others := numbers - moments.keys():
@@ -72,6 +80,32 @@ def _compact(text: str) -> datetime | None:
         return datetime.strptime(match[1], "%Y%m%d%H%M%S"[: len(match[1]) - 2])
     except ValueError:
         return None
+
+
+def _refuse_other_orders(values: Mapping[str, str], line_by_value: Mapping[str, int], column: str) -> None:
+    """Raise `UserError` if all numbers are dates in digits that do not begin with the year: their order is not that of
+    time. Of several readings the one with the shortest span is right.
+    """
+    digits = {text.removesuffix(".0") for text in values.values()}
+    spans = {name: span for name, order in _DIGIT_ORDERS.items() if (span := _span_of(digits, order, len(name)))}
+    name = min(spans, key=spans.__getitem__, default=_SORTED)
+    if name != _SORTED:
+        first = min(values, key=line_by_value.__getitem__)
+        detail = f"is {first!r}: all values are dates as {name}, which do not sort by time"
+        raise _error(line_by_value[first], column, detail)
+
+
+def _span_of(digits: Collection[str], order: str, width: int) -> timedelta | None:
+    """The time between the first and the last of these dates in this order, with a time of day behind them or not; None
+    if one is no such date, or for one date or a time too long. Spreadsheet programs drop a zero at the begin.
+    """
+    padded = [text.zfill(len(text) + len(text) % 2) for text in digits]
+    try:
+        times = [datetime.strptime(text, order + _CLOCKS[len(text) - width]) for text in padded]
+    except (ValueError, KeyError):
+        return None
+    span = max(times) - min(times)
+    return span if min(times).year >= 1950 and timedelta(0) < span < _MAX_SPAN else None
 
 
 def _one_unit(times: dict[str, float], line_by_value: Mapping[str, int], column: str) -> dict[str, float]:

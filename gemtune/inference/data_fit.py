@@ -26,6 +26,7 @@ from gemtune.data.profile import RARE_ROWS, estimate_tokens
 from gemtune.data.row_validation import MAX_LABELS, ReadStats
 from gemtune.data.split_assignment import SPLITS, split_sizes
 from gemtune.errors import TooFewRowsError, UserError
+from gemtune.inference.field_values import json_object, ruled_values
 from gemtune.inference.prompts import answer_token_limit
 from gemtune.inference.spellings import exact, label_index
 
@@ -67,6 +68,8 @@ class RowProfile:
     lines: dict[str, int] = field(default_factory=dict)
     invalid: int = 0
     first_invalid: list[tuple[int, str]] = field(default_factory=list)
+    ruled: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    """Values of fields with a rule, and whether they are of the kind that the rule expects."""
     tokens: array[int] = field(default_factory=lambda: array("I"))
     """Estimated tokens of each reference."""
     longest: tuple[int, int] = (0, 0)
@@ -110,6 +113,7 @@ class RowProfile:
         self.tokens.extend(part.tokens)
         self.longest = max(self.longest, part.longest, key=lambda longest: longest[0])
         self.invalid += part.invalid
+        self.ruled.update(part.ruled)
         self.first_invalid += part.first_invalid[: _MAX_SHOWN - len(self.first_invalid)]
         for reference, line in part.lines.items():
             if not self.is_free_text:
@@ -133,6 +137,8 @@ class RowProfile:
             self.invalid += 1
             if self.invalid <= _MAX_SHOWN:
                 self.first_invalid.append((line, reference))
+        elif self.task.field_rules:
+            self.ruled.update(ruled_values(json_object(reference), self.task.field_rules))
 
 
 def sampled(config: Config, notes: Sequence[str] = ()) -> tuple[list[Example], list[RejectedRow], int]:
@@ -301,6 +307,20 @@ def _reference_misfits(task: Task, profile: RowProfile) -> Iterator[Misfit]:
         yield Misfit(f"the reference {reference!r:.80} is not {what}", remedy, line)
     if profile.invalid > _MAX_SHOWN:
         yield Misfit(f"{profile.invalid} of {profile.rows.total()} references are not {what}", remedy)
+    if profile.scale == 1:
+        yield from _rule_misfits(task, profile.ruled)
+
+
+def _rule_misfits(task: Task, ruled: Counter[tuple[str, bool]]) -> Iterator[Misfit]:
+    """Rules of fields that have no values, or values of another kind."""
+    for name, rules in task.field_rules.items():
+        unread, count = ruled[name, False], ruled[name, False] + ruled[name, True]
+        kind = "number" if "number" in rules else "unambiguous date"
+        message, remedy = f"{unread} of {count} values are no {kind} and are compared as text", "correct rule or values"
+        if not count:
+            message, remedy = "no reference has a value of this field", "correct its name"
+        if unread > MAX_ODD_SHARE * count or not count:
+            yield Misfit(f"task.field_rules.{name}: {message}", remedy, stops=False)
 
 
 # -- lengths ---------------------------------------------------------------------------------------------------------
@@ -363,6 +383,12 @@ def _split_misfits(task: Task, split: Split, profile: RowProfile) -> Iterator[Mi
         if profile.rows[name] and len(own) < 2 <= len(counts):
             fix = "choose another split.time_column" if split.time_column else "change the source's split"
             yield Misfit(f"the {name} rows have {len(own)} label of {len(counts)}: {own}", fix)
+    for name in SPLITS if not profile.rows[None] else ():
+        absent = sorted(label for label in counts.keys() - profile.labels(name) if counts[label] >= RARE_ROWS)
+        if absent and profile.rows[name]:
+            message = f"no {name} row has the labels {', '.join(map(repr, absent[:_MAX_LISTED]))}"
+            message += f" and {len(absent) - _MAX_LISTED} more" if len(absent) > _MAX_LISTED else ""
+            yield Misfit(message, "change the source's split", stops=False)
     rare = {label: rows for label, rows in sorted(counts.items()) if rows < RARE_ROWS}
     if rare and len(counts) <= MAX_LABEL_SHARE * profile.rows.total():
         shown = ", ".join(f"{label[:60]!r} {rows}" for label, rows in list(rare.items())[:_MAX_LISTED])

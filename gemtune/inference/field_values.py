@@ -10,7 +10,7 @@ per-field report compare alike. Guarantees: the form is idempotent, and a value 
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -66,6 +66,21 @@ def with_read_values(value: Any, rules: FieldRules, path: str = "") -> Any:
     if isinstance(value, list):
         return [with_read_values(item, rules, path) for item in value]
     return _scalar(value, rules.get(path, ())) if {"number", "date"} & {*rules.get(path, ())} else value
+
+
+def ruled_values(value: Any, rules: FieldRules, path: str = "") -> Iterator[tuple[str, bool]]:
+    """The field of each value that a rule compares, and whether it is of the kind that the rule expects: a number, an
+    unambiguous date.
+    """
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from ruled_values(item, rules, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for item in value:
+            yield from ruled_values(item, rules, path)
+    elif path in rules and value not in _EMPTY:
+        is_number, is_date = "number" in rules[path], "date" in rules[path]
+        yield path, not ((is_number and read_number(value) is None) or (is_date and _date(str(value)) is None))
 
 
 def _object(value: Mapping[str, Any], rules: FieldRules, path: str) -> JsonObject:

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from gemtune.artifacts.production_log import OWN_REQUEST, LogRow, LogWindow, PromptTemplate, UnreadableRow
 from gemtune.config import JsonObject, fingerprint
 from gemtune.contents import fields_of, is_thought, text_of
-from gemtune.data.example import RejectedRow
-from gemtune.data.readers import Row, json_row, read_rows
+from gemtune.data.example import RejectedRow, Row
+from gemtune.data.readers import json_row, read_rows
 from gemtune.data.sources import BQ, local_path
 from gemtune.data.times import parse_iso
 from gemtune.errors import UserError

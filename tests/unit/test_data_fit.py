@@ -4,6 +4,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,33 @@ def test_misfits_note_labels_with_few_rows_and_small_files(tmp_path: Path) -> No
     profile = RowProfile.of(Task(), examples(PLAIN[:30]))
     (note,) = misfits(profile.task, Evaluate(), Split(), profile)
     assert (note.stops, "validation has about 4" in note.message) == (False, True)
+
+
+def test_misfits_note_labels_that_a_split_of_the_source_lacks() -> None:
+    rows = [
+        replace(row, split=("test" if i < 60 else "validation" if i < 120 else "train"))
+        for i, row in enumerate(examples(PLAIN))
+    ]
+    rows = [replace(row, split="train") if row.split == "test" and row.target == "refund" else row for row in rows]
+    profile = RowProfile.of(Task(), rows)
+    (note,) = misfits(profile.task, Evaluate(), Split(), profile)
+    assert (note.stops, note.message) == (False, "no test row has the labels 'refund'")
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"size": "number", "day": "date", "city": "exact", "parts.price": "number"}, ""),
+        ({"sise": "number"}, "task.field_rules.sise: no reference has a value of this field"),
+        ({"city": "number"}, "task.field_rules.city: 60 of 60 values are no number"),
+        ({"unclear": "date"}, "task.field_rules.unclear: 60 of 60 values are no unambiguous date"),
+    ],
+)
+def test_misfits_note_rules_that_compare_no_values(rules: dict[str, Any], message: str) -> None:
+    values = {"size": "1,5", "day": "5 May 2026", "city": "Bonn", "unclear": "3/4/2026", "parts": [{"price": 2}]}
+    profile = RowProfile.of(Task(kind="extraction", field_rules=rules), examples([json.dumps(values)] * 60))
+    notes = [misfit.message for misfit in misfits(profile.task, Evaluate(), None, profile)]
+    assert [note[: len(message)] for note in notes] == [message] * bool(message)
 
 
 def examples(references: list[str]) -> list[Example]:

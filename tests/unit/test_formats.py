@@ -122,3 +122,24 @@ def test_formats_reject_wrong_turns_with_a_reason(row: dict[str, Any]) -> None:
     made = parse_example(1, row, Task(), Preprocess())
     assert isinstance(made, RejectedRow)
     assert made.reason in ("wrong_turns", "wrong_type")
+
+
+def test_formats_read_objects_in_the_notation_of_python() -> None:
+    value = {"order": 7, "note": "it's", "paid": None}
+    task = Task(kind="extraction")
+    (read, as_json) = (
+        parse_example(1, {"text": "a", "label": cell}, task, Preprocess()) for cell in (str(value), value)
+    )
+    assert isinstance(read, Example)
+    assert read == as_json
+
+
+def test_formats_reject_rows_that_an_annotator_did_not_accept() -> None:
+    rows = [
+        {"text": "a b", "label": "x", "_task_hash": 1, "answer": answer} for answer in ("accept", "reject", "ignore")
+    ]
+    parsed = [parse_example(1, row, Task(), Preprocess()) for row in rows]
+    assert [getattr(item, "reason", "") for item in parsed] == ["", "not_selected", "not_selected"]
+    binary = parse_example(1, rows[1], Task(), Preprocess(target_column="answer"))
+    assert isinstance(binary, Example)
+    assert binary.target == "reject"

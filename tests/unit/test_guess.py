@@ -159,6 +159,13 @@ FORMS: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
      {"preprocess.target_column": "label_text", "preprocess.slice_columns": None}),
     ("constants beside labels", rows(text=text, answer="accept", accept=lambda n: [label(n)]),
      {"preprocess.target_column": "accept", "task.label_separator": "; "}),
+    ("Prodigy's choices, some rejected", rows(text=text, _task_hash=1, accept=lambda n: [label(n)],
+     answer=lambda n: ("accept", "reject", "ignore")[n % 3]),
+     {"preprocess.target_column": "accept", "task.label_separator": "; ", "preprocess.slice_columns": None}),
+    ("two labels in every row", rows(text=text, tags=lambda n: f"{label(n)}, {('web', 'app', 'shop')[n % 7 % 3]}"),
+     {"task.label_separator": ", "}),
+    ("places and countries", rows(text=text, tag=lambda n: ("Bonn, Germany", "Ulm, Germany", "Lyon, France")[n % 3]),
+     {"task.label_separator": None}),
     ("spans in UTF-16", rows(text=lambda n: f"😀 from Ann Lee on {n}",
      entities=lambda n: [{"start": 8, "end": 15, "label": ("who", "whom")[n % 2]}]),
      {"preprocess.offset_unit": "utf16"}),
@@ -351,6 +358,8 @@ def test_guess_refuses_an_unknown_column() -> None:
         ({"tokens": ["a", "b"], "ner_tags": [1, 0]}, "join the words of 'tokens'"),
         ({"data": '{"text": "a"}'}, "write the objects in 'data' as lines of a .jsonl file"),
         ({"data": {"text": "a"}, "annotations": [{"result": []}]}, "export them as JSON-MIN or CSV"),
+        ({"_index": "a b", "_source": {"text": "a"}}, "jq -c '. + .[\"_source\"]' FILE"),
+        ({"request": {"contents": []}, "response": {"candidates": []}}, "[.response.candidates[0].content])}' FILE"),
     ],
 )
 def test_guess_says_how_rows_without_a_text_get_one(row: dict[str, Any], remedy: str) -> None:

@@ -28,7 +28,7 @@ TECHNICAL = {
 }  # fmt: skip
 MODULES = [
     "catalogue", "cost/baselines", "cost/forecast", "cost/items", "cost/pair_sampling", "cost/usage",
-    "data/duplicates", "data/formats", "data/group_columns", "data/labels", "data/readers",
+    "data/duplicates", "data/formats", "data/group_columns", "data/labels", "data/readers", "data/tables",
     "data/pairs", "data/row_validation", "data/segments", "data/sources", "data/text_files",
     "evaluation/gate", "evaluation/gate_limits", "evaluation/intervals", "evaluation/scorers",
     "inference/free_baselines", "monitoring/decision", "monitoring/differences", "monitoring/drift", "monitoring/logs",
@@ -55,6 +55,7 @@ ELSEWHERE = {
     "the service's assessment of the 7 rows: 77", "correct the rows; nothing was tuned",
     "a file of rows", "byte 7 (0x7) is not 7", "is a directory, not a file", "no such file", "not 7: 7", "line 7",
     "save the file as UTF-8, or set preprocess.encoding to the one it was saved in: ",
+    "most of the file is UTF-8: files were joined here or bytes are damaged, save the rest as UTF-8 too", "end of data",
     "the archive is truncated or damaged: compress the file again",
     "set preprocess.text_column and preprocess.target_column7",
     "a YAML or JSON list of labels, or a mapping of labels to descriptions",

@@ -119,6 +119,9 @@ def test_read_notes_bytes_where_no_word_can_be_cut(unit: str) -> None:
         [{"start": 4, "end": 8, "text": "Bonn", "labels": ["city"]}],  # Label Studio
         '[{"begin": 4, "stop": 8, "tag": "city"}]',
         "[(4, 8, 'city')]",
+        [{"start": "4", "end": "8", "label": "city"}],
+        [["4", "8", "city"]],
+        [{"start": 4.0, "end": 8.0, "label": "city"}],
     ],
 )
 def test_spans_of_other_tools_are_read_as_segments(spans: Any) -> None:

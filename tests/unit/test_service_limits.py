@@ -97,14 +97,18 @@ def test_service_limits_checks_turn_order_and_files(tmp_path: Path) -> None:
     seen["contents"][0]["parts"].insert(0, image)
     orders = [("user", "model", "user", "model"), ("model", "user", "model"), ("user", "user", "model")]
     rows = [*(turns(*order) for order in orders), seen]
+    result = {"role": "function", "parts": [{"functionResponse": {"name": "f", "response": {}}}]}
+    rows.append(turns("user", "model", "user", "user", "model"))
+    rows[-1]["contents"][2] = result
     code, printed = checked(file_of(tmp_path, rows), "--set", "task.kind=generation")
     assert code == 1
+    assert "line 5:" not in printed
     assert "line 2: the roles are model user model; user and model must alternate" in printed
     assert "line 3: the roles are user user model" in printed
     assert "line 1:" not in printed
     assert "line 4:" not in printed
     few = {"examples_with_files": 2}
-    assert "4 rows, the limit is 2 when rows have images" in checked(
+    assert "5 rows, the limit is 2 when rows have images" in checked(
         tmp_path / "rows.jsonl", "--set", "task.kind=generation", limits=few
     )[1]  # fmt: skip
 

@@ -96,3 +96,18 @@ def test_parse_times_names_the_setting_that_reads_the_column() -> None:
     with pytest.raises(UserError) as caught:
         parse_times({"2024-01-01": 1, "soon": 3}, "at")
     assert "slice_columns" not in str(caught.value)
+
+
+@pytest.mark.parametrize("order", ["%d%m%Y", "%m%d%Y", "%Y%d%m", "%d%m%y", "%m%d%y", "%d%m%Y%H%M", "%m%d%y%H%M%S"])
+@pytest.mark.parametrize("is_spreadsheet", [False, True])
+def test_parse_times_refuses_digits_that_do_not_sort_by_time(order: str, is_spreadsheet: bool) -> None:
+    times = [datetime(2025, 11, 3, 9, 5) + timedelta(days=17 * n) for n in range(20)]
+    values = [time.strftime(order).lstrip("0" if is_spreadsheet else "") for time in times]
+    with pytest.raises(UserError, match=r"line 1: 'when' is '\d+': all values are dates as [DMY]+"):
+        parse_times(lines(values), "when")
+
+
+@pytest.mark.parametrize("first", [20_260_001, 10_100_000, 1_769_590_800, 101_001, 46_050, 1])
+def test_parse_times_orders_numbers_that_are_no_dates(first: int) -> None:
+    values = [str(first + 37 * n) for n in range(40)]
+    assert sorted(parse_times(lines(values), "when"), key=parse_times(lines(values), "when").__getitem__) == values

@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of a table from its cells, whatever file they are in: header, further headers, rows of another width.
+
+Guarantees: every row below the header is returned once, as a value by the names of its columns or as a `RejectedRow`;
+how rows of another width are read is decided for the whole file, by its first rows.
+"""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Set
+
+from gemtune.data.example import RejectedRow, Row
+from gemtune.data.text_files import SourceFile
+
+HEAD_LINES = 50  # that show how a table is written
+_MIN_RAGGED = 0.1  # of the first rows that are shorter than the header, in a file that leaves out empty cells
+# in place of a value: a type of a database or a data frame, what stands in brackets, a dash
+_DESCRIPTION = re.compile(
+    r"""-|[(\[<][^()\[\]<>{}"']{1,40}[)\]>]|(?:open-ended )?response|json|object|categor(?:y|ical)|enum|bool(?:ean)?|"""
+    r"str|string|text|(?:n?var)?char ?\(\d+\)|(?:u|big|small)?int(?:eger|8|16|32|64)?|float(?:32|64)?|double|number|"
+    r"numeric|decimal|date|datetime|timestamp",
+    re.IGNORECASE,
+)
+_UNSEEN = " \t\r\n\ufeff\u200b\u200c\u200d\u2060\xa0\xad\u3000"
+
+
+def table_rows(file: SourceFile, rows: Iterator[tuple[int, list[str]]]) -> Iterator[Row | RejectedRow]:
+    """The rows below a header. A further row that names the columns of text and target, or the same columns, is another
+    header: files were joined there, and the rows after it have its columns. Without a header (`preprocess.header`)
+    columns are numbered.
+    """
+    if not file.config.header:
+        yield from _numbered(rows)
+        return
+    begin = list(itertools.islice(rows, HEAD_LINES))
+    needed = {file.config.text_column.casefold(), file.config.target_column.casefold()} - {""}
+    if first := _header_index([cells for _, cells in begin], needed):
+        file.assume(
+            f"line {begin[first][0]} names the columns; the rows above it are left out", "preprocess.text_column"
+        )
+        del begin[:first]
+    header: list[str] = []
+    named: dict[str, str] = {}
+    names = _names(begin[0][1]) if begin else []
+    described = _described(file, names, begin[1:])
+    least = _least_width(file, names, [cells for _, cells in begin[1:]])
+    for number, cells in itertools.chain(begin, rows):
+        if not header:
+            header = _header(file, number, cells)
+            named = {name.casefold(): name for name in header}
+        elif len(header) > 1 and _names_again(cells, named.keys(), needed):
+            header = [named.get(name.casefold(), name) for name in _header(file, number, cells)]
+            named = {name.casefold(): name for name in header}
+            yield RejectedRow(number, "repeated_header", "the row names the columns: files were joined here", cells)
+        elif number in described:
+            yield RejectedRow(number, "repeated_header", "the row describes the columns, with types or units", cells)
+        elif (row := _of_width(cells, len(header), least or len(header))) is None:
+            yield RejectedRow(number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells)
+        else:
+            yield number, dict(zip(header, row, strict=True))
+
+
+def _of_width(cells: list[str], width: int, least: int) -> list[str] | None:
+    """The cells of a row without empty ones beyond the header, and with those that it leaves out at the end if it has
+    the `least` number; None for a row of another width.
+    """
+    if not least <= len(cells) or any(map(str.strip, cells[width:])):
+        return None
+    return [*cells[:width], *[""] * (width - len(cells))]
+
+
+def _least_width(file: SourceFile, header: list[str], rows: list[list[str]]) -> int:
+    """The fewest cells of a row: those up to text and target, if the program that wrote the file leaves out empty cells
+    at the end of a row; 0 if it writes all.
+
+    Rows of text with unquoted line breaks are short, too: then what is left of one row and what begins the next add up.
+    """
+    named = [header.index(name) for name in (file.config.text_column, file.config.target_column) if name in header]
+    least, widths = max(named, default=0) + 1, [len(cells) for cells in rows]
+    short = sum(least <= width < len(header) for width in widths)
+    text = header.index(file.config.text_column) if file.config.text_column in header else 0
+    is_broken = text > 0 and (text + 1, len(header) - text) in itertools.pairwise(widths)
+    if is_broken or not short or short < _MIN_RAGGED * len(rows):
+        return 0
+    file.note(f"{file.name}: rows have fewer cells than the header; those left out at their end are read as empty")
+    return least
+
+
+def _described(file: SourceFile, header: list[str], rows: list[tuple[int, list[str]]]) -> list[int]:
+    """The numbers of the rows below the header that describe the columns: types or units in place of values, which no
+    later row has; or questions and ids, as Qualtrics writes them.
+    """
+    if len(rows) > 1 and all(cell.startswith('{"ImportId"') for cell in filter(None, rows[1][1])) and any(rows[1][1]):
+        return [rows[0][0], rows[1][0]]
+    named = [k for k, name in enumerate(header) if name in (file.config.text_column, file.config.target_column)]
+    described = []
+    for number, cells in rows:
+        own = [cells[k].strip() for k in named if k < len(cells)] or [*map(str.strip, cells)]
+        described += [number] if any(own) and all(map(_DESCRIPTION.fullmatch, filter(None, own))) else []
+    return described if len(rows) > 1 and described == [rows[0][0]] else []
+
+
+def _numbered(rows: Iterator[tuple[int, list[str]]]) -> Iterator[Row | RejectedRow]:
+    width = 0
+    for number, cells in rows:
+        width = width or len(cells)
+        if len(cells) == width:
+            yield number, {f"column_{k}": cell for k, cell in enumerate(cells, 1)}
+        else:
+            yield RejectedRow(number, "wrong_cells", f"{len(cells)} cells where the first row has {width}", cells)
+
+
+def _header_index(begin: list[list[str]], needed: set[str]) -> int:
+    """The row that names the columns: the first; where that is no header, the first that names those of text and
+    target, or below titles, which fill one cell, the first row of a table.
+    """
+    if not begin or needed & _folded(begin[0]):
+        return 0
+    named = next((k for k, cells in enumerate(begin) if needed and needed <= _folded(cells)), 0)
+    table = next((k for k, cells in enumerate(begin) if sum(map(bool, map(str.strip, cells))) > 1), 0)
+    return named or (table if len({len(cells) for cells in begin[table:]}) == 1 else 0)
+
+
+def _names_again(cells: list[str], header: Set[str], needed: set[str]) -> bool:
+    """Whether cells are names of columns: those of the header, or others with those of text and target."""
+    own = _folded(cells)
+    return len(own) == len(cells) and (own == header or (bool(needed) and needed <= own & header))
+
+
+def _folded(cells: list[str]) -> set[str]:
+    return {name.casefold() for name in _names(cells)}
+
+
+def _names(cells: list[str]) -> list[str]:
+    return [cell.strip(_UNSEEN) for cell in cells]
+
+
+def _header(file: SourceFile, number: int, cells: list[str]) -> list[str]:
+    """The names of the columns; those that repeat another one, or are empty, are numbered."""
+    names, counts = _names(cells), Counter[str]()
+    repeated = {name for name, count in Counter(names).items() if count > 1}
+    for k, name in enumerate(names):
+        counts[name] += 1
+        if name in repeated and (not name or counts[name] > 1):
+            names[k] = f"{name}_{counts[name]}" if name else f"column_{k + 1}"
+    for name in sorted(repeated - {""}):
+        further = f"line {number} names {counts[name]} columns {name!r}; the further ones are {name}_2 and so on"
+        file.assume(further, "preprocess.text_column")
+    return names
