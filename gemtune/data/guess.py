@@ -245,6 +245,12 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
             f"the columns {', '.join(flags[:5])} say of one label each whether it applies",
             remedy=f"{ONE_COLUMN}; or name one: --target COLUMN",
         )
+    numbered_alike = [column for column in others if _stem(column) == _stem(chosen) and column.is_text]
+    if not target and any(len(column.values) < CERTAIN * column.rows for column in numbered_alike):
+        raise UserError(
+            f"the columns {', '.join(column.name for column in numbered_alike[:5])} look like labels of the same row",
+            remedy=f"{ONE_COLUMN}; or, if they are levels of one label, name one: --target COLUMN",
+        )
     texts = [column for column in texts if column is not chosen]
     guesses = []
     for setting, ranked, default in (("text", texts, "text"), ("target", targets, "label")):
@@ -283,10 +289,18 @@ def _label_names(numbered: Column, columns: Sequence[Column]) -> list[Column]:
     return [c for c in named if len(c.counts) == len(numbered.counts) == pairs[c.name]][:1]
 
 
+def _stem(column: Column) -> str:
+    """The name of a column without a number at its end."""
+    return re.sub(r"[\W_]*\d+$", "", plain(column.name))
+
+
 def _no_reference(rows: Sequence[JsonObject], text: str) -> UserError:
     """The error for a table without a column that can be the reference; it says of the first columns why."""
     columns = [Column(name, [row.get(name) for row in rows]) for name in dict.fromkeys(n for row in rows for n in row)]
     problems, remedies = [], []
+    marked = [c.name for c in columns if len(c.counts) == 1 and len(c.values) < 0.9 * c.rows and c.name != text]
+    marked = marked if len(marked) > 2 else []
+    remedies += [f"if a mark in {', '.join(marked[:5])} says that a label applies, {ONE_COLUMN}"] if marked else []
     for column in [column for column in columns if column.name != text][:_MAX_LISTED]:
         filled, count = len(column.values), len({*map(repr, column.values)})
         values = f"{count} different values" if count > 1 else "one value" if count else "no value"
@@ -294,7 +308,8 @@ def _no_reference(rows: Sequence[JsonObject], text: str) -> UserError:
         is_nested = column.containers[list] and not column.separator and not column.is_spans
         remedies += [f"write a row for each object in {column.name!r}"] if is_nested else []
         is_sparse = filled < 0.5 * column.rows
-        remedies.append(_FILL if is_sparse else "add rows with other references" if count == 1 else "")
+        if column.name not in marked:
+            remedies.append(_FILL if is_sparse else "add rows with other references" if count == 1 else "")
     if not problems:
         return UserError(
             f"{text!r} is the only column", remedy="add a column with the label or the answer of each text"

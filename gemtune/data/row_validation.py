@@ -29,7 +29,10 @@ from gemtune.errors import UserError, did_you_mean, without_values
 log = logging.getLogger("gemtune")
 
 BATCH_ROWS = 256  # read ahead, so that a detector can send many texts in one request
-MISSING_MARKS = {"nan", "NaN", "NaT", "None", "null", "NULL", "<NA>", "#N/A", "N/A", "undefined", "(null)", "-"}
+MISSING_MARKS = {
+    *("nan", "NaN", "NaT", "None", "null", "NULL", "<NA>", "N/A", "undefined", "(null)", "-", "[object Object]"),
+    *("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#ERROR!"),  # of spreadsheet programs
+}
 MAX_LABELS = 10_000  # with more, the references are no labels, and spellings are not compared
 _MAX_COMPARED = 100  # labels, and characters of a label, in the search for the most similar one
 _MAX_SAMPLES, _MAX_LINES, _MAX_SPELLINGS = 3, 20, 10

@@ -379,15 +379,14 @@ def _split_misfits(task: Task, split: Split, profile: RowProfile) -> Iterator[Mi
     if profile.scale > 1:  # a sample has not all labels
         return
     for name in SPLITS:
-        own = sorted(profile.labels(name, None))
+        own = profile.labels(name, None)
+        absent = sorted(label for label in counts.keys() - own if counts[label] >= RARE_ROWS)
         if profile.rows[name] and len(own) < 2 <= len(counts):
             fix = "choose another split.time_column" if split.time_column else "change the source's split"
-            yield Misfit(f"the {name} rows have {len(own)} label of {len(counts)}: {own}", fix)
-    for name in SPLITS if not profile.rows[None] else ():
-        absent = sorted(label for label in counts.keys() - profile.labels(name) if counts[label] >= RARE_ROWS)
-        if absent and profile.rows[name]:
-            message = f"no {name} row has the labels {', '.join(map(repr, absent[:_MAX_LISTED]))}"
-            message += f" and {len(absent) - _MAX_LISTED} more" if len(absent) > _MAX_LISTED else ""
+            yield Misfit(f"the {name} rows have {len(own)} label of {len(counts)}: {sorted(own)}", fix)
+        elif profile.rows[name] and absent:
+            more = f" and {len(absent) - _MAX_LISTED} more" if len(absent) > _MAX_LISTED else ""
+            message = f"no {name} row has the labels {', '.join(map(repr, absent[:_MAX_LISTED]))}{more}"
             yield Misfit(message, "change the source's split", stops=False)
     rare = {label: rows for label, rows in sorted(counts.items()) if rows < RARE_ROWS}
     if rare and len(counts) <= MAX_LABEL_SHARE * profile.rows.total():

@@ -71,6 +71,21 @@ def test_guess_refuses_rows_that_are_no_export_of_the_source(source: str, row: d
         guess(rows(text=text, label=label), source=source)
 
 
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({"label1": label, "label2": lambda n: label(n + 1) if n % 3 else ""}, "label1, label2 look like labels"),
+        (dict(zip(LABELS, (lambda n: "x" * (n % 3 == 0), lambda n: "x" * (n % 3 == 1), lambda n: "x" * (n % 3 == 2)),
+                  strict=True)), "if a mark in billing, delivery, account says that a label applies"),
+    ],
+)  # fmt: skip
+def test_guess_refuses_labels_in_several_columns(columns: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UserError) as raised:
+        guess(rows(text=text, **columns))
+    assert problem in str(raised.value)
+    assert "into one column, joined by ';'" in str(raised.value)
+
+
 def test_guess_refuses_a_column_for_each_label() -> None:
     flags = {name: lambda n, k=k: (n >> k) % 2 for k, name in enumerate(("bug", "billing", "urgent"))}
     with pytest.raises(UserError, match="the columns bug, billing, urgent say of one label each"):
