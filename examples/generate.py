@@ -18,6 +18,7 @@ import argparse
 import json
 import random
 import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class Tickets:
         self.joint: str = recipe.get("joint", " ")
         self.rows: list[Row] = []
         self.sets: list[set[str]] = []
+        self.rows_with: defaultdict[str, list[int]] = defaultdict(list)
 
     def fill(self, text: str) -> str:
         """The text with its choices and slots decided."""
@@ -94,12 +96,20 @@ class Tickets:
         for _ in range(400):
             text = self.ticket(phrasing, self.frame(label, kind, columns["phrasing"]) if kind else "")
             candidate = grams(text)
-            if all(alike(candidate, other) < 0.7 for other in self.sets):
+            if not self.has_near(candidate):
+                for gram in candidate:
+                    self.rows_with[gram].append(len(self.sets))
                 customer = f"c{self.random.randrange(10_000):04d}"
                 self.rows.append({"text": text, "label": label, "customer": customer, **columns})
                 self.sets.append(candidate)
                 return
         raise RuntimeError(f"no room for another ticket of {phrasing!r}: give it more slots")
+
+    def has_near(self, candidate: set[str]) -> bool:
+        """Whether a row is near these grams: then it has 7 of 10, so some of the 3 of 10 that fewest rows have."""
+        rarest = sorted(candidate, key=lambda gram: len(self.rows_with[gram]))[: int(0.3 * len(candidate)) + 1]
+        rows = {row for gram in rarest for row in self.rows_with[gram]}
+        return any(alike(candidate, self.sets[row]) >= 0.7 for row in rows)
 
     def kinds(self, count: int) -> list[str]:
         """For each of so many tickets how it mentions another intent, "" where it does not; the shares are exact."""

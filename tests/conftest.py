@@ -1,5 +1,6 @@
 """Options and guards of the whole suite: tests stay on loopback; goldens are rewritten on request."""
 
+import functools
 import gc
 import os
 import signal
@@ -7,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import typer.testing
 from hypothesis import HealthCheck, settings
 
 # Before torch is loaded: threads that spin while they wait make small models many times slower on a busy machine.
@@ -19,9 +21,14 @@ os.environ.setdefault("SSL_CERT_FILE", str(Path(__file__).with_name("authority.p
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # One commit, one result: the suite draws the same examples every time. `make fuzz` draws new ones, many more.
-settings.register_profile("suite", derandomize=True, deadline=None, database=None)
-settings.register_profile("fuzz", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", max_examples=25, derandomize=True, deadline=None, database=None)
+settings.register_profile(
+    "fuzz", max_examples=300, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("suite")
+
+# A test that calls the command would build all commands again, 0.05 s.
+typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
 def pytest_addoption(parser):
@@ -31,6 +38,7 @@ def pytest_addoption(parser):
 
 # What the test modules load stays: the garbage collector would look through it again and again.
 gc.disable()
+gc.set_threshold(20_000)
 
 
 def pytest_collection_finish():

@@ -186,10 +186,10 @@ def tango(wins: int, losses: int, rows: int, level: float = 0.95) -> tuple[float
         return -1.0, 1.0
     z, delta = z_score(level), (wins - losses) / rows
     inside, outside = np.array([delta, delta]), np.array([-1.0, 1.0])
-    for _ in range(50):  # bisection: the statistic falls as the difference grows
-        middle = (inside + outside) / 2
-        is_inside = np.abs(_tango_statistic(wins, losses, rows, middle)) <= z
-        inside, outside = np.where(is_inside, middle, inside), np.where(is_inside, outside, middle)
+    for _ in range(10):  # the last of 32 steps that is inside: the statistic falls as the difference grows
+        steps = np.linspace(inside, outside, 32, endpoint=False)
+        last = (np.abs(_tango_statistic(wins, losses, rows, steps)) <= z).sum(axis=0) - 1
+        inside, outside = inside + (outside - inside) * last / 32, inside + (outside - inside) * (last + 1) / 32
     return float(outside[0]), float(outside[1])
 
 
@@ -208,13 +208,11 @@ def exact_p_value(wins: int, losses: int, rows: int, required: float) -> float:
         middle = (low + high) // 2
         is_extreme = _tango_statistic(middle, differing - middle, rows, required) >= statistic
         low, high = np.where(is_extreme, low, middle), np.where(is_extreme, middle, high)
-    largest = 0.0
-    for share in abs(required) + (1 - abs(required)) * np.linspace(0, 1, 60)[1:] ** 2:
-        far = 8 * sqrt(rows * share * (1 - share)) + 1
-        near = slice(max(0, int(rows * share - far)), int(rows * share + far) + 1)
-        tail = binom.sf(high[near] - 1, differing[near], (1 + required / share) / 2)
-        largest = max(largest, float(binom.pmf(differing[near], rows, share) @ tail))
-    return min(1.0, largest)
+    shares = abs(required) + (1 - abs(required)) * np.linspace(0, 1, 60)[1:, np.newaxis] ** 2
+    far = 8 * np.sqrt(rows * shares * (1 - shares)) + 1
+    likely = np.maximum(0, (rows * shares - far).astype(int)) + np.arange(2 * int(far.max()) + 2)  # beyond rows: never
+    tails = binom.sf(high[np.minimum(likely, rows)] - 1, likely, (1 + required / shares) / 2)
+    return min(1.0, float((binom.pmf(likely, rows, shares) * tails).sum(axis=1).max()))
 
 
 def _tango_statistic(wins: Any, losses: Any, rows: int, difference: Any) -> Floats:

@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from math import inf
 from statistics import fmean
@@ -103,8 +104,12 @@ def check(
     metric = "field_f1" if task.kind == "extraction" else primary_metric(task)
     variant = ModelVariant(name="check", model=evaluate.base_model, prompt=tuned_prompt(task))
 
-    def merit(example: Example, answer: str) -> float:
-        return score_sample(task, variant, example, ModelOutput(text=answer, finish_reason="STOP")).scores[metric]
+    by_target = {example.target: example for example in examples}
+
+    @cache
+    def merit(target: str, answer: str) -> float:
+        output = ModelOutput(text=answer, finish_reason="STOP")
+        return score_sample(task, variant, by_target[target], output).scores[metric]
 
     failures: dict[str, str] = {}
 
@@ -116,12 +121,12 @@ def check(
             return -inf
 
     groups = [[reward_of(row, answer) for answer in own] for row, own in zip(rows, answers, strict=True)]
-    merits = [[merit(example, answer) for answer in own] for example, own in zip(examples, answers, strict=True)]
+    merits = [[merit(example.target, answer) for answer in own] for example, own in zip(examples, answers, strict=True)]
     best = [reward_of(row, example.target) for row, example in zip(rows, examples, strict=True)]
 
     def probe(own: Sequence[str]) -> tuple[list[float], float]:
         rewards = [reward_of(row, answer) for row, answer in zip(rows, own, strict=True)]
-        return rewards, fmean(merit(example, answer) for example, answer in zip(examples, own, strict=True))
+        return rewards, fmean(merit(example.target, answer) for example, answer in zip(examples, own, strict=True))
 
     probed = {name: probe(own) for name, own in probes(task, examples, rows).items()}
     same = dict.fromkeys([*task.labels, *named_texts(rewards)])

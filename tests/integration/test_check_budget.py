@@ -183,9 +183,7 @@ PROMPTS = st.lists(
 )
 
 
-@settings(
-    max_examples=3, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=3, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(PROMPTS, st.sampled_from(["none", "votes", "verbal"]), st.integers(0, 2), st.integers(2, 40))
 def test_check_budget_bound_holds_for_every_prompt(
     client: Client,

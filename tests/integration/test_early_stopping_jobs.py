@@ -36,7 +36,7 @@ def rungs(losses: list[float]) -> dict[str, float]:
     return {str(rung): loss for rung, loss in zip(RUNGS, losses, strict=False)}
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(runs=runs, order=st.randoms())
 def test_early_stopping_always_leaves_a_trial(client: Client, runs: list[list[float]], order: Any) -> None:
     group, progress = f"p{uuid.uuid4().hex}", dict.fromkeys(range(len(runs)), 0)  # records outlive an example

@@ -457,9 +457,7 @@ def test_evaluate_skips_judges_where_only_scores_count(client: Client, taken: Ta
     assert judged.judge is not None
 
 
-@settings(
-    max_examples=3, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=3, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.tuples(st.integers(1, 4), st.sampled_from([1, 4, 16])), min_size=1, max_size=2, unique=True),
     st.floats(0.2, 1.5),

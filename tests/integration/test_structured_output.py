@@ -126,13 +126,7 @@ def test_answers_validate_against_drawn_schemas(name: str, student: Student) -> 
     inference = serve(student if name == "student" else RulesEngine())
     outcomes: Counter[str] = Counter()
 
-    @settings(
-        max_examples=SCHEMAS,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-        database=None,
-    )
+    @settings(max_examples=SCHEMAS, phases=[Phase.generate], suppress_health_check=list(HealthCheck), database=None)
     @given(SCHEMATA)
     def check(schema: dict[str, Any]) -> None:
         try:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.memory import TUNING, peak
@@ -83,7 +83,6 @@ def test_student_base_is_small() -> None:
 
 
 @given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=80))
-@settings(max_examples=150, deadline=None)
 def test_student_tokenizer_round_trips(student: Student, text: str) -> None:
     assert student.encoder.tokenizer.decode(student.encoder.ids(text)) == text
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.pretrain_student import words as w
@@ -26,7 +26,6 @@ def writer(seed: int, easy: float = 0.2, difficulty: float = 1.0) -> EpisodeWrit
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 0.5, 1.0]))
-@settings(max_examples=60, deadline=None)
 def test_pretrain_episodes_end_with_an_answer_and_fill_all_slots(seed: int, easy: float, difficulty: float) -> None:
     source = writer(seed, easy, difficulty)
     for _ in range(10):

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.artifacts.records import NewText
@@ -40,7 +40,6 @@ SPLITS = {"train": TRAIN, **HELD_OUT}
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(0, 30), st.integers(1, 4))
-@settings(max_examples=80, deadline=None)
 def test_missing_rows_raise_rare_labels_within_the_limits(labels: list[str], below: int, per_row: int) -> None:
     rows = [Example(str(n), f"text {n}", label) for n, label in enumerate(labels)]
     more = Counter[str]()
@@ -53,7 +52,6 @@ def test_missing_rows_raise_rare_labels_within_the_limits(labels: list[str], bel
 
 
 @given(st.text(alphabet="ab cd", min_size=1, max_size=60), st.integers(1, 5))
-@settings(max_examples=80, deadline=None)
 def test_perturbed_texts_are_distinct(text: str, count: int) -> None:
     if text.split():
         variants = perturb(text, count, 7, "key")
@@ -83,7 +81,6 @@ def cost(plan: float = 100.0, **augment: Any) -> AugmentationCost:
     st.floats(0, 0.1),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
 def test_affordable_rows_stay_under_both_limits(methods: list[str], check: str, limit: float, plans: bool) -> None:
     limits = {"plan": limit} if plans else {"max_cost": limit}
     bounded = cost(**limits, methods=methods, label_check=check)

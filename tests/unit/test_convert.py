@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.config import Preference, Preprocess, Task
@@ -60,7 +60,6 @@ def contents_of(rows: list[Example]) -> list[tuple[Any, ...]]:
 
 
 @given(rows=st.lists(examples(files=True, turns=True), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
 def test_convert_round_trips_gemini_rows(tmp_path_factory: pytest.TempPathFactory, rows: list[Example]) -> None:
     folder = tmp_path_factory.mktemp("rows")
     assert contents_of(returned(folder, rows, "gemini", "rows.jsonl")) == contents_of(rows)
@@ -68,7 +67,6 @@ def test_convert_round_trips_gemini_rows(tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.parametrize("shape", ["messages", "chat"])
 @given(rows=st.lists(examples(files=False, turns=True), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
 def test_convert_round_trips_plain_turns(
     tmp_path_factory: pytest.TempPathFactory, shape: str, rows: list[Example]
 ) -> None:
@@ -78,7 +76,6 @@ def test_convert_round_trips_plain_turns(
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.tsv.gz"])
 @given(rows=st.lists(examples(files=False, turns=False), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
 def test_convert_round_trips_columns(tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[Example]) -> None:
     folder = tmp_path_factory.mktemp("rows")
     assert contents_of(returned(folder, rows, "columns", name)) == contents_of(rows)
@@ -89,7 +86,6 @@ def test_convert_round_trips_columns(tmp_path_factory: pytest.TempPathFactory, n
     [(shape, "pairs.jsonl") for shape in FORMATS] + [("columns", "pairs.csv"), ("columns", "pairs.tsv.gz")],
 )
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
 def test_convert_round_trips_pairs_in_every_format(
     tmp_path_factory: pytest.TempPathFactory, shape: str, name: str, data: st.DataObject
 ) -> None:

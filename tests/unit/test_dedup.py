@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracles import kernels as oracle
 from oracles.shingles import jaccard, normalize, shingles
@@ -55,7 +55,6 @@ def test_keep_has_full_precision_and_high_recall(words: list[str]) -> None:
 
 
 @given(ROUGH, st.sampled_from([0.3, 0.8, 1.0]))
-@settings(max_examples=150, deadline=None)
 def test_kernels_agree_with_the_numpy_oracle(texts: list[str], threshold: float) -> None:
     if texts:
         fast, slow = build_sketches(texts, threshold), oracle.build_sketches(texts, threshold)
@@ -82,7 +81,6 @@ def test_kernels_agree_with_the_numpy_oracle_on_longer_texts() -> None:
 
 
 @given(ROUGH)
-@settings(max_examples=100, deadline=None)
 def test_keep_is_idempotent(texts: list[str]) -> None:
     kept = [text for text, stays in zip(texts, keep(texts), strict=True) if stays]
     assert keep(kept).all()
@@ -121,7 +119,6 @@ def test_band_shape_misses_few_pairs_at_the_threshold(threshold: float) -> None:
 
 
 @given(st.lists(st.text("abc é日本語", max_size=40), min_size=2, max_size=8))
-@settings(max_examples=50, deadline=None)
 def test_similarities_are_those_of_python_sets(texts: list[str]) -> None:
     pairs = np.array([(i, j) for i in range(len(texts)) for j in range(i)])
     expected = [jaccard(shingles(texts[i]), shingles(texts[j])) for i, j in pairs.tolist()]

@@ -154,7 +154,7 @@ def test_repeated_passages_are_reported_cut_or_dropped(action: str, kept: int, d
 
 
 @given(st.integers(0, 1000), st.sampled_from([0.5, 0.9]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_semantic_leaders_agree_with_a_slow_version(seed: int, threshold: float) -> None:
     draw = np.random.default_rng(seed)
     vectors = draw.normal(size=(700, 3)).astype(np.float32)

@@ -19,7 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator import catalogue as emulator_catalogue
@@ -117,7 +117,6 @@ def brute_next_firing(cron: str, moment: datetime) -> datetime | None:
 FIELD = st.sampled_from(["*", "0", "5", "*/15", "1-3", "0,30"])
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     st.tuples(FIELD, st.sampled_from(["*", "0", "3", "*/6", "2-4"]), st.sampled_from(["*", "1", "15"])),
     st.sampled_from(["*", "1", "mon", "sat-sat", "0,6"]),
@@ -159,7 +158,6 @@ def test_next_firing_rejects_invalid_expressions(cron: str) -> None:
 WORDS = st.lists(st.sampled_from("abcd"), max_size=8)
 
 
-@settings(deadline=None)
 @given(WORDS, WORDS)
 def test_rouge_is_bounded_and_symmetric(one: list[str], other: list[str]) -> None:
     left, right = " ".join(one), " ".join(other)
@@ -186,7 +184,6 @@ def test_rouge_compares_marks_and_symbols(prediction: str, reference: str, expec
     assert rouge("rougeL", prediction, reference) == expected
 
 
-@settings(deadline=None)
 @given(st.from_regex(r"[a-z]+(_[a-z]+){0,3}", fullmatch=True))
 def test_camel_and_snake_round_trip(word: str) -> None:
     assert snake(camel(word)) == word
@@ -213,7 +210,6 @@ def test_project_number_is_stable() -> None:
     assert project_number(other) == other
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=4))
 def test_split_multipart_is_exact(bodies: list[bytes]) -> None:
     text = b"".join(b"--edge\r\nContent-Type: a/b\r\n\r\n" + body + b"\r\n" for body in bodies) + b"--edge--\r\n"
@@ -225,7 +221,6 @@ def test_split_multipart_is_exact(bodies: list[bytes]) -> None:
 NAMES = st.lists(st.text("ab/é", min_size=1, max_size=5), max_size=12, unique=True)
 
 
-@settings(deadline=None)
 @given(NAMES, st.sampled_from(["", "a", "a/"]), st.sampled_from(["", "/"]), st.integers(1, 4))
 def test_storage_pages_add_up(names: list[str], prefix: str, delimiter: str, size: int) -> None:
     import tempfile

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.config import ModelVariant, Prompt, Task
@@ -81,7 +81,6 @@ SOME_RULES = st.lists(st.sampled_from(RULES), max_size=2)
 
 
 @given(VALUES, SOME_RULES)
-@settings(max_examples=300, deadline=None)
 def test_canonical_objects_are_stable(value: Any, rules: list[str]) -> None:
     once = canonical_object({"x": value}, {"x": rules})
     assert canonical_object(json.loads(once), {"x": rules}) == once
@@ -95,7 +94,6 @@ def test_numbers_are_equal_in_every_notation(number: Decimal, notation: str) -> 
 
 
 @given(st.dates(), st.sampled_from(["%Y-%m-%d", "%Y/%m/%d", "%Y年%m月%d日", "%B %d, %Y", "%d %b %Y", "%Y%m%d"]))
-@settings(deadline=None)
 def test_dates_are_equal_in_every_unambiguous_notation(day: Any, notation: str) -> None:
     if day.year >= 1000:
         assert are_equal(["date"], day.strftime(notation), day.isoformat())

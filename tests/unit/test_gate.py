@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gate_evidence import FAST, PRICES, decided, failed, judged, ranked, scored, share
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.wear import promotes
@@ -169,12 +169,12 @@ def test_decide_is_exact_with_few_disagreements() -> None:
 def test_decide_error_rate_holds_for_equal_models(metric: str) -> None:
     rng = np.random.default_rng(5)
     passed = 0
-    for _ in range(200):
+    for _ in range(100):
         rows = int(rng.integers(50, 200))
         pair = [rng.random(rows) < 0.7 for _ in range(2)]
         both = [scored(role, hits.astype(int)) for role, hits in zip(("baseline", "candidate"), pair, strict=True)]
         passed += decided(Gate(resamples=1000, metric=metric), both).passed
-    assert passed / 200 <= 0.05  # stated: 0.025
+    assert passed / 100 <= 0.05  # stated: 0.025
 
 
 def tried(candidates: int, **settings: Any) -> DecisionRecord:
@@ -504,7 +504,6 @@ def counts(low: int, high: int) -> Any:
     )
 
 
-@settings(max_examples=120)
 @given(
     st.fixed_dictionaries(
         {"baseline": counts(0, 50)}, optional={"champion": counts(20, 50), "supervised": counts(20, 60)}

@@ -50,7 +50,7 @@ def asked(count: int) -> list[GenerateRequest]:
     return [GenerateRequest(str(i), "m", None, [{"role": "user", "parts": [{"text": str(i)}]}]) for i in range(count)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 60), st.integers(0, 10_000), st.integers(1, 20))
 def test_generate_all_returns_one_output_per_request_in_order(count, seed, concurrency):
     rng, answered, in_flight, most = random.Random(seed), [], 0, 0

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -280,7 +280,6 @@ COLUMNS = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=60)
 @example([{"input": "[null]", "1": "a text", "prompt": ""}])
 @given(listed=st.lists(st.dictionaries(COLUMNS, CELLS, max_size=4), max_size=6))
 def test_guess_of_any_rows_is_a_guess_or_one_error(listed: list[dict[str, Any]]) -> None:

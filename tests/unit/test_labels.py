@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.config import Preprocess, Task
@@ -33,7 +33,6 @@ def targets(path: Path, task: Task = SEVERAL) -> list[str]:
 
 
 @given(labels=st.lists(SETS, min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
 def test_label_sets_are_the_same_from_every_source(
     tmp_path_factory: pytest.TempPathFactory, labels: list[list[str]]
 ) -> None:

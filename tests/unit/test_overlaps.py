@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from oracles import kernels as oracle
@@ -27,7 +27,6 @@ def brute(texts: list[str], guarded: list[str], threshold: float) -> list[list[i
 
 @pytest.mark.parametrize("search", [overlaps, oracle.overlaps])
 @given(TEXTS, TEXTS, st.sampled_from([0.2, 0.5, 0.8, 1.0]))
-@settings(max_examples=80, deadline=None)
 def test_overlaps_equal_brute_force(
     search: Callable[..., NDArray[np.int64]], texts: list[str], guarded: list[str], threshold: float
 ) -> None:

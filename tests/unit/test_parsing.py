@@ -59,9 +59,10 @@ def test_parse_reads_the_answer_table(language):
 
 
 def test_parse_reads_a_form_alike_in_each_language():
+    """By the table's values, which the test above compares with those that are read."""
     by_form = sorted(TABLE, key=lambda pair: pair.form)
     for form, pairs in groupby(by_form, key=lambda pair: pair.form):
-        results = {(p.language, value(Task(labels=LABELS[p.language]), p.answer) is not None) for p in pairs}
+        results = {(pair.language, pair.value is not None) for pair in pairs}
         assert {language for language, _ in results} == set(LABELS), form
         assert len({is_read for _, is_read in results}) == 1, form
 
@@ -95,13 +96,14 @@ def test_readers_read_the_samples_of_each_task_kind():
         "text": lambda text: parse(TEXT, ZERO, text).problem,
     }
     samples = [json.loads(line) for line in lines]
-    for task, group in groupby(samples, key=lambda sample: sample.pop("task", None)):
+    for settings, group in groupby(samples, key=lambda sample: sample.pop("task", None)):
+        task = None if settings is None else Task.of(settings)
         for sample in group:
             wanted = sample.pop("value")
             ((kind, answer),) = sample.items()
-            read = readers[kind](answer) if task is None else value(Task.of(task), answer)
+            read = readers[kind](answer) if task is None else value(task, answer)
             assert (answer, read) == (answer, wanted)
-            assert task is None or read is None or value(Task.of(task), read) == read
+            assert task is None or read is None or value(task, read) == read
 
 
 @pytest.mark.parametrize(
@@ -189,11 +191,11 @@ def test_parse_does_not_read_a_cut_object(label, tail):
 
 
 LONG = [
-    "[" * 1500, '{"a":' * 1500, "[" * 1500 + "]" * 1500, '{"a":' * 1500 + "1" + "}" * 1500, "{" * 250_000,
-    '"' * 250_000, '\\"' * 125_000, "refund or " * 25_000, "\n" * 250_000 + "x", "```\n" * 12_500, "<a>" * 75_000,
-    "-" * 250_000 + "x", "```" + " " * 250_000 + "x", "\\boxed{" + " " * 250_000, "is: " * 60_000, "category " * 28_000,
-    "_" * 250_000 + "x", '{"label":"x"} ' * 5_000 + '{"', "[1," * 1500, "\ud800", 'refund\ud800', '{"a": "\\ud800"}',
-    "9" * 25_000,
+    "[" * 1500, '{"a":' * 1500, "[" * 1500 + "]" * 1500, '{"a":' * 1500 + "1" + "}" * 1500, "{" * 50_000,
+    '"' * 50_000, '\\"' * 25_000, "refund or " * 5_000, "\n" * 50_000 + "x", "```\n" * 2_500, "<a>" * 15_000,
+    "-" * 50_000 + "x", "```" + " " * 50_000 + "x", "\\boxed{" + " " * 50_000, "is: " * 12_000, "category " * 5_500,
+    "_" * 50_000 + "x", '{"label":"x"} ' * 1_000 + '{"', "[1," * 1500, "\ud800", 'refund\ud800', '{"a": "\\ud800"}',
+    "9" * 5_000,
 ]  # fmt: skip
 
 
@@ -203,7 +205,7 @@ def test_parse_makes_one_invalid_row_of_a_huge_answer(task, answer):
     started = time.process_time()
     assert value(task, answer) is None
     assert value(task, answer, COT) is None
-    assert time.process_time() - started < 5  # linear in its length; generous for a busy machine
+    assert time.process_time() - started < 2  # linear in its length; generous for a busy machine
 
 
 def test_half_surrogate_pair_is_one_invalid_row_in_every_file(tmp_path):

@@ -5,7 +5,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.dedup.passages import find_passages, without_passages
@@ -66,7 +66,6 @@ PIECES = st.sampled_from(["on monday", "in the new flat", FOOTER[:60], FOOTER, "
 
 
 @given(st.lists(st.lists(PIECES, max_size=4).map(" ".join), max_size=30))
-@settings(max_examples=100, deadline=None)
 def test_passages_leave_lines_of_the_text(texts: list[str]) -> None:
     remainders = without_passages(texts)
     assert len(remainders) == len(texts)

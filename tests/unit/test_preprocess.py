@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracles.shingles import jaccard, shingles
 
@@ -113,7 +113,6 @@ def thinned(rows: list[Example]) -> FilterResult:
 
 
 @given(LABELLED_TEXTS, st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
 def test_near_duplicates_ignore_row_order(pairs: list[tuple[str, str]], random: Any) -> None:
     rows = [example(text, label, line) for line, (text, label) in enumerate(pairs)]
     (kept, gone), (kept_too, gone_too) = thinned(rows), thinned(random.sample(rows, len(rows)))
@@ -124,7 +123,6 @@ def test_near_duplicates_ignore_row_order(pairs: list[tuple[str, str]], random: 
 
 
 @given(LABELLED_TEXTS)
-@settings(max_examples=60, deadline=None)
 def test_near_duplicates_keep_a_near_row_of_the_label(pairs: list[tuple[str, str]]) -> None:
     kept, gone = thinned([example(text, label, line) for line, (text, label) in enumerate(pairs)])
     staying = {e.id: e for e in kept}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune import contents
@@ -77,7 +77,6 @@ def has_answer(row: dict[str, Any]) -> bool:
 
 
 @given(rows().filter(has_answer))
-@settings(max_examples=80, deadline=None)
 def test_prompt_rows_become_equal_tuning_rows_and_requests(row: dict[str, Any]) -> None:
     raw = copy.deepcopy(row)
     example = read(row)
@@ -91,7 +90,6 @@ def test_prompt_rows_become_equal_tuning_rows_and_requests(row: dict[str, Any]) 
 
 
 @given(st.lists(rows().filter(has_answer), min_size=1, max_size=3))
-@settings(max_examples=30, deadline=None)
 def test_prompt_rows_survive_the_files_of_steps(
     tmp_path_factory: pytest.TempPathFactory, made: list[dict[str, Any]]
 ) -> None:
@@ -102,7 +100,6 @@ def test_prompt_rows_survive_the_files_of_steps(
 
 
 @given(rows().filter(has_answer))
-@settings(max_examples=40, deadline=None)
 def test_accepted_rows_are_valid_for_the_sdk(row: dict[str, Any]) -> None:
     from google.genai import types
 
@@ -324,7 +321,6 @@ WRONG_PART = st.builds(lambda part, more, modifiers: {**part, **more, **modifier
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=2) | VALUES | WRONG_PART)
-@settings(max_examples=250, deadline=None)
 def test_any_part_is_rejected_or_valid_for_the_sdk(part: Any) -> None:
     from google.genai import types
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gemtune.config import Preprocess, Task
@@ -100,7 +100,6 @@ def outcome(path: Path) -> list[Example | RejectedRow] | UserError:
 
 
 @given(rows=st.lists(ROWS | BROKEN, max_size=8), at=st.integers(0, 8))
-@settings(max_examples=120, deadline=None)
 def test_read_json_keeps_good_rows_beside_bad_ones(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str], at: int
 ) -> None:
@@ -133,7 +132,6 @@ def swallowed(path: Path, config: dict[str, Any]) -> dict[str, Any] | UserError:
 
 
 @given(rows=st.lists(ROWS | BROKEN, max_size=6), config=SETTINGS)
-@settings(max_examples=100, deadline=None)
 def test_preprocess_accepts_any_rows(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str], config: dict[str, Any]
 ) -> None:
@@ -149,7 +147,6 @@ CELL = st.text(max_size=4) | st.sampled_from(["TRAINING", "test", "", "gs://b/a.
 
 @given(rows=st.lists(st.lists(CELL, max_size=5), max_size=5), header=st.booleans(), cut=st.integers(0, 9))
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz"])
-@settings(max_examples=80, deadline=None)
 def test_read_csv_gives_rows_or_one_error(
     tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[list[str]], header: bool, cut: int
 ) -> None:
@@ -176,7 +173,6 @@ CELLS = st.one_of(
 
 
 @given(columns=st.dictionaries(KEYS, CELLS, min_size=1, max_size=5))
-@settings(max_examples=80, deadline=None)
 def test_read_parquet_gives_rows_or_one_error(
     tmp_path_factory: pytest.TempPathFactory, columns: dict[str, list[Any]]
 ) -> None:
@@ -214,7 +210,6 @@ def test_read_json_deep_nesting_is_a_row_or_a_reason(tmp_path: Path, levels: int
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.csv.gz", "a.tsv", "a.parquet", "a.xlsx"])
 @given(content=st.binary(max_size=80) | st.text(alphabet='text,label\n\r\t"{}:[]é\x00', max_size=60).map(str.encode))
-@settings(max_examples=60, deadline=None)
 def test_read_rows_of_any_bytes_gives_rows_or_one_error(
     tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes
 ) -> None:
@@ -225,7 +220,6 @@ def test_read_rows_of_any_bytes_gives_rows_or_one_error(
 
 
 @given(cut=st.integers(0, 400))
-@settings(max_examples=40, deadline=None)
 def test_read_gzip_truncation_is_an_error(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = tmp_path_factory.mktemp("rows") / "a.jsonl.gz"
     whole = gzip.compress("\n".join(json.dumps({"text": f"{i * i}", "label": "a"}) for i in range(100)).encode())
@@ -337,7 +331,6 @@ IMPORTED = st.tuples(st.sampled_from(list(USES)), TEXT, st.lists(LABEL, min_size
 
 # one row that begins with nothing may be a header
 @given(rows=st.lists(IMPORTED, min_size=1).filter(lambda rows: len(rows) > 1 or rows[0][0] != ""))
-@settings(max_examples=60, deadline=None)
 def test_read_automl_rows_keep_text_label_and_split(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, list[str]]]
 ) -> None:
@@ -399,7 +392,6 @@ JSON_PIECES += [
 @given(st.lists(st.sampled_from(JSON_PIECES), max_size=9).map("".join))
 @example('{"a" : 1, "a": ":"}')
 @example('{"a": "x: y", "b": 2}')
-@settings(max_examples=400)
 def test_flat_rows_are_those_of_the_strict_decoder(text: str) -> None:
     row = readers._flat_row(text)
     if row is not None:

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.config import Preprocess, Task
@@ -37,7 +37,6 @@ def segments_of(text: str, words: list[str], unit: str, of: Any = int) -> list[d
 @given(
     st.lists(WORDS, min_size=1, max_size=6, unique=True), st.sampled_from(sorted(UNITS)), st.sampled_from([int, str])
 )
-@settings(max_examples=200, deadline=None)
 def test_segments_are_read_in_every_unit(words: list[str], unit: str, of: Any) -> None:
     text = "  ".join(f"<{word}>" for word in words)
     marked = [f"<{word}>" for word in words]
@@ -47,7 +46,6 @@ def test_segments_are_read_in_every_unit(words: list[str], unit: str, of: Any) -
 
 @given(st.lists(st.integers(-3, 40) | st.none() | st.booleans() | st.text(max_size=3), min_size=2, max_size=6),
        st.sampled_from(sorted(UNITS)))  # fmt: skip
-@settings(max_examples=200, deadline=None)
 def test_segments_are_values_or_a_reason(offsets: list[Any], unit: str) -> None:
     text = "Zürich 😀 東京 e\u0301tude"
     pairs = itertools.pairwise(offsets)

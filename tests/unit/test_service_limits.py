@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pytest
 import typer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -132,7 +132,6 @@ PICK = st.builds(lambda t, a: (t, a), st.sampled_from(["one", "One ", "two", "th
     conflicts=st.sampled_from(["drop", "majority", "keep"]),
     kind=st.sampled_from(["classification", "generation"]),
 )
-@settings(max_examples=150)
 def test_service_limits_agree_with_the_preprocess_step(
     rows: list[tuple[str, str]], conflicts: Any, kind: Literal["classification", "generation"]
 ) -> None:
@@ -153,7 +152,6 @@ def test_service_limits_agree_with_the_preprocess_step(
         st.tuples(st.text(), st.text(), st.sampled_from([None, 'Be "brief".', "簡潔に"])), min_size=1, max_size=20
     )
 )
-@settings(max_examples=60)
 def test_service_limits_measure_a_row_as_it_is_sent(rows: list[tuple[str, str, str | None]]) -> None:
     task = Task(kind="generation", instruction="Réponds \n en “deux” mots")
     render = partial(training_row, task, tuned_prompt(task))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracles.shingles import jaccard, shingles
 
@@ -39,7 +39,6 @@ def corpora(draw: st.DrawFn) -> list[Example]:
 
 
 @given(corpora())
-@settings(max_examples=60, deadline=None)
 def test_split_partitions_the_examples(examples: list[Example]) -> None:
     splits, left = split_examples(examples, Split())
     placed = [e.id for name in SPLITS for e in splits[name]] + [e.id for e, _ in left]
@@ -47,7 +46,6 @@ def test_split_partitions_the_examples(examples: list[Example]) -> None:
 
 
 @given(corpora())
-@settings(max_examples=60, deadline=None)
 def test_split_never_separates_groups_or_near_pairs(examples: list[Example]) -> None:
     splits, _ = split_examples(examples, Split())
     for name in SPLITS:
@@ -63,7 +61,6 @@ def stands(splits: dict[str, list[Example]]) -> dict[str, str]:
 
 
 @given(corpora(), corpora(), st.integers(0, 5))
-@settings(max_examples=80, deadline=None)
 def test_split_assignments_do_not_move_when_rows_are_added(few: list[Example], more: list[Example], seed: int) -> None:
     config = Split(seed=seed)
     few = [replace(example, split=None) for example in few]
@@ -76,7 +73,6 @@ def test_split_assignments_do_not_move_when_rows_are_added(few: list[Example], m
 
 
 @given(st.lists(WORDS.map(" ".join), unique=True, min_size=2, max_size=30), st.integers(0, 29), st.integers(0, 5))
-@settings(max_examples=60, deadline=None)
 def test_split_by_hash_does_not_move_rows(texts: list[str], cut: int, seed: int) -> None:
     examples, config = [made(text) for text in texts], Split(seed=seed, method="stable")
     before, after = (stands(split_examples(some, config)[0]) for some in (examples[:cut], examples))
@@ -98,7 +94,6 @@ def singles(labels: dict[str, int], made_before: int = 0) -> list[SplitUnit]:
 
 
 @given(LABELS, SHARES, st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
 def test_split_shares_hold_for_every_label(labels: dict[str, int], shares: tuple[float, float], seed: int) -> None:
     wanted = dict(zip(("test", "validation"), shares, strict=True))
     homes = fill_shares(singles(labels), wanted, seed)
@@ -110,7 +105,6 @@ def test_split_shares_hold_for_every_label(labels: dict[str, int], shares: tuple
 
 
 @given(LABELS, st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 60), max_size=6), SHARES)
-@settings(max_examples=100, deadline=None)
 def test_split_shares_hold_as_labels_grow(
     labels: dict[str, int], more: dict[str, int], shares: tuple[float, float]
 ) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracles import kernels as oracle
 
@@ -32,7 +32,6 @@ def covered(spans: list[Span], length: int) -> set[tuple[int, int]]:
 
 @pytest.mark.parametrize("search", [repeated_spans, oracle.repeated_spans])
 @given(texts=TEXTS | st.lists(st.text(alphabet="ab", max_size=25), max_size=8), length=st.integers(2, 9))
-@settings(max_examples=150, deadline=None)
 def test_repeated_spans_cover_exactly_the_repeated_windows(
     search: Callable[[list[str], int], list[Span]], texts: list[str], length: int
 ) -> None:
@@ -40,7 +39,6 @@ def test_repeated_spans_cover_exactly_the_repeated_windows(
 
 
 @given(texts=TEXTS, length=st.integers(2, 9))
-@settings(max_examples=100, deadline=None)
 def test_kernels_agree_with_the_plain_oracle(texts: list[str], length: int) -> None:
     assert repeated_spans(texts, length) == oracle.repeated_spans(texts, length)
 
@@ -51,7 +49,6 @@ def test_kernels_agree_with_the_plain_oracle(texts: list[str], length: int) -> N
     cut=st.integers(0, 8),
     length=st.integers(2, 9),
 )
-@settings(max_examples=150, deadline=None)
 def test_shared_passages_equal_brute_force(
     search: Callable[[list[str], list[str], int], list[int]], texts: list[str], cut: int, length: int
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import openpyxl
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -79,7 +79,6 @@ SHEET_ROWS = st.lists(st.fixed_dictionaries({"text": SHEET_TEXT, "label": SHEET_
     end=st.sampled_from(["\n", "\r\n", "\r"]),
     named=st.booleans(),
 )
-@settings(max_examples=150, deadline=None)
 def test_read_rows_of_any_table_loses_nothing(
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[dict[str, str]],
@@ -97,7 +96,6 @@ def test_read_rows_of_any_table_loses_nothing(
 
 
 @given(rows=ROWS, indent=st.sampled_from([None, 1]), name=st.sampled_from(["a.json", "a.jsonl"]))
-@settings(max_examples=60, deadline=None)
 def test_read_rows_of_a_json_list_equals_its_lines(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, str]], indent: int | None, name: str
 ) -> None:
@@ -109,7 +107,6 @@ def test_read_rows_of_a_json_list_equals_its_lines(
 
 
 @given(rows=SHEET_ROWS)
-@settings(max_examples=30, deadline=None)
 def test_read_rows_of_a_sheet_equals_its_csv(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, str]]
 ) -> None:
@@ -375,7 +372,6 @@ SCORES = st.lists(st.lists(st.sampled_from(["0", "1", "2", "3", "x"]), min_size=
 
 
 @given(labels=SCORES, seed=st.integers(0, 99))
-@settings(max_examples=150, deadline=None)
 def test_read_automl_csv_decides_for_the_whole_file(
     tmp_path_factory: pytest.TempPathFactory, labels: list[list[str]], seed: int
 ) -> None:

@@ -66,7 +66,6 @@ ODDITIES = [
 ALL_ODDITIES = " ".join(ODDITIES)
 TEXT = st.lists(st.sampled_from(ODDITIES) | st.text(st.characters(), max_size=3), max_size=8).map("".join)
 every_text = given(text=TEXT)
-few = settings(max_examples=60)
 
 
 def joined(text: str) -> str:
@@ -96,7 +95,6 @@ def test_artifact_holds_any_character(artifact, tmp_path, monkeypatch):
 
 
 @every_text
-@few
 def test_artifact_holds_any_text(folder, text):
     document = Counts(rows=1, lines=(Line(label=text, rows=1), Line(label=text, rows=2)))
     document.write(folder / "counts.json")
@@ -104,7 +102,6 @@ def test_artifact_holds_any_text(folder, text):
 
 
 @every_text
-@few
 @example(text=ALL_ODDITIES)
 def test_examples_hold_any_text(folder, text):
     turns = ({"role": "user", "parts": [{"text": text}]},)
@@ -120,7 +117,6 @@ def test_examples_hold_any_text(folder, text):
 
 
 @every_text
-@few
 def test_rejected_rows_hold_any_text(folder, text):
     row = RejectedRow(0, "duplicate", text, {"text": text, text: [text]}, kept_id=text or None)
     write_rows(folder / "dropped", [{**to_row(row), "kept_id": text}] * 2)
@@ -129,7 +125,6 @@ def test_rejected_rows_hold_any_text(folder, text):
 
 
 @every_text
-@few
 def test_predictions_hold_any_text(folder, text):
     row = {"dataset": "test", "variant": text, "id": "1", "answer": text, "parsed": text, "slices": {text: text}}
     write_predictions(str(folder / "predictions"), [row, row])
@@ -149,7 +144,6 @@ def test_response_cache_holds_any_text(folder, text):
 
 
 @every_text
-@few
 def test_converted_rows_hold_any_text(folder, text):
     row = Example("1", f"a{text}", f"b{text}")
     writers.write(folder / "rows.jsonl", [row], "columns")
@@ -167,7 +161,6 @@ def test_converted_rows_hold_any_text(folder, text):
 
 
 @every_text
-@few
 @example(text=ALL_ODDITIES)
 def test_ratings_files_hold_any_text(folder, text):
     answers = [{"id": "1", "reference": f"r{text}", "answer": f"a{text}"}, {"id": "1", "reference": "r", "answer": "b"}]
@@ -194,7 +187,6 @@ def fill(path: Path, value: str) -> None:
 
 
 @every_text
-@few
 def test_review_file_holds_any_text(folder, text):
     issue = LabelIssue("ab", 3, text, text, text, 0.5)
     write_review_file(folder / "review.csv", [issue, replace(issue, id="cd")])
@@ -205,7 +197,6 @@ def test_review_file_holds_any_text(folder, text):
 
 
 @every_text
-@few
 def test_tuning_rows_and_batch_requests_hold_any_text(folder, text):
     sent = []
 
@@ -229,7 +220,6 @@ def test_tuning_rows_and_batch_requests_hold_any_text(folder, text):
 
 
 @every_text
-@few
 def test_records_hold_any_text(text):
     stored = {}
 
@@ -249,7 +239,6 @@ def test_records_hold_any_text(text):
 
 
 @every_text
-@few
 def test_run_files_hold_any_text(folder, text):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(console_summary, "collect", lambda _: {"answer": text})

@@ -55,11 +55,15 @@ def test_parse_times_keeps_the_order_of_a_notation(notation: str, times: list[da
 
 
 @pytest.mark.parametrize("first", NOTATIONS)
-@pytest.mark.parametrize("second", NOTATIONS)
 @given(times=TIMES)
 @settings(max_examples=5)
-def test_parse_times_never_compares_different_notations(first: str, second: str, times: list[datetime]) -> None:
+def test_parse_times_never_compares_different_notations(first: str, times: list[datetime]) -> None:
     times = [datetime(2026, 1, 2), *sorted(time.replace(microsecond=0, hour=0) for time in times)]
+    for second in NOTATIONS:
+        check_two_notations(first, second, times)
+
+
+def check_two_notations(first: str, second: str, times: list[datetime]) -> None:
     values = [NOTATIONS[(first, second)[k % 2]](time) for k, time in enumerate(times)]
     if first == second or {first, second} <= ISO:
         parsed = parse_times(lines(values), "at")
