@@ -125,6 +125,21 @@ def text_of(path: str) -> str:
         return ""
 
 
+def line_of(path: str, place: int) -> int:
+    return text_of(path).count("\n", 0, place) + 1
+
+
+def found_in(text: str, patterns: dict[str, str], no_start: str = "") -> Iterator[tuple[int, str]]:
+    """(place, word) of each match of a word's pattern that begins behind no character of the pattern `no_start`.
+
+    A pattern that begins with letters is searched several times as fast as one that first looks behind.
+    """
+    for word, pattern in patterns.items():
+        for match in re.finditer(pattern, text):
+            if not no_start or not match.start() or not re.match(no_start, text[match.start() - 1]):
+                yield match.start(), word
+
+
 @cache
 def tokens_of(path: str) -> tuple[tuple[int, str, int], ...]:
     """(type, text, line) of the names and strings of a Python file; f-strings give the names within."""
@@ -202,11 +217,10 @@ def setting_uses() -> Iterator[Use]:
         for word, replacement in words.items():
             if name == word or name.endswith(f".{word}"):
                 yield Use(*place_of(name), word, f"{replacement} (setting {name})")
+    patterns = {word: rf"{re.escape(word)}(?!\w)" for word in words if "." in word or "_" in word}
     for path in within(TABLES["settings"]["where"], ".md", ".yaml"):
-        for number, line in enumerate(text_of(path).splitlines(), 1):
-            for word, replacement in words.items():
-                if ("." in word or "_" in word) and re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", line):
-                    yield Use(path, number, word, replacement)
+        for place, word in found_in(text_of(path), patterns, no_start=r"[\w.]"):
+            yield Use(path, line_of(path, place), word, words[word])
 
 
 def setting_value_uses() -> Iterator[Use]:
@@ -275,11 +289,12 @@ def command_uses() -> Iterator[Use]:
     for name in walk(typer.main.get_command(app), ""):
         if name in TABLES["commands"]:
             yield Use("gemtune/cli/", 0, name, f"{TABLES['commands'][name]} (command)")
+    patterns = {
+        word: rf"gemtune {re.escape(word)}\b" if word[0] != "-" else rf"{word}\b" for word in TABLES["commands"]
+    }
     for path in within(["**/*.md", "*.md", "Makefile", "gemtune/**"], ""):
-        for number, line in enumerate(text_of(path).splitlines(), 1):
-            for word, replacement in TABLES["commands"].items():
-                if re.search(rf"gemtune {re.escape(word)}\b" if word[0] != "-" else rf"{word}\b", line):
-                    yield Use(path, number, word, f"{replacement} (command)")
+        for place, word in found_in(text_of(path), patterns):
+            yield Use(path, line_of(path, place), word, f"{TABLES['commands'][word]} (command)")
 
 
 def heading_uses() -> Iterator[Use]:
@@ -304,9 +319,8 @@ def flat_text(text: str) -> tuple[str, list[int]]:
 
 def phrase_uses() -> Iterator[Use]:
     table = TABLES["phrases"]
-    patterns = {phrase: re.compile(rf"(?<!\w)(?:{phrase})(?!\w)") for phrase in table["words"]}
+    patterns = {phrase: rf"(?:{phrase})(?!\w)" for phrase in table["words"]}
     for path in within(table["where"], ".md", ".py", ".j2", ".yaml", ".toml", "Makefile"):
         text, lines = flat_text(text_of(path))
-        for phrase, pattern in patterns.items():
-            for match in pattern.finditer(text):
-                yield Use(path, lines[match.start()], phrase, table["words"][phrase])
+        for place, phrase in found_in(text, patterns, no_start=r"\w"):
+            yield Use(path, lines[place], phrase, table["words"][phrase])
