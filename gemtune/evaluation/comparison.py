@@ -9,6 +9,7 @@ from gemtune.artifacts.decision import Comparison
 from gemtune.artifacts.evaluation import PairedDifference
 from gemtune.config import Gate, ModelVariant, Task
 from gemtune.evaluation import intervals, metrics, pairwise
+from gemtune.evaluation.intervals import Measure
 from gemtune.evaluation.predictions import ScoredVariant
 
 
@@ -20,14 +21,27 @@ class CompareByMetric:
     gate: Gate
     metric: str
     groups: Sequence[str | None] | None = None
+    measures: dict[str, Measure] = field(default_factory=dict)
+
+    def measure(self, scored: ScoredVariant) -> Measure:
+        """The metric on all rows of a variant; computed once for a name."""
+        name = scored.variant.name
+        if name not in self.measures:
+            self.measures[name] = metrics.measure(self.task, self.metric, scored.rows)
+        return self.measures[name]
 
     def __call__(
         self, candidate: ScoredVariant, baseline: ScoredVariant, part: Sequence[int] | None = None
     ) -> Comparison:
         """Compare on all rows, or on those of `part`."""
-        part = range(len(candidate.rows)) if part is None else part
-        left = metrics.measure(self.task, self.metric, [candidate.rows[i] for i in part])
-        right = metrics.measure(self.task, self.metric, [baseline.rows[i] for i in part])
+        if part is None:
+            part = range(len(candidate.rows))
+            left, right = self.measure(candidate), self.measure(baseline)
+        else:
+            left, right = (
+                metrics.measure(self.task, self.metric, [scored.rows[i] for i in part])
+                for scored in (candidate, baseline)
+            )
         paired = intervals.paired(
             left,
             right,

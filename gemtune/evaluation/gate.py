@@ -25,7 +25,7 @@ from gemtune.artifacts.evaluation import InjectionReport, JudgeReport
 from gemtune.config import Gate, ModelVariant, Task
 from gemtune.errors import UserError
 from gemtune.evaluation import intervals, metrics, pairwise
-from gemtune.evaluation.comparison import Compare, Comparing
+from gemtune.evaluation.comparison import Compare, ComparePairwise, Comparing
 from gemtune.evaluation.failed_rows import failed_rows, judge_without_rows, judge_worst_case, without_rows, worst_case
 from gemtune.evaluation.gate_limits import (
     MIN_PER_GROUP,
@@ -347,11 +347,11 @@ class _Decider:
 
     def _lead(self, constant: ScoredVariant, variant: ScoredVariant) -> float:
         """How much better the constant answer scores than the variant."""
-        if self.compare.metric == pairwise.WIN_RATE:
+        compare = self.compare
+        if isinstance(compare, ComparePairwise):
             winners = Counter(result.winner for result in variant.pairwise[constant.variant.name])
             return (winners["baseline"] - winners["candidate"]) / winners.total()
-        best, own = (metrics.measure(self.task, self.compare.metric, scored.rows) for scored in (constant, variant))
-        return best.value() - own.value()
+        return compare.measure(constant).value() - compare.measure(variant).value()
 
     def _is_comparable(self, variant: ScoredVariant, other: ScoredVariant) -> bool:
         """Whether the two can be compared; pair by pair only where they were: a judge ranks no free baseline."""

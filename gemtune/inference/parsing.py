@@ -85,7 +85,7 @@ _ENDING = re.compile(
 _YES, _NO = (re.compile(rf"\W*{any_of(words_of(kind))}\W*", re.IGNORECASE) for kind in ("affirmations", "negations"))
 _CONCLUSION = re.compile(rf"(?:^|[\W_]){any_of(words_of('conclusions'))}[\s,，、:：]*", re.IGNORECASE)
 _AFFIRMED = re.compile(
-    rf"\W*(?P<label>[^:：=|→\n]+?)[\s*_`]*(?:{_SEPARATOR}|\||(?=[✅☑✔✓{FORMS['crosses']}]))[\s*_`]*"
+    rf"\W*+(?P<label>[^:：=|→\n]+?)[\s*_`]*(?:{_SEPARATOR}|\||(?=[✅☑✔✓{FORMS['crosses']}]))[\s*_`]*"
     rf"(?:(?P<yes>{any_of(words_of('affirmations'))}|1|[✅☑✔✓○〇◯])|{any_of(words_of('negations'))}|0|[×{FORMS['crosses']}])\ufe0f?[\s*_`|.。]*$",
     re.IGNORECASE,
 )
@@ -207,7 +207,8 @@ def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
     bare = [line for line in lines[1:MAX_FORMS] if _is_bare(task, line[:LEAD_CHARS])]
     if task.label_separator and _mentioned(task, text.strip().split("\n\n")[0].partition("\n")[2]):
         first_line = []  # the list goes on
-    return [text, *first_line, *bare, *_first_sentence(task, text), *ends, *(lines[-1:] if has_thoughts else [])]
+    parts = [*first_line, *bare, *_first_sentence(task, text), *ends, *(lines[-1:] if has_thoughts else [])]
+    return list(dict.fromkeys([text, *parts]))
 
 
 def _without_next_row(task: Task, prompt: Prompt, text: str) -> str:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import inspect
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
@@ -15,8 +15,10 @@ CHECKED = {"kfp": "2.17", "sacrebleu": "2.6", "torch": "2.13"}
 
 @pytest.mark.parametrize("library", CHECKED)
 def test_private_api_was_checked_in_the_installed_release(library: str) -> None:
-    pytest.importorskip(library)
-    installed = ".".join(version(library).split(".")[:2])
+    try:
+        installed = ".".join(version(library).split(".")[:2])
+    except PackageNotFoundError:
+        pytest.skip(f"{library} is not installed")
     assert installed == CHECKED[library], (
         f"{library} {version(library)} is installed and {CHECKED[library]} was checked: read the release notes, run "
         f"this file and the tests of the module that the test below names, then change CHECKED"
