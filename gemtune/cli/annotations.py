@@ -79,9 +79,9 @@ def join(
     labels = labelling.read_later_labels(file, columns, task, new_label or ())
     served = records.read(client, settings.name)
     since = records.read_history(client, settings.name, served).since  # windows are counted from there, also back
-    span = (min(since, served.served_from), datetime.now(UTC))
+    span = (min(since, served.served_from), datetime.max.replace(tzinfo=UTC))  # whatever the clock of the logs
     template, limit = served.reference.template, settings.monitor.max_bytes_billed
-    logged, _ = logs.load_logs(settings.monitor.logs, span, served.endpoints, template, limit)
+    logged, _ = logs.load_logs(settings.monitor.logs, span, served.endpoints, template, limit, client)
     answered = served_rows([row for row in logged if isinstance(row, LogRow)], task, served.entry.variant)
     labelled = {row.id for row in records.read_labels(client, settings.name)}
     own = {row: label for row, label in labels.items() if row not in labelled}

@@ -261,10 +261,10 @@ def compare(train: str, logs: str, config: Path | None, overrides: list[str], as
     from gemtune.monitoring.similarity import TrainingRows
 
     loaded = Config.load(config, overrides)
-    rules, monitor, now = loaded.preprocess, loaded.monitor, datetime.now(UTC)
+    rules, monitor = loaded.preprocess, loaded.monitor
     rows = drawn_rows(_read_all(train, loaded.task, rules, _read_stats(loaded))[0])
-    since = now - timedelta(days=monitor.baseline_windows * monitor.window_days)
-    span = (since if logs.startswith("bq://") else datetime.min.replace(tzinfo=UTC), now + timedelta(days=1))
+    since = datetime.now(UTC) - timedelta(days=monitor.baseline_windows * monitor.window_days)
+    span = (since if logs.startswith("bq://") else datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
     requests, unreadable, own = load_requests(logs, span, rules.text_column, monitor.max_bytes_billed)
     if not requests:
         remedy = f"name a file of rows with the column {rules.text_column}, or of logged requests"

@@ -64,11 +64,11 @@ class Monitor(Section):
     baseline_windows: int = Field(8, ge=3, le=26)
     """Windows after a promotion with which later ones are compared."""
     false_alarms_a_year: float = Field(0.05, gt=0, le=1)
-    """Probability of any false alarm in a year, all checks together."""
+    """Probability of any alarm by chance in a year, all checks together that vary by chance (max_skew does not)."""
     max_rows: int = Field(20_000, ge=100)
     """Distinct texts of a window that are compared; of more, a sample."""
     max_skew: float = Field(0.01, ge=0, lt=1)
-    """Share of rows whose prompt may differ from the tuned one without an alarm."""
+    """Share of rows whose prompt may differ from the tuned one: an alarm when its 95 % interval is above."""
     max_drop: float = Field(0.03, ge=0, lt=1)
     """Drop of the score below that on test rows from which labels give an alarm."""
     labels_a_window: int = Field(100, ge=0)

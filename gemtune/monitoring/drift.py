@@ -79,7 +79,7 @@ def examine(
     )
     skewed = {row.id: monitored.skewed(row) for row in rows}
     checks = [
-        skew.prompt_skew(skewed, monitor.max_skew, monitored.level("prompt_skew")),
+        skew.prompt_skew(skewed, monitor.max_skew),
         skew.unusable_answers(served, monitored.max_invalid_rate, monitored.level("unusable_answers")),
         skew.cleaning_skew(rows, monitored.clean),
     ]

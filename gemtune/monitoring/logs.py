@@ -25,6 +25,7 @@ from gemtune.data.sources import BQ, local_path
 from gemtune.data.times import parse_iso
 from gemtune.errors import UserError
 from gemtune.monitoring.windows import LAG
+from gemtune.vertex import Client
 
 TIME_COLUMN = "logging_time"
 _REQUEST, _RESPONSE = ("full_request", "request_payload"), ("full_response", "response_payload")
@@ -38,14 +39,15 @@ def load_logs(
     served: Collection[str],
     template: PromptTemplate | None = None,
     max_bytes_billed: int = 0,
+    service: Client | None = None,
 ) -> tuple[list[LogRow | UnreadableRow], LogWindow]:
     """The rows of a window [start, end), by time, and their counts. A request that was logged twice counts when it was
     logged first, also within a day before the window.
 
     `served` are the endpoints (or base models) whose rows count; rows that name another, those of a base model with
     another prompt, and requests that gemtune sent itself are only counted. `template` is the champion's, which is taken
-    out of the texts. A query of BigQuery that would bill more bytes than `max_bytes_billed` fails; 0: no limit. Raises
-    `UserError` for a source that cannot be read.
+    out of the texts. A query of BigQuery that would bill more bytes than `max_bytes_billed` fails; 0: no limit. Logs of
+    an emulator (`service`) are in its own BigQuery. Raises `UserError` for a source that cannot be read.
     """
     models = {_short(name) for name in served}
     rows: dict[str, LogRow] = {}
@@ -53,7 +55,7 @@ def load_logs(
     own, before = set[str](), set[str]()
     duplicates = foreign = 0
     span = (window[0] - LAG, window[1])
-    for raw in _raw_rows(source, span, max_bytes_billed):
+    for raw in _raw_rows(source, span, max_bytes_billed, service):
         row = _parsed(raw, span, template)
         if row is None:
             continue
@@ -117,11 +119,14 @@ def require_source(source: str) -> None:
         raise UserError("monitor.logs is empty", remedy="set it to bq://PROJECT.DATASET.TABLE, or to a file of rows")
 
 
-def _raw_rows(source: str, window: tuple[datetime, datetime], max_bytes_billed: int) -> Iterator[Row | RejectedRow]:
+def _raw_rows(
+    source: str, window: tuple[datetime, datetime], max_bytes_billed: int, service: Client | None = None
+) -> Iterator[Row | RejectedRow]:
     if source.startswith(BQ):
         from gemtune.vertex import bigquery
 
-        rows = bigquery.read_span(source.removeprefix(BQ), COLUMNS, TIME_COLUMN, window, max_bytes_billed)
+        name = source.removeprefix(BQ)
+        rows = bigquery.read_span(name, COLUMNS, TIME_COLUMN, window, max_bytes_billed, service=service)
         for number, row in enumerate(rows, 1):
             yield json_row(number, row)
         return

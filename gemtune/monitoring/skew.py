@@ -3,9 +3,10 @@
 """Exact differences between production and tuning: prompts, cleaning, unusable answers; and the mix of labels.
 
 A share is an alarm when its lower Clopper-Pearson bound is above a limit of the settings: no past is needed, so these
-checks hold from the first window on; how many rows that takes is stated. The labels are reported and are no alarm by
-themselves; their mix is estimated by inverting the validation confusion matrix (black-box shift estimation, Lipton et
-al. 2018, arXiv 1802.03916).
+checks hold from the first window on; how many rows that takes is stated. Unusable answers vary by chance: the level of
+their bound is a part of the budget of false alarms. A healthy service sends no other prompt: there the bound is the
+lower end of the usual 95 % interval. The labels are reported and are no alarm by themselves; their mix is estimated by
+inverting the validation confusion matrix (black-box shift estimation, Lipton et al. 2018, arXiv 1802.03916).
 """
 
 from collections import Counter
@@ -23,6 +24,7 @@ from gemtune.contents import fields_of
 from gemtune.monitoring.traffic import ServedRow
 
 EXAMPLES = 5
+_TAIL = 0.025  # of each end of an interval
 _POOLED_BELOW = 10  # expected rows of a label; rarer labels are one class in the chi-square test
 _RIDGE, _RESAMPLES, _SINGULAR = 1e-3, 200, 1e3
 _COMPARED = ("temperature", "topP", "topK")  # settings that change an answer
@@ -47,8 +49,8 @@ def share_check(
     return Check(
         name=name,
         value=share,
-        low=float(betaincinv(count, size - count + 1, 0.025)) if ids else 0.0,
-        high=float(betaincinv(count + 1, size - count, 0.975)) if len(ids) < rows else 1.0,
+        low=float(betaincinv(count, size - count + 1, _TAIL)) if ids else 0.0,
+        high=float(betaincinv(count + 1, size - count, 1 - _TAIL)) if len(ids) < rows else 1.0,
         rows=rows,
         summary=f"{summary}: {remedy}" if alarm and remedy else summary,
         p_value=float(p_values[len(ids)]),
@@ -91,14 +93,14 @@ def _thinking(generation: Mapping[str, Any]) -> tuple[int | None, str | None] | 
     return None if budget is None and not level else (None if budget == -1 else budget, level or None)
 
 
-def prompt_skew(skewed_by_row: Mapping[str, Sequence[str]], max_skew: float, level: float) -> Check:
+def prompt_skew(skewed_by_row: Mapping[str, Sequence[str]], max_skew: float) -> Check:
     """The share of rows whose prompt differs from the tuned one, by what differs in each row (id)."""
     skewed = {row: fields for row, fields in skewed_by_row.items() if fields}
     counts = Counter(field for fields in skewed.values() for field in fields)
     listed = ", ".join(f"{field} {count}" for field, count in counts.most_common())
     what = f"have another prompt than the tuned one{f' ({listed})' if listed else ''}"
     remedy = "send the recorded prompt, or tune on the new one"
-    return share_check("prompt_skew", list(skewed), len(skewed_by_row), max_skew, level, what, remedy)
+    return share_check("prompt_skew", list(skewed), len(skewed_by_row), max_skew, _TAIL, what, remedy)
 
 
 def cleaning_skew(rows: Sequence[LogRow], clean: Callable[[str], str]) -> Check:

@@ -22,11 +22,11 @@ import numpy as np
 from gemtune.artifacts.monitoring import Moments
 from gemtune.errors import UserError
 
-CHECKS = {"prompt_skew": 0.05, "unusable_answers": 0.05, "similarity": 0.4, "quality": 0.5}
-"""Checks that may alarm, with their shares of the budget: the two that compare a share with a limit find at a twentieth
-what they find at a quarter (10 of 200 prompts that differ), the others gain by it."""
+CHECKS = {"unusable_answers": 0.05, "similarity": 0.45, "quality": 0.5}
+"""Checks whose numbers vary by chance, with their shares of the budget: unusable answers are found nearly as well at a
+twentieth as at a third, the others gain by it. Other prompts have none: they do not vary by chance (`skew`)."""
 SPANS = {"newest": 1, "newest_four": 4}
-SPAN_SHARES = {"newest": 0.75, "newest_four": 0.25, "slow_change": 0.25}
+SPAN_SHARES = {"newest": 0.8, "newest_four": 0.2, "slow_change": 0.2}
 """Shares of a check's budget: four windows show enough at a lower level; the last two, which alarm together, share."""
 KEPT = 18  # later windows that join the baseline as the past
 SHRINK_ROWS = 5  # rows of the overall mean that a label's mean is shrunk by

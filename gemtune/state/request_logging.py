@@ -67,13 +67,13 @@ def status(client: Client, name: str, logs: str) -> LoggingStatus:
     elif logs.startswith("bq://") and table != logs:
         problems.append(f"{serving.model} logs to {table}, but monitor.logs is {logs}: run gemtune logging enable")
     if rate:
-        problems += _table_problems(table, serving_location(client, serving.model))
+        problems += _table_problems(client, table, serving_location(client, serving.model))
     return LoggingStatus(serving.model, table, rate, problems)
 
 
-def _table_problems(table: str, region: str) -> list[str]:
+def _table_problems(client: Client, table: str, region: str) -> list[str]:
     try:
-        own = bigquery.location(table.removeprefix("bq://")).lower()
+        own = bigquery.location(table.removeprefix("bq://"), client).lower()
     except UserError as error:
         return [str(error)]
     if own == region or region.startswith(_MULTI_REGIONS.get(own, own)):

@@ -28,7 +28,8 @@ def run(rows: str, counts: str, name: str, now: str = "", **sections: Section) -
     window = LogWindow(source=monitor.logs, start=history.since, end=history.since, rows=0)
     if due:
         span, template = (due[0][0], due[-1][1]), served.reference.template
-        loaded, window = logs.load_logs(monitor.logs, span, served.endpoints, template, monitor.max_bytes_billed)
+        limit = monitor.max_bytes_billed
+        loaded, window = logs.load_logs(monitor.logs, span, served.endpoints, template, limit, client)
     write_log_rows(rows, loaded)
     window.write(counts)
     excluded = f"; left out: {window.excluded}" if window.excluded else ""

@@ -51,15 +51,16 @@ def read_span(
     span: tuple[datetime, datetime],
     max_bytes_billed: int = 0,
     page_rows: int = PAGE_ROWS,
+    service: Client | None = None,
 ) -> Iterator[JsonObject]:
     """The rows of a table or view whose `time_column` is in [start, end): those of `columns` that it has.
 
-    Unlike `open_table` this runs a query, in the table's location. Raises `UserError` as it does, and where the query
-    would bill more than `max_bytes_billed` (0: no limit).
+    Unlike `open_table` this runs a query, in the table's location; at the emulator where `service` is one. Raises
+    `UserError` as it does, and where the query would bill more than `max_bytes_billed` (0: no limit).
     """
     from google.cloud import bigquery
 
-    client, table = _open(name)
+    client, table = _open(name, service)
     existing = {field.name for field in table.schema}
     if time_column not in existing:
         remedy = "name a table of request-response logging, or a file of rows"
@@ -89,7 +90,7 @@ def load_json_lines(service: Client, uri: str, table: str, column: str) -> None:
         source_format="CSV", field_delimiter="\x1f", quote_character="", write_disposition="WRITE_TRUNCATE",
         schema=[bigquery.SchemaField(column, "JSON")],
     )  # fmt: skip
-    client, dataset = _client_at(service, table), table.rpartition(".")[0]
+    client, dataset = _client(_project(table), service), table.rpartition(".")[0]
     place = _call(table, lambda: client.get_dataset(dataset, retry=_retry(), timeout=TIMEOUT_S).location)
     options = {"job_config": config, "location": place, "retry": _retry(), "timeout": TIMEOUT_S}
     _call(table, lambda: client.load_table_from_uri(uri, table, **options).result(retry=_retry(), timeout=TIMEOUT_S))
@@ -97,26 +98,20 @@ def load_json_lines(service: Client, uri: str, table: str, column: str) -> None:
 
 def delete_table(service: Client, name: str) -> None:
     """Delete a table, if it exists."""
-    client = _client_at(service, name)
+    client = _client(_project(name), service)
     _call(name, lambda: client.delete_table(name, retry=_retry(), timeout=TIMEOUT_S, not_found_ok=True))
 
 
-def _client_at(service: Client, table: str) -> Any:
-    """A client for the project of a table, at the emulator where `service` is one; data may come from BigQuery."""
-    from google.cloud import bigquery
-
-    project, token = table.rsplit(".", 2)[0], service.token()  # a project of a domain has a dot: example.com:project
-    if token is None:
-        return _client(project)
-    return bigquery.Client(project=project, credentials=token, client_options={"api_endpoint": service.server})
-
-
-def location(name: str) -> str:
+def location(name: str, service: Client) -> str:
     """The location of a table. Raises `UserError` as `open_table` does."""
-    return str(_open(name)[1].location)
+    return str(_open(name, service)[1].location)
 
 
-def _open(name: str) -> tuple[Any, Any]:
+def _project(table: str) -> str:
+    return table.rsplit(".", 2)[0]  # a project of a domain has a dot: example.com:project
+
+
+def _open(name: str, service: Client | None = None) -> tuple[Any, Any]:
     """A client, and the description of a table or view."""
     from google.cloud import bigquery
 
@@ -126,7 +121,7 @@ def _open(name: str) -> tuple[Any, Any]:
     except ValueError:
         remedy = "write bq://PROJECT.DATASET.TABLE"
         raise UserError(f"{name!r} is not a BigQuery table", remedy=remedy) from None
-    client = _client(default or reference.project)
+    client = _client(default or reference.project, service)
     return client, _call(name, lambda: client.get_table(reference, retry=_retry(), timeout=TIMEOUT_S))
 
 
@@ -143,10 +138,13 @@ def _rows(name: str, start: Callable[[], Any]) -> Iterator[JsonObject]:
             yield dict(row.items())
 
 
-def _client(project: str) -> Any:
+def _client(project: str, service: Client | None = None) -> Any:
+    """A client, at the emulator where `service` is one; data of local runs may come from BigQuery."""
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import bigquery
 
+    if service and (token := service.token()):
+        return bigquery.Client(project=project, credentials=token, client_options={"api_endpoint": service.server})
     emulator = os.environ.get("BIGQUERY_EMULATOR_HOST", "")
     credentials = AnonymousCredentials() if emulator else None  # type: ignore[no-untyped-call,unused-ignore]
     return require_credentials(lambda: bigquery.Client(project=project, credentials=credentials))

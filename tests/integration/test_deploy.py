@@ -269,7 +269,10 @@ def test_damaged_record_is_named_and_stops_no_other_name(
         storage.delete(client, ChampionRecord.key("broken"))
 
 
-def test_logging_follows_promotion_and_rollback(client: Client, emulator: Emulator, tmp_path: Path) -> None:
+def test_logging_follows_promotion_and_rollback(
+    client: Client, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BIGQUERY_EMULATOR_HOST")  # as in local runs: their logs are the emulator's all the same
     config = tmp_path / "config.yaml"
     table = f"bq://{client.project}.support.log"
     config.write_text(f"name: logged\nmonitor: {{logs: '{table}'}}\n")
@@ -299,12 +302,12 @@ def test_logging_follows_promotion_and_rollback(client: Client, emulator: Emulat
     answer(client, one.variants[1], "i cannot sign in")
     window = (datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
     emulator.faults()
-    (row,), counts = load_logs(table, window, [one.variants[1].model], max_bytes_billed=10**9)
+    (row,), counts = load_logs(table, window, [one.variants[1].model], max_bytes_billed=10**9, service=client)
     assert (counts.rows, counts.duplicates, counts.foreign) == (1, 1, 0)
     assert isinstance(row, LogRow)
     assert (row.text, row.endpoint) == ("i cannot sign in", one.variants[1].model)
     with pytest.raises(UserError, match="bytes billed"):
-        load_logs(table, window, [], max_bytes_billed=10)
+        load_logs(table, window, [], max_bytes_billed=10, service=client)
     assert command("logging", "disable") == (0, f"{one.variants[1].model} logs no requests\n")
     code, output = command("doctor")
     assert f"request-response logging is off at {one.variants[1].model}: run gemtune logging enable" in output

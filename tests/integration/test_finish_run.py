@@ -18,20 +18,21 @@ import pytest
 
 from gemtune.state import endpoints
 from gemtune.steps import DEADLINE, finish_run
-from gemtune.vertex import Client, storage
+from gemtune.vertex import Client, calls, storage
 
 ERROR = ("FAILED", "step split failed", "projects/1/locations/us-central1/pipelineJobs/x")
 
 
 @pytest.fixture
 def chat() -> Iterator[HTTPServer]:
-    """A chat's webhook; `posted` are its messages, and a path of /refuse is refused."""
+    """A chat's webhook; `posted` are its messages, a path of /refuse is refused, of /busy once."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             server.posted.append(json.loads(body))  # type: ignore[attr-defined]
-            self.send_response(403 if self.path == "/refuse" else 200)
+            busy = self.path == "/busy" and len(server.posted) < 2  # type: ignore[attr-defined]
+            self.send_response(403 if self.path == "/refuse" else 503 if busy else 200)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -64,10 +65,18 @@ def test_finish_run_reads_a_secret_webhook_from_the_bucket(client: Client, chat:
     assert len(chat.posted) == 1
 
 
+@pytest.mark.parametrize(("path", "posts"), [("busy", 2), ("refuse", 1)])
+def test_finish_run_posts_again_only_what_may_succeed_later(client: Client, chat: Any, path: str, posts: int) -> None:
+    notify = {"webhook": f"http://127.0.0.1:{chat.server_port}/{path}"}
+    finish_run.run("ended", "", *ERROR, notify=notify, vertex={})
+    assert chat.posted == [{"text": f"ended: the run failed ({ERROR[2]})"}] * posts
+
+
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/secret", "gs://gone/webhook", "chat/refuse"])
 def test_finish_run_logs_what_fails_and_does_not_fail_the_run(
-    client: Client, chat: Any, address: str, caplog: Any
+    client: Client, chat: Any, address: str, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(calls, "ATTEMPTS", 2)
     url = address.replace("chat", f"http://127.0.0.1:{chat.server_port}")
     with caplog.at_level("INFO", "gemtune"):
         finish_run.run("ended", "", *ERROR, notify={"webhook": url}, vertex={})

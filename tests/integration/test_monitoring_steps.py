@@ -396,6 +396,18 @@ def test_outcomes_count_in_the_window_that_served_their_row(client: Client, tmp_
     assert join(outcomes).exit_code == 1  # all are known
 
 
+def test_outcomes_of_logs_whose_clock_is_ahead_are_joined(client: Client, tmp_path: Path) -> None:
+    service = Service(client, tmp_path, "ahead")
+    row = logged(random.Random(1), datetime(2199, 1, 1, tzinfo=UTC))
+    outcomes, data, config = tmp_path / "outcomes.jsonl", tmp_path / "rows.jsonl", tmp_path / "my.yaml"
+    service.logs.write_text(f"{json.dumps(row)}\n")
+    outcomes.write_text(f'{{"id": {row["request_id"]}, "label": "refund"}}\n')
+    data.write_text('{"text": "my parcel", "label": "delivery"}\n')
+    config.write_text(f"name: ahead\ndata: {data}\nmonitor: {{logs: {service.logs}}}\n")
+    done = CliRunner().invoke(app, ["annotations", "join", str(outcomes), str(config)])
+    assert "1 labels kept (1 in all), 1 rows appended" in done.output
+
+
 def test_rows_to_learn_from_are_no_near_duplicates_of_labelled_ones(client: Client, tmp_path: Path) -> None:
     service = Service(client, tmp_path, "repeated")
 

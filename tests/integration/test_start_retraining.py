@@ -14,7 +14,7 @@ from samples import sections
 from gemtune.artifacts.monitoring import MonitoringDecision, MonitoringRecord, Reason
 from gemtune.state import store
 from gemtune.steps import finish_run, start_retraining
-from gemtune.vertex import Client, notification
+from gemtune.vertex import Client, calls, notification
 
 
 def decided(folder: Path, verdict: str) -> str:
@@ -44,8 +44,10 @@ def test_start_retraining_notifies_of_verdicts_that_need_a_person(
     ("name", "webhook"), [("unreachable", "http://127.0.0.1:1/secret"), ("missing", "gs://gone/webhook")]
 )
 def test_start_retraining_outlives_a_notification_that_fails(
-    client: Client, tmp_path: Path, name: str, webhook: str, caplog: pytest.LogCaptureFixture
-) -> None:
+    client: Client, tmp_path: Path, name: str, webhook: str, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(calls, "ATTEMPTS", 2)
     settings = sections(f"notify.webhook={webhook}", "monitor.on_retrain=submit")
     with caplog.at_level("INFO", "gemtune"):
         assert start_retraining.run(decided(tmp_path, "retrain"), "gs://runs/1", name, True, **settings)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 from typer.testing import CliRunner
 
 from gemtune.artifacts.evaluation import Confusion
@@ -23,7 +23,7 @@ from gemtune.monitoring.labelling import Annotation
 from gemtune.monitoring.traffic import ServedRow, distinct, served_rows
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
-SHARE = windows.level(0.05, 7, "prompt_skew")
+SHARE = windows.level(0.05, 7, "unusable_answers")
 TEMPLATE = PromptTemplate(system=fingerprint("Sort it."), before="text: ", after="\nlabel:")
 SENT = {"temperature": 0.0}
 TASK = Task(labels=["a", "b"])
@@ -55,9 +55,20 @@ def row(number=0, **changes):
 )  # fmt: skip
 def test_prompt_skew_finds_a_change_in_five_percent_of_two_hundred_rows(changed):
     rows = [row(i, **(changed if i < 10 else {})) for i in range(200)]
-    check = skew.prompt_skew({one.id: skew.skewed_fields(one, TEMPLATE, SENT) for one in rows}, 0.01, SHARE)
+    check = skew.prompt_skew({one.id: skew.skewed_fields(one, TEMPLATE, SENT) for one in rows}, 0.01)
     assert (check.alarm, check.value, check.examples) == (True, 0.05, ["0", "1", "2", "3", "4"])
-    assert not skew.prompt_skew({str(i): [] for i in range(200)}, 0.01, SHARE).alarm
+    assert not skew.prompt_skew({str(i): [] for i in range(200)}, 0.01).alarm
+
+
+def test_prompt_skew_finds_five_percent_drawn_at_random_and_is_silent_far_below_its_limit():
+    """The alarm is the lower end of the interval that is shown; a year of a quarter of the limit is silent."""
+    for hits in range(12):
+        check = skew.prompt_skew({str(i): ["template"] * (i < hits) for i in range(200)}, 0.01)
+        assert check.alarm == (check.low > 0.01)
+    needed = round(check.threshold * 200)
+    assert binom.sf(needed - 1, 200, 0.05) > 0.93
+    assert binom.cdf(needed - 1, 200, 0.0025) ** 52 > 0.99
+    assert skew.prompt_skew({str(i): ["template"] * (i < 1) for i in range(200)}, 0.0).alarm
 
 
 def test_prompt_skew_of_what_the_log_does_not_say_is_none():
@@ -92,10 +103,10 @@ def test_share_check_is_an_alarm_only_above_its_limit(rows, share):
 @pytest.mark.parametrize("rows", [3, 60, 200, 1000])
 def test_share_check_states_how_many_rows_are_an_alarm(rows):
     """As many as have their lower Clopper-Pearson bound, an independent one, above the limit."""
-    few = skew.share_check("prompt_skew", [], rows, 0.01, SHARE, "are so")
+    few = skew.share_check("unusable_answers", [], rows, 0.01, SHARE, "are so")
     needed = round(few.threshold * rows)
     for hits in (needed - 1, needed):
-        check = skew.share_check("prompt_skew", [str(i) for i in range(hits)], rows, 0.01, SHARE, "are so")
+        check = skew.share_check("unusable_answers", [str(i) for i in range(hits)], rows, 0.01, SHARE, "are so")
         bound = binomtest(hits, rows).proportion_ci(1 - 2 * SHARE, "exact").low
         assert check.alarm == (bound > 0.01) == (check.p_value <= SHARE) == (hits == needed)
         interval = binomtest(hits, rows).proportion_ci(0.95, "exact")
