@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options of the data commands: `gemtune data check|convert|describe` and `gemtune dedup`.
 
-Guarantees: exit code 0 when no problem was found, 1 when `check` found one; each problem is one line with file, line
-and reason. What the commands do is in `data_commands`, which is imported when one of them runs.
+Guarantees: exit code 0 when no problem was found (rows that settings leave out are none), 1 when `check` found one;
+each problem is one line with file, line and reason. What the commands do is in `data_commands`, which is imported when
+one of them runs.
 """
 
 from pathlib import Path
@@ -42,7 +43,8 @@ def check(
 ) -> None:
     """Check the rows, and whether the tuning service accepts them, for a model and a method.
 
-    Nothing is uploaded or written. Exit code 0: all rows can be used; 1: there are problems.
+    Nothing is uploaded or written. Exit code 0: all rows can be used, but those that settings leave out; 1: there are
+    problems.
     """
     from gemtune.cli import data_commands
 

@@ -29,7 +29,7 @@ from gemtune.data.duplicates import FilterResult, apply_rules, borderline_duplic
 from gemtune.data.example import Example, RejectedRow, to_row, write_rows
 from gemtune.data.label_issues import find_label_issues
 from gemtune.data.profile import profile_rows
-from gemtune.data.row_validation import ReadStats
+from gemtune.data.row_validation import LEFT_OUT, ReadStats
 from gemtune.data.service_limits import LimitChecker, model_problems
 from gemtune.data.sources import output_path
 from gemtune.data.writers import write
@@ -102,7 +102,7 @@ def check(file: str, method: str, config: Path | None, overrides: list[str], as_
     lines.append(f"{usable} of {rows} rows usable" + _listed(counts))
     notes = [*(str(misfit) for misfit in unfit if not misfit.stops), *notes]
     echo({"rows": rows, "usable": usable, "reasons": counts, "problems": problems, "notes": notes}, as_json, *lines)
-    if rejected or problems or not usable:
+    if rejected.unwanted or problems or not usable:
         raise typer.Exit(1)
 
 
@@ -139,6 +139,11 @@ class _RejectedRows:
 
     def __len__(self) -> int:
         return self.reasons.total()
+
+    @property
+    def unwanted(self) -> int:
+        """The rows among them that no setting and no reviewer leaves out."""
+        return self.reasons.total() - sum(self.reasons[reason] for reason in LEFT_OUT)
 
     def add(self, row: RejectedRow) -> None:
         """Count a row, and show it unless enough like it were shown."""

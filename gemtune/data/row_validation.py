@@ -29,8 +29,10 @@ from gemtune.errors import UserError, did_you_mean, without_values
 log = logging.getLogger("gemtune")
 
 BATCH_ROWS = 256  # read ahead, so that a detector can send many texts in one request
+LEFT_OUT = ("not_selected", "audited", "personal_data")
+"""Reasons of rows that are left out because a setting, or a person who reviewed them, says so."""
 MISSING_MARKS = {
-    *("nan", "NaN", "NaT", "None", "null", "NULL", "<NA>", "N/A", "undefined", "(null)", "-", "[object Object]"),
+    *("nan", "NaN", "NaT", "None", "null", "NULL", "<NA>", "N/A", "undefined", "(null)", "-"),
     *("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#ERROR!"),  # of spreadsheet programs
 }
 MAX_LABELS = 10_000  # with more, the references are no labels, and spellings are not compared

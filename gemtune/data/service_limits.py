@@ -66,7 +66,8 @@ class LimitChecker:
             return
         roles = [contents.ROLES[(turn.get("role") or "user").lower()] for turn in row["contents"]]
         if roles[0] != "user" or any(map(_repeats_role, row["contents"], row["contents"][1:])):
-            self._report(f"line {example.line}: the roles are {' '.join(roles)}; user and model must alternate")
+            roles_are = f"line {example.line}: the roles are {' '.join(roles)}"
+            self._report(f"{roles_are}; user and model must alternate, join turns of a role")
         self._with_files += any(True for _ in contents.files_of(row["contents"]))
         has_other_parts = any("text" not in part for turn in row["contents"] for part in turn["parts"])
         if self.method == "preference" and has_other_parts:

@@ -24,6 +24,16 @@ from gemtune.errors import UserError
 log = logging.getLogger("gemtune")
 T = TypeVar("T")
 
+_REMEDIES = {
+    "unsupported_part": "correct the turns of these rows, or leave the rows out",
+    "wrong_turns": "correct the turns of these rows, or leave the rows out",
+    "wrong_cells": "put cells that contain the delimiter into double quotes, or set preprocess.delimiter",
+    "too_long": "shorten the texts, or raise preprocess.max_chars",
+    "unknown_label": "correct task.labels; where only the spelling differs set preprocess.label_spellings: merge",
+    "not_selected": "correct preprocess.labels, or the rows",
+    "unknown_split": "name the column of the splits in preprocess.split_column; '' if there is none",
+    "personal_data": "set preprocess.pii: mask, or report",
+}
 SAMPLE_ROWS = 5000  # that are checked before a run
 FIRST_PROGRESS_S, PROGRESS_EVERY_S = 5.0, 2.0  # shorter work logs no progress
 ONE_COLUMN = "write the names of those that apply into one column, joined by ';'"
@@ -130,10 +140,8 @@ def no_usable_rows_among(data: str, reasons: Counter[str], first: RejectedRow | 
 def suggest_remedy(first: RejectedRow) -> str:
     """The likely fix for a source whose rows are all like this one."""
     row, columns = first.row, set(first.row) if isinstance(first.row, dict) else set[str]()
-    if first.reason in ("unsupported_part", "wrong_turns"):
-        return "correct the turns of these rows, or leave the rows out"
-    if first.reason == "wrong_cells":
-        return "put cells that contain the delimiter into double quotes, or set preprocess.delimiter"
+    if first.reason in _REMEDIES:
+        return _REMEDIES[first.reason]
     if isinstance(row, list) and len(row) > 1 and isinstance(row[0], str):
         spans = ".entities" if isinstance(row[1], dict) and "entities" in row[1] else ""
         return f"name the fields: jq -c '.[] | {{text: .[0], label: .[1]{spans}}}' FILE > rows.jsonl"

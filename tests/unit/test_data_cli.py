@@ -300,6 +300,9 @@ def test_review_file_of_other_data_is_reported(tmp_path: Path, caplog: pytest.Lo
         ("a.jsonl", "{'text': 'a', 'label': 'x'}\n", "in double quotes, as json.dumps does"),
         ("a.jsonl", "text,label\na,b\n", "name a table .csv"),
         ("a.jsonl", '{"prompt": "p", "chosen": "a", "rejected": "b"}\n', "--method preference"),
+        ("a.jsonl", '{"data": {"text": "a"}, "annotations": []}\n', "as `gemtune init` suggests them"),
+        ("a.csv", "text,label,split\na b,x,0\nc d,y,1\n", "name the column of the splits in preprocess.split_column"),
+        ("a.csv", "text,label\n" + "a" * 100_001 + ",x\n", "or raise preprocess.max_chars"),
     ],
 )
 def test_data_commands_name_a_remedy_without_usable_rows(tmp_path: Path, name: str, content: str, said: str) -> None:
@@ -310,6 +313,14 @@ def test_data_commands_name_a_remedy_without_usable_rows(tmp_path: Path, name: s
         with pytest.raises(UserError, match=said):
             called(*words, tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_data_check_accepts_rows_that_settings_leave_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\nfirst one,a\nsecond two,b\nthird three,c\n")
+    code, output = called("data", "check", path, "--set", "preprocess.labels=[a, b]")
+    assert (code, "2 of 3 rows usable; 1 not_selected" in output) == (0, True)
+    assert called("data", "check", path, "--set", "task.labels=[a, b]")[0] == 1
 
 
 @pytest.mark.parametrize(
