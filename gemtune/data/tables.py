@@ -56,7 +56,7 @@ def table_rows(file: SourceFile, rows: Iterator[tuple[int, list[str]]]) -> Itera
             yield RejectedRow(number, "repeated_header", "the row names the columns: files were joined here", cells)
         elif number in described:
             yield RejectedRow(number, "repeated_header", "the row describes the columns, with types or units", cells)
-        elif (row := _of_width(cells, len(header), least or len(header))) is None:
+        elif (row := cells if len(cells) == len(header) else _of_width(cells, len(header), least)) is None:
             yield RejectedRow(number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells)
         else:
             yield number, dict(zip(header, row, strict=True))
@@ -64,9 +64,9 @@ def table_rows(file: SourceFile, rows: Iterator[tuple[int, list[str]]]) -> Itera
 
 def _of_width(cells: list[str], width: int, least: int) -> list[str] | None:
     """The cells of a row without empty ones beyond the header, and with those that it leaves out at the end if it has
-    the `least` number; None for a row of another width.
+    the `least` number, 0 for all; None for a row of another width.
     """
-    if not least <= len(cells) or any(map(str.strip, cells[width:])):
+    if len(cells) < (least or width) or any(map(str.strip, cells[width:])):
         return None
     return [*cells[:width], *[""] * (width - len(cells))]
 
