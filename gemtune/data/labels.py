@@ -32,6 +32,7 @@ _QUOTED = re.compile(r"[\"'`“„‘«「『]+(.+?)[\"'`”“’»」』]+")
 _BULLET = re.compile(r"^[-–•*]\s+(?=\S)")
 _JOINED = re.compile(r"(?<=[^\W\d_])[-_\s‐‑–]+(?=[^\W\d_])")  # words in one label: money_back, money-back, money back
 _LABEL_KEYS = ("label", "name", "displayName", "display_name", "value", "tag", "category", "class")
+_ARGUMENTS = frozenset(("arguments", "args", "parameters"))
 SEPARATORS = ("; ", ";", "|", ", ", ",", "、", "；", " / ", "/", "&", "+")
 MAX_PART_CHARS = 40
 _EMOJI_STYLE = "\ufe0e\ufe0f"
@@ -65,7 +66,8 @@ def label_set(value: Any, separator: str) -> str:
         values = split_labels(text, mark)
     labels = set[str]()
     for item in values:
-        named = [item[key] for key in _LABEL_KEYS if key in item] if isinstance(item, dict) else [item]
+        is_call = isinstance(item, dict) and not _ARGUMENTS.isdisjoint(item)  # of a function, by its name
+        named = [item[key] for key in _LABEL_KEYS if key in item] if isinstance(item, dict) and not is_call else [item]
         label = label_text(next(iter(named), item))
         if label is None:
             raise ValueError(f"a label is {item!r:.80}, not a string or a whole number")

@@ -28,6 +28,7 @@ _REMEDIES = {
     "unsupported_part": "correct the turns of these rows, or leave the rows out",
     "wrong_turns": "correct the turns of these rows, or leave the rows out",
     "wrong_cells": "put cells that contain the delimiter into double quotes, or set preprocess.delimiter",
+    "not_a_pair": "give each pair a better and a worse answer: completions of score 1 and 0, or chosen and rejected",
     "too_long": "shorten the texts, or raise preprocess.max_chars",
     "unknown_label": "correct task.labels; where only the spelling differs set preprocess.label_spellings: merge",
     "not_selected": "correct preprocess.labels, or the rows",

@@ -29,6 +29,7 @@ from gemtune.errors import TooFewRowsError, UserError
 from gemtune.inference.field_values import json_object, ruled_values
 from gemtune.inference.prompts import answer_token_limit
 from gemtune.inference.spellings import exact, label_index
+from gemtune.inference.visible_text import has_thoughts
 
 MAX_LABEL_SHARE = 0.1  # labels per row; free text has more different references
 PLAUSIBLE_LABELS = 10  # as many are labels, however few the rows are
@@ -68,6 +69,8 @@ class RowProfile:
     lines: dict[str, int] = field(default_factory=dict)
     invalid: int = 0
     first_invalid: list[tuple[int, str]] = field(default_factory=list)
+    with_thoughts: int = 0
+    """References that are texts with thoughts in tags before them."""
     ruled: Counter[tuple[str, bool]] = field(default_factory=Counter)
     """Values of fields with a rule, and whether they are of the kind that the rule expects."""
     tokens: array[int] = field(default_factory=lambda: array("I"))
@@ -114,6 +117,7 @@ class RowProfile:
         self.longest = max(self.longest, part.longest, key=lambda longest: longest[0])
         self.invalid += part.invalid
         self.ruled.update(part.ruled)
+        self.with_thoughts += part.with_thoughts
         self.first_invalid += part.first_invalid[: _MAX_SHOWN - len(self.first_invalid)]
         for reference, line in part.lines.items():
             if not self.is_free_text:
@@ -137,6 +141,8 @@ class RowProfile:
             self.invalid += 1
             if self.invalid <= _MAX_SHOWN:
                 self.first_invalid.append((line, reference))
+        elif self.task.is_free_text:
+            self.with_thoughts += has_thoughts(reference)
         elif self.task.field_rules:
             self.ruled.update(ruled_values(json_object(reference), self.task.field_rules))
 
@@ -307,6 +313,11 @@ def _reference_misfits(task: Task, profile: RowProfile) -> Iterator[Misfit]:
         yield Misfit(f"the reference {reference!r:.80} is not {what}", remedy, line)
     if profile.invalid > _MAX_SHOWN:
         yield Misfit(f"{profile.invalid} of {profile.rows.total()} references are not {what}", remedy)
+    if profile.with_thoughts:
+        message = f"{profile.with_thoughts} of {profile.rows.total()} references have thoughts in tags"
+        yield Misfit(
+            f"{message}: they are trained on, and left out of scores", "remove them from the rows", stops=False
+        )
     if profile.scale == 1:
         yield from _rule_misfits(task, profile.ruled)
 

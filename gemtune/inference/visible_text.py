@@ -43,6 +43,11 @@ def visible(answer: str) -> str:
     return text
 
 
+def has_thoughts(text: str) -> bool:
+    """Whether thoughts in tags end in a text."""
+    return _THOUGHTS_END.search(text) is not None
+
+
 def _inner(text: str) -> str:
     if not _JSON_BEGIN.match(text):  # a tag inside a JSON value is text
         text = _TURN_BEGIN.sub("", _THOUGHTS_END.split(text)[-1])

@@ -256,6 +256,13 @@ def test_misfits_note_labels_that_a_split_of_the_source_lacks() -> None:
     assert (note.stops, note.message) == (False, "no test row has the labels 'refund'")
 
 
+def test_misfits_note_thoughts_in_references() -> None:
+    task = Task(kind="generation")
+    profile = RowProfile.of(task, examples([*["<think>hm</think>yes"] * 3, *["it is </b> so"] * 60]))
+    (note,) = misfits(task, Evaluate(), None, profile)
+    assert (note.stops, "3 of 63 references have thoughts in tags" in note.message) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
