@@ -79,8 +79,10 @@ def test_label_set_reads_notations(value: Any, target: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [["a", None], ["a; b"], ["a", ["b"]], {"a": 1}, {"a": 1, "b": 2}, [{"x": "a"}], [0.5], None]
-    + [[{"name": "f", "arguments": {"a": 1}}]],
+    [
+        *(["a", None], ["a; b"], ["a", ["b"]], {"a": 1}, {"a": 1, "b": 2}, [{"x": "a"}], [0.5], None),
+        [{"name": "f", "arguments": {"a": 1}}],
+    ],
 )
 def test_label_set_refuses_what_is_no_label(value: Any) -> None:
     with pytest.raises(ValueError, match=r"label"):
