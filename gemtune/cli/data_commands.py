@@ -82,7 +82,8 @@ def check(file: str, method: str, config: Path | None, overrides: list[str], as_
     if len(checker) and not problems and rows <= source_rows.SAMPLE_ROWS:
         from gemtune.cli import first_steps  # the steps are slow to import
 
-        error = first_steps.refusal(loaded.model_copy(update={"data": file, "method": method}), rows)
+        error, noted = first_steps.tried(loaded.model_copy(update={"data": file, "method": method}), rows)
+        unfit = unfit if noted is None else [Misfit(note, stops=False) for note in noted]
         if isinstance(error, TooFewRowsError):
             unfit = [*(misfit for misfit in unfit if not misfit.too_few), Misfit(str(error), stops=False)]
         elif error:

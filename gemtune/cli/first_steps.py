@@ -4,9 +4,11 @@
 
 import logging
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gemtune.artifacts.data import SplitReport
 from gemtune.config import Config
 from gemtune.data.source_rows import SAMPLE_ROWS
 from gemtune.data.sources import with_labels
@@ -38,17 +40,19 @@ def execute(settings: Config, folder: str, offline: bool) -> dict[str, Any]:
 def require_acceptance(settings: Config) -> None:
     """Raise `UserError` for what these steps would refuse; of many rows only what a sample shows."""
     try:
-        problem = refusal(settings, require_source_fit(settings))
+        problem, _ = tried(settings, require_source_fit(settings))
     except TooFewRowsError as error:
-        problem = refusal(settings, 0) or error  # the steps may have a better reason
+        problem = tried(settings, 0)[0] or error  # the steps may have a better reason
     if problem:
         raise problem
 
 
-def refusal(settings: Config, rows: int) -> UserError | None:
-    """Why these steps refuse the data, a local file of so many rows; None if they do not, or the rows are many."""
+def tried(settings: Config, rows: int) -> tuple[UserError | None, Sequence[str] | None]:
+    """Why these steps refuse the data, a local file of so many rows, or else their notes about the splits; None for
+    both if the rows are many.
+    """
     if rows > SAMPLE_ROWS or not Path(settings.data).is_file():
-        return None
+        return None, None
     unpaid = {"semantic_threshold": 0, "embedder": "builtin"}
     rules = settings.preprocess.model_copy(update={**unpaid, "pii": "off", "find_label_issues": False})
     split_rules = settings.split.model_copy(update=unpaid)
@@ -58,8 +62,8 @@ def refusal(settings: Config, rows: int) -> UserError | None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             execute(settings.model_copy(update={"preprocess": rules, "split": split_rules}), folder, offline=True)
+            return None, SplitReport.read(f"{folder}/split").notes
     except UserError as error:
-        return error
+        return error, None
     finally:
         log.setLevel(level)
-    return None

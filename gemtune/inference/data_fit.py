@@ -398,7 +398,8 @@ def _split_misfits(task: Task, split: Split, profile: RowProfile) -> Iterator[Mi
         elif profile.rows[name] and absent:
             more = f" and {len(absent) - _MAX_LISTED} more" if len(absent) > _MAX_LISTED else ""
             message = f"no {name} row has the labels {', '.join(map(repr, absent[:_MAX_LISTED]))}{more}"
-            yield Misfit(message, "change the source's split", stops=False)
+            fix = "choose another split.time_column" if split.time_column else "add rows, or change the source's split"
+            yield Misfit(message, fix, stops=False)
     rare = {label: rows for label, rows in sorted(counts.items()) if rows < RARE_ROWS}
     if rare and len(counts) <= MAX_LABEL_SHARE * profile.rows.total():
         shown = ", ".join(f"{label[:60]!r} {rows}" for label, rows in list(rare.items())[:_MAX_LISTED])

@@ -223,8 +223,6 @@ def run(
         overlaps.write(leakage)
     for note in notes:
         log.warning("%s", without_values(note))
-    for split, labels in labels_without_rows(divided).items():
-        log.warning("%d labels have no %s row and cannot be evaluated (see the report)", len(labels), split)
     overlap_rows = sum(overlap.rows for overlap in overlaps.overlaps)
     sizes = " / ".join(f"{overlaps.rows[split]} {split}" for split in SPLITS)
     log.info("done: %s", f"{sizes}, {len(excluded)} excluded, {overlap_rows} rows overlap across splits")
@@ -255,15 +253,6 @@ def _split_by_record(
     else:
         updated(store.read(context.client, SplitRecord, name))
     return outcomes[-1]
-
-
-def labels_without_rows(splits: Splits) -> dict[str, list[str]]:
-    """Labels of the training rows that validation or test rows do not have; {} when targets are free text."""
-    trained = {example.target for example in splits["train"]}
-    if 5 * len(trained) > len(splits["train"]):
-        return {}
-    missing = {name: sorted(trained - {example.target for example in splits[name]}) for name in ("validation", "test")}
-    return {name: labels for name, labels in missing.items() if labels}
 
 
 def _rows_per_label(splits: Splits) -> dict[str, dict[str, int]]:

@@ -256,6 +256,26 @@ def test_misfits_note_labels_that_a_split_of_the_source_lacks() -> None:
     assert (note.stops, note.message) == (False, "no test row has the labels 'refund'")
 
 
+@pytest.mark.parametrize("column", ["time", "customer"])
+def test_check_and_plan_note_labels_that_a_split_will_lack(
+    column: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = sorted(PLAIN, key=lambda label: label != "login")
+    columns = {"time": [f"2026-{1 + i // 28:02}-{1 + i % 28:02}" for i in range(len(labels))]}
+    columns["customer"] = [label if label == "login" else f"c{i}" for i, label in enumerate(labels)]
+    path = write(tmp_path, texts(labels, **columns))
+    overrides = {
+        "time": ["preprocess.slice_columns=[time]", "split.time_column=time"],
+        "customer": ["preprocess.group_column=customer"],
+    }[column]
+    options = [word for override in overrides for word in ("--set", override)]
+    checked = CliRunner().invoke(APP, ["data", "check", path, *options])
+    assert (checked.exit_code, "no test row has the labels 'login'" in checked.output) == (0, True)
+    (tmp_path / "my.yaml").write_text("{}\n")
+    CliRunner().invoke(main.app, ["plan", str(tmp_path / "my.yaml"), "--offline", "--data", path, *options])
+    assert "no test row has the labels" in caplog.text
+
+
 def test_misfits_note_thoughts_in_references() -> None:
     task = Task(kind="generation")
     profile = RowProfile.of(task, examples([*["<think>hm</think>yes"] * 3, *["it is </b> so"] * 60]))

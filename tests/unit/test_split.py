@@ -20,7 +20,7 @@ from gemtune.data.example import Example, example_id, read_examples, write_examp
 from gemtune.data.leakage import leakage_report
 from gemtune.data.split_assignment import SPLITS, SplitAssignments, SplitUnit, fill_shares
 from gemtune.errors import UserError
-from gemtune.steps.split import labels_without_rows, run, split_examples
+from gemtune.steps.split import run, split_examples
 
 NOUNS = ["red", "green", "blue", "tall", "small", "river", "stone", "bread", "paper", "glass"]
 WORDS = st.lists(st.sampled_from(NOUNS), min_size=1, max_size=6)
@@ -234,11 +234,3 @@ def test_split_report_has_times_without_a_slice_per_moment(tmp_path: Path, momen
 def test_split_by_time_names_a_bad_time() -> None:
     with pytest.raises(UserError, match="'at' is 'soon', not a time"):
         split_examples([made("a", slices={"at": "soon"})], Split(time_column="at"))
-
-
-def test_absent_names_labels_without_test_rows() -> None:
-    train = [made(f"row {n}", "a" if n % 2 else "b") for n in range(20)]
-    splits = {"train": train, "validation": [made("v", "a")], "test": [made("x", "a"), made("y", "b")]}
-    assert labels_without_rows(splits) == {"validation": ["b"]}
-    free = [made(f"row {n}", f"a text of its own {n}") for n in range(20)]
-    assert labels_without_rows({"train": free, "validation": [], "test": []}) == {}
