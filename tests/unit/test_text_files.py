@@ -288,14 +288,14 @@ def test_read_lines_names_a_damaged_byte_in_a_single_line(tmp_path: Path, text: 
     path = tmp_path / "a.jsonl"
     content = json.dumps({"text": text, "label": "a"}, ensure_ascii=False).encode()
     path.write_bytes(content.replace(b'", "label', b'\xff", "label'))
-    with pytest.raises(UserError, match=r"a\.jsonl:1: byte \d+ \(0xff\) is not UTF-8 .*preprocess\.encoding"):
+    with pytest.raises(UserError, match=r"a\.jsonl:1: byte \d+ \(0xff\) is not UTF-8 .*save the rest as UTF-8"):
         rows_of(path)
 
 
 def test_read_lines_names_a_damaged_byte_among_sound_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes("text,label\né,a\nü,b\n".encode() + b"ab\xe9,b\n")
-    with pytest.raises(UserError, match=r"a\.csv:4: byte 3 \(0xe9\) is not UTF-8 .*preprocess\.encoding"):
+    with pytest.raises(UserError, match=r"a\.csv:4: byte 3 \(0xe9\) is not UTF-8 .*save the rest as UTF-8"):
         rows_of(path)
     assert rows_of(path, encoding="cp1252")[0][-1] == {"text": "abé", "label": "b"}
     path.write_bytes(b"text,label\na\x81,b\n")
