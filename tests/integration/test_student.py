@@ -292,10 +292,32 @@ TEXTS = [
 
 def test_student_answers_ignore_their_batch(student: Student) -> None:
     together = student.generate([request(text) for text in TEXTS])
-    alone = [student.generate([request(text)])[0] for text in TEXTS]
+    fresh = Student(threads=1)  # it knows no answers yet
+    alone = [fresh.generate([request(text)])[0] for text in TEXTS]
     for one, other in zip(together, alone, strict=True):
         assert one.candidates[0].text == other.candidates[0].text
         assert one.candidates[0].avg_logprob == pytest.approx(other.candidates[0].avg_logprob, abs=1e-3)
+
+
+def test_student_gives_a_known_answer_again_where_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    student, computed = Student(threads=1), list[int]()
+    decoder = student._decoder(None)
+    prefill = decoder._prefill
+    monkeypatch.setattr(decoder, "_prefill", lambda prompts: computed.append(len(prompts)) or prefill(prompts))
+    free = student.generate([request(TEXTS[0], max_output_tokens=30)])[0].candidates[0]
+    assert (free.finish_reason, computed) == ("STOP", [1])
+    allowed = request(TEXTS[0], response_enum=("pay", free.text), max_output_tokens=30)
+    again = student.generate([request(TEXTS[0], max_output_tokens=30, candidate_count=2), allowed])
+    assert [candidate for generation in again for candidate in generation.candidates] == [free] * 3
+    cut = student.generate([request(TEXTS[0], max_output_tokens=1)])[0].candidates[0]
+    assert (cut.finish_reason, cut.token_count, computed) == ("MAX_TOKENS", 1, [1])
+    others = [{"response_enum": ("pay", "refund")}, {"temperature": 1.0, "seed": 1}, {"logprobs": 1}]
+    answers = [student.generate([request(TEXTS[0], **change)])[0].candidates[0] for change in others]
+    assert computed == [1, 1, 1, 1]
+    assert answers[0].text in ("pay", "refund")
+    assert answers[0] == Student(threads=1).generate([request(TEXTS[0], **others[0])])[0].candidates[0]
+    student.generate([request(TEXTS[0], response_enum=("pay", "refund")), request(TEXTS[0], max_output_tokens=30)])
+    assert computed == [1, 1, 1, 1, 1]  # the answer that was forced is not the most likely one
 
 
 def test_student_greedy_decoding_agrees_with_transformers(student: Student) -> None:

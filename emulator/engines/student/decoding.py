@@ -4,9 +4,12 @@
 
 Candidates of one prompt share its prefill; finished rows leave the batch. Each row has its own random generator, seeded
 by request and candidate, so an answer does not depend on the rest of the batch (up to rounding). A mask restricts what
-a row may continue with: the tokens of an enumeration or of a grammar.
+a row may continue with: the tokens of an enumeration or of a grammar. The most likely answer to a prompt is kept, and
+given again where a mask allows it: an evaluation sends its best prompt freely and restricted to the labels.
 """
 
+from array import array
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -139,6 +142,7 @@ class GrammarMask:
 
 BATCH_ROWS = 64
 BATCH_TOKENS = 24_576  # padded prompt tokens of one batch
+_KNOWN_ANSWERS, _KNOWN_TOKENS = 2048, 64  # that are kept, and the most tokens of one
 
 
 @dataclass
@@ -152,6 +156,7 @@ class Row:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     tops: list[tuple[tuple[str, int, float], ...]] = field(default_factory=list)
+    is_likeliest: bool = True  # each token, of all
     cut: str | None = None  # the text before a stop sequence
     finish: str | None = None
 
@@ -181,14 +186,18 @@ class Decoder:
         self.encoder = encoder
         self._new_seed = new_seed
         self._prefill = prefill_of(model)
+        self._known: OrderedDict[bytes, list[tuple[int, float]]] = OrderedDict()  # tokens with their logprobs
         self.limit = int(getattr(model.config, "max_position_embeddings", 1 << 20))
 
     def generate(self, requests: Sequence[GenerateRequest], prompts: Sequence[list[int]]) -> list[Generation]:
         """One generation per request, in order."""
         rows = [self._rows(request, number) for number, request in enumerate(requests)]
+        unknown = [n for n, prompt in enumerate(prompts) if not all(self._recall(row, prompt) for row in rows[n])]
         with torch.inference_mode():
-            for numbers in self._batches(requests, prompts):
+            for numbers in self._batches(unknown, requests, prompts):
                 self._run([row for n in numbers for row in rows[n]], numbers, prompts)
+        for n in unknown:
+            self._remember(rows[n][0], prompts[n])
         return [
             Generation(tuple(self._candidate(row) for row in rows[n]), len(prompts[n])) for n in range(len(requests))
         ]
@@ -199,6 +208,25 @@ class Decoder:
             Row(request, number, torch.Generator().manual_seed((seed * 1_000_003 + n) % (1 << 63)), self._mask(request))
             for n in range(request.candidate_count)
         ]
+
+    def _recall(self, row: Row, prompt: list[int]) -> bool:
+        """Whether the row is answered with the most likely answer, which is known and allowed."""
+        is_greedy = row.request.temperature <= 0 and row.request.logprobs is None
+        answer = self._known.get(array("I", prompt).tobytes()) if is_greedy else None
+        for token, logprob in answer or ():
+            if row.mask is not None and token not in row.mask.options().tolist():
+                row.mask, row.ids, row.logprobs = self._mask(row.request), [], []
+                return False
+            self._append(row, token, logprob)
+            if row.finish:
+                break
+        return row.finish is not None
+
+    def _remember(self, row: Row, prompt: list[int]) -> None:
+        if row.is_likeliest and 0 < len(row.ids) <= _KNOWN_TOKENS and row.ids[-1] in self.encoder.end_ids:
+            self._known[array("I", prompt).tobytes()] = list(zip(row.ids, row.logprobs, strict=True))
+            if len(self._known) > _KNOWN_ANSWERS:
+                self._known.popitem(last=False)
 
     def _mask(self, request: GenerateRequest) -> Mask | None:
         if request.response_enum:
@@ -216,11 +244,13 @@ class Decoder:
     def _vocabulary(self) -> Vocabulary:
         return Vocabulary(self.encoder.tokenizer, self.encoder.end_ids)
 
-    def _batches(self, requests: Sequence[GenerateRequest], prompts: Sequence[list[int]]) -> Iterator[list[int]]:
-        """Requests of similar prompt length together, within the limits of rows and padded tokens."""
+    def _batches(
+        self, numbers: Iterable[int], requests: Sequence[GenerateRequest], prompts: Sequence[list[int]]
+    ) -> Iterator[list[int]]:
+        """These requests, of similar prompt length together, within the limits of rows and padded tokens."""
         batch: list[int] = []
         rows = 0
-        for n in sorted(range(len(prompts)), key=lambda i: len(prompts[i])):
+        for n in sorted(numbers, key=lambda i: len(prompts[i])):
             if len(prompts[n]) + 1 > self.limit:
                 raise ValueError(f"the prompt has {len(prompts[n])} tokens, the model accepts {self.limit - 1}")
             count = requests[n].candidate_count
@@ -267,16 +297,17 @@ class Decoder:
                 token = greedy[i]
             else:
                 token = next_token(logits[i], row.request, row.generator)
-            self._append(row, token, scores[i])
+            row.is_likeliest &= token == greedy[i]
+            if row.request.logprobs:
+                top = scores[i].topk(row.request.logprobs)
+                pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+                row.tops.append(tuple((self.encoder.decode([t]), t, v) for t, v in pairs))
+            self._append(row, token, float(scores[i][token]))
 
-    def _append(self, row: Row, token: int, scores: torch.Tensor) -> None:
+    def _append(self, row: Row, token: int, logprob: float) -> None:
         request = row.request
         row.ids.append(token)
-        row.logprobs.append(float(scores[token]))
-        if request.logprobs:
-            top = scores.topk(request.logprobs)
-            pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-            row.tops.append(tuple((self.encoder.decode([t]), t, v) for t, v in pairs))
+        row.logprobs.append(logprob)
         if row.mask is not None:
             row.mask.append(token)
         if token in self.encoder.end_ids or (row.mask and row.mask.complete) or self._stopped(row):

@@ -106,7 +106,8 @@ def trl_spent(student: Student, rows: list[TrainingRow], spec: TuningSpec) -> Sp
 
 
 def answers_spent(student: Student, prompts: list[str], size: int, length: int) -> tuple[Spent, list[str]]:
-    """What the student took for its answers, `size` requests at a time, and the answers."""
+    """What the student took for its answers, `size` requests at a time, and the answers, which it must not know yet."""
+    student.generate([GenerateRequest((Turn("user", "warm up"),), temperature=0, max_output_tokens=4)])
     requests = [GenerateRequest((Turn("user", p),), temperature=0, max_output_tokens=length) for p in prompts]
     with Spent() as spent:
         answers = [g for at in range(0, len(requests), size) for g in student.generate(requests[at : at + size])]
@@ -149,11 +150,8 @@ def main() -> None:
         trl = trl_spent(student, rows, spec)
         print(f"         TRL SFTTrainer {trl}: {own.times(trl)}")
     prompts = [row.turns[0].text for row in sample(arguments.answers)]
-    student.generate([GenerateRequest((Turn("user", "warm up"),), temperature=0, max_output_tokens=4)])
-    rounds = [
-        (answers_spent(student, prompts, 16, 12), one_by_one_spent(student, prompts, 12))
-        for _ in range(arguments.rounds)
-    ]
+    fresh = [Student(arguments.weights, threads=arguments.threads) for _ in range(arguments.rounds)]
+    rounds = [(answers_spent(own, prompts, 16, 12), one_by_one_spent(student, prompts, 12)) for own in fresh]
     (_, ours), (_, theirs) = rounds[0]
     batched, single = (min((pair[k][0] for pair in rounds), key=lambda spent: spent.seconds) for k in (0, 1))
     same = sum(a == b for a, b in zip(ours, theirs, strict=True))
