@@ -30,10 +30,10 @@ from test_run import run, summary_of, write_inputs  # noqa: E402
 
 GROWTH = 1.2  # times the CPU seconds a row of ten times fewer rows
 QUICKSTART = (
-    "Training the student is 57 % of the processor time; of its step (65 ms), 28 % are matrix products and 25 % torch's "
-    "attention in bfloat16: float32 would save a sixth of the step and change the results of every seed. Answering is "
-    "20 %, nearly all of it the prefill of prompts with examples, more than half of which are matrix products at the "
-    "speed of the processor; the steps and their imports are 14 %."
+    "Training the student is 57 % of the processor time. Of its step (65 ms), 28 % are matrix products and 25 % the "
+    "attention of torch in bfloat16: float32 would save a sixth of the step and change the results of every seed. "
+    "Answering is 20 %, nearly all of it the prefill of prompts with examples, more than half of which are matrix "
+    "products at the speed of the processor. The steps and their imports are 14 %."
 )
 
 
