@@ -23,6 +23,7 @@ MAX_LABEL_CHARS, PLAUSIBLE_LABELS = 80, 10
 _MAX_LABEL_SHARE = 0.3  # labels a row; what a run needs is stricter, and is checked afterwards
 CERTAIN = 0.9  # share of the rows that decides
 _MIN_REPEATED = 0.25  # share of the rows whose value is that of another row
+_ROLES = ("chosen", "rejected", "label", "object", "summary", "answer", "split", "text", "other")
 _ONE_WORD = re.compile(r"[^\W\d]+([-/.][^\W\d]+)*\??")
 
 
@@ -176,19 +177,23 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).strip().casefold()
 
 
+def role_by_name(name: str) -> str:
+    """The role whose names have exactly this one, whatever its case and width; "" if none has."""
+    return next((role for role in _ROLES if plain(name) in known_names()[role]), "")
+
+
 @cache
 def role_of(name: str) -> str:
     """What a name of a column says that it holds: by its last word that says anything; "" if none does."""
-    roles = ("chosen", "rejected", "label", "object", "summary", "answer", "split", "text", "other")
     names = known_names()
     words = words_of(name)
     side = better_or_worse(name)
     for word in [plain(name), *reversed(words)]:
-        for role in roles:
+        for role in _ROLES:
             if word in names[role] or (word.isascii() and word.endswith("s") and word[:-1] in names[role]):
                 return side or role if role == "answer" else role
     # names in scripts without spaces: the longest part that is known
-    parts = [(len(part), role) for role in roles for part in names[role] if not part.isascii() and part in plain(name)]
+    parts = [(len(part), role) for role in _ROLES for part in names[role] if not part.isascii() and part in plain(name)]
     return side or max(parts)[1] if parts else ""
 
 

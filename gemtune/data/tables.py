@@ -11,10 +11,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Set
 
+from gemtune.data.columns import role_by_name
 from gemtune.data.example import RejectedRow, Row
 from gemtune.data.text_files import SourceFile
 
 HEAD_LINES = 50  # that show how a table is written
+_MAX_NAME, _TARGET_ROLES = 24, ("label", "answer", "summary", "object")
 _MIN_RAGGED = 0.1  # of the first rows that are shorter than the header, in a file that leaves out empty cells
 # in place of a value: a type of a database or a data frame, what stands in brackets, a dash
 _DESCRIPTION = re.compile(
@@ -53,6 +55,9 @@ def table_rows(file: SourceFile, rows: Iterator[tuple[int, list[str]]]) -> Itera
         elif len(header) > 1 and _names_again(cells, named.keys(), needed):
             header = [named.get(name.casefold(), name) for name in _header(file, number, cells)]
             named = {name.casefold(): name for name in header}
+            yield RejectedRow(number, "repeated_header", "the row names the columns: files were joined here", cells)
+        elif len(cells[0]) <= _MAX_NAME >= max(map(len, cells)) and (other := _other_header(file, cells, header)):
+            header = other
             yield RejectedRow(number, "repeated_header", "the row names the columns: files were joined here", cells)
         elif number in described:
             yield RejectedRow(number, "repeated_header", "the row describes the columns, with types or units", cells)
@@ -127,6 +132,19 @@ def _names_again(cells: list[str], header: Set[str], needed: set[str]) -> bool:
     """Whether cells are names of columns: those of the header, or others with those of text and target."""
     own = _folded(cells)
     return len(own) == len(cells) and (own == header or (bool(needed) and needed <= own & header))
+
+
+def _other_header(file: SourceFile, cells: list[str], header: list[str]) -> list[str]:
+    """The columns of a further header with other names for text and target; [] for a row.
+
+    Every cell is a known name of a column, one of them of a text and one of a reference.
+    """
+    own = {"text": file.config.text_column, "target": file.config.target_column}
+    if len(cells) != len(header) or not {*own.values()} <= {*header}:
+        return []
+    roles = ["target" if (role := role_by_name(name)) in _TARGET_ROLES else role for name in _names(cells)]
+    is_header = all(roles) and roles.count("text") == roles.count("target") == 1
+    return [own.get(role, name) for role, name in zip(roles, cells, strict=True)] if is_header else []
 
 
 def _folded(cells: list[str]) -> set[str]:

@@ -528,6 +528,25 @@ def test_read_table_rejects_rows_that_describe_the_columns(
     assert rejected == [(2 + n, "repeated_header") for n in range(len(described))]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [("text", "label"), ("comment", "category"), ("category", "comment"), ("分類", "本文"), ("Kategorie", "Text")],
+)
+def test_read_csv_follows_a_header_in_the_middle(tmp_path: Path, names: tuple[str, str]) -> None:
+    is_swapped = names[0] in ("category", "分類", "Kategorie")
+    first = [f"{n},text {n},label" for n in range(9)]
+    second = [f"{n},label,more {n}" if is_swapped else f"{n},more {n},label" for n in range(9)]
+    lines = ["id,text,label", *first, ",".join(["no", *names]), *second]
+    rows, rejected, _ = table_of(tmp_path, "a.csv", "\n".join(lines))
+    assert rows == [(f"{word} {n}", "label") for word in ("text", "more") for n in range(9)]
+    assert rejected == [(11, "repeated_header")]
+
+
+@pytest.mark.parametrize("row", [("email", "channel"), ("message", "bug"), ("a text", "label"), ("label", "a text")])
+def test_read_csv_takes_no_row_of_values_for_a_header(tmp_path: Path, row: tuple[str, str]) -> None:
+    assert table_of(tmp_path, "a.csv", f"text,label\na b,c\n{','.join(row)}\n")[:2] == ([("a b", "c"), row], [])
+
+
 @pytest.mark.parametrize("first", [("[Music]", "[noise]"), ("string", "label"), ("-", "label")])
 def test_read_csv_keeps_a_first_row_that_is_like_others(tmp_path: Path, first: tuple[str, str]) -> None:
     pairs = [first, ("a text", "label"), ("[Song]", "[noise]")]
