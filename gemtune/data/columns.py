@@ -16,7 +16,15 @@ import yaml
 from gemtune.config import JsonObject
 from gemtune.data.formats import chat_turns
 from gemtune.data.group_columns import words_of
-from gemtune.data.labels import are_flags, joining_mark, label_set, label_text, parse_container, split_labels
+from gemtune.data.labels import (
+    are_flags,
+    is_choices,
+    joining_mark,
+    label_set,
+    label_text,
+    parse_container,
+    split_labels,
+)
 from gemtune.data.segments import spans_as_segments
 
 MAX_LABEL_CHARS, PLAUSIBLE_LABELS = 80, 10
@@ -70,9 +78,8 @@ class Column:
     @cached_property
     def containers(self) -> Counter[type]:
         """The values by type, those in a cell's notation by what they are."""
-        return Counter(
-            type(parse_container(value.strip()) if isinstance(value, str) else value) for value in self.values
-        )
+        parsed = [parse_container(value.strip()) if isinstance(value, str) else value for value in self.values]
+        return Counter(list if is_choices(value) else type(value) for value in parsed)
 
     @cached_property
     def is_text(self) -> bool:
@@ -134,9 +141,16 @@ class Column:
     @cached_property
     def separator(self) -> str:
         """What separates several labels in a value; "" for a value that is one label."""
-        if self.is_flags or (self._holds(self.containers[list]) and self._holds(sum(map(_is_set, self.values)))):
+        if self.is_flags or (self.containers[list] and self._are_sets()):
             return "; "
         return joining_mark(Counter(self.texts), max(PLAUSIBLE_LABELS, _MAX_LABEL_SHARE * self.rows))
+
+    def _are_sets(self) -> bool:
+        """Whether values are lists of labels; or of some rows, beside single labels that are few."""
+        sets = [own for value in self.values if (own := _set_of(value))]
+        labels = {label for own in sets for label in own.split("; ")}
+        is_few = len(labels) <= max(PLAUSIBLE_LABELS, _MAX_LABEL_SHARE * self.rows)
+        return self._holds(len(sets)) and (self._holds(self.containers[list]) or is_few)
 
     def _holds(self, count: int) -> bool:
         return bool(self.values) and count >= CERTAIN * len(self.values)
@@ -149,11 +163,11 @@ def columns_of(rows: Sequence[JsonObject]) -> list[Column]:
     return [column for column in columns if column.values]
 
 
-def _is_set(value: Any) -> bool:
+def _set_of(value: Any) -> str:
     try:
-        return bool(label_set(value, "; "))
+        return label_set(value, "; ")
     except ValueError:
-        return False
+        return ""
 
 
 @cache

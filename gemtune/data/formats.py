@@ -76,6 +76,11 @@ def parse_example(
 OPENAI_PAIR = ("input", "preferred_output", "non_preferred_output")  # fields of its preference files
 
 
+def is_split_name(name: str) -> bool:
+    """Whether rows may name their split so."""
+    return bool(name) and name.lower() in _SPLITS
+
+
 def is_prompt(row: JsonObject) -> bool:
     """Whether a row is a prompt already: turns in `contents` or `messages`."""
     return isinstance(row.get("contents"), list) or isinstance(row.get("messages"), list)

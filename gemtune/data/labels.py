@@ -50,13 +50,14 @@ def label_text(value: Any) -> str | None:
 
 
 def label_set(value: Any, separator: str) -> str:
-    """The reference for a list of labels (or of objects with a name), for a table of labels and whether they apply, or
-    for a text of them: separated, or in JSON or Python notation.
+    """The reference for a list of labels (or of objects with a name, or in an object as `choices`), for a table of
+    labels and whether they apply, or for a text of them: separated, or in JSON or Python notation.
 
     Raises `ValueError` with the problem for anything else.
     """
     mark = separator.strip() or separator
     values = parse_container(value.strip()) if isinstance(value, str) else value
+    values = values["choices"] if is_choices(values) else values
     if isinstance(values, dict) and (not values or are_flags(list(values.values()))):
         values = [label for label, chosen in values.items() if chosen]
     if not isinstance(values, list):
@@ -76,6 +77,11 @@ def label_set(value: Any, separator: str) -> str:
         labels.add(label.strip())
     labels.discard("")
     return separator.join(sorted(labels))
+
+
+def is_choices(value: Any) -> bool:
+    """Whether a value is an object with a list of choices alone, as Label Studio writes several labels."""
+    return isinstance(value, dict) and value.keys() == {"choices"} and isinstance(value["choices"], list)
 
 
 def split_labels(text: str, mark: str) -> list[str]:

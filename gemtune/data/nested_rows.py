@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Any
 
 from gemtune.config import JsonObject
+from gemtune.data.formats import is_split_name
 
 MANY = 20  # columns, more than a row of text and label has
 _LONGER = 10  # times as long is the list of rows as those of names beside it
@@ -17,8 +18,8 @@ _ROW_KEYS = {
 
 
 def nested_rows(value: Any, text_column: str) -> list[JsonObject]:
-    """The rows in one object: its only (or by far longest) list of objects, a data frame as pandas writes it whole, the
-    texts of each label, or the label of each text; [] for a row.
+    """The rows in one object: its only (or by far longest) list of objects, those of each split, a data frame as pandas
+    writes it whole, the texts of each label, or the label of each text; [] for a row.
     """
     if not isinstance(value, dict) or not value or _ROW_KEYS & value.keys() or isinstance(value.get(text_column), str):
         return []
@@ -37,7 +38,9 @@ def nested_rows(value: Any, text_column: str) -> list[JsonObject]:
         return [{"text": text, "label": label} for label, texts in value.items() for text in texts]
     if len(inner) >= MANY and _are_texts(inner) and 2 * len({*inner}) <= len(inner):
         return [{"text": text, "label": label} for text, label in value.items()]
-    lists = [own for own in inner if isinstance(own, list) and own and all(isinstance(row, dict) for row in own)]
+    if len(value) > 1 and all(map(is_split_name, value)) and all(map(_are_rows, inner)):
+        return [{"split": name, **row} for name, rows in value.items() for row in rows]
+    lists = [own for own in inner if _are_rows(own) and own]
     lists = lists or [rows for own in inner if (rows := nested_rows(own, text_column))]
     lists.sort(key=len, reverse=True)
     if not lists or not all(len(lists[0]) >= _LONGER * len(rows) for rows in lists[1:]):
@@ -52,6 +55,10 @@ def _are_by_label(value: JsonObject, text_column: str) -> bool:
 
     named = sum(name == text_column or role_of(name) != "" for name in value)
     return named < 2 and all(_are_texts(texts) and len({*texts}) >= _DIFFERENT * len(texts) for texts in value.values())
+
+
+def _are_rows(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
 
 
 def _are_texts(values: list[Any]) -> bool:

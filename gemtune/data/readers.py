@@ -397,7 +397,8 @@ def _is_automl(first: list[str], second: list[str], columns: Sequence[str]) -> b
     if first_cell:
         return first_cell in _ML_USE and (len(first) > 2 or _has_uri(first))
     second_cell = second[0].strip().lower() if second else ""
-    return _has_uri(first) or (len(first) > 2 and bool(second) and second_cell in (*_ML_USE, ""))
+    is_open = len(first) > 2 and any(first[-1:])  # a table of Markdown has an empty cell at both ends
+    return _has_uri(first) or (is_open and bool(second) and second_cell in (*_ML_USE, ""))
 
 
 def _has_scores(file: SourceFile, rows: Iterator[tuple[int, list[str]]], task: Task) -> bool:

@@ -18,11 +18,11 @@ from gemtune.data.text_files import SourceFile
 HEAD_LINES = 50  # that show how a table is written
 _MAX_NAME, _TARGET_ROLES = 24, ("label", "answer", "summary", "object")
 _MIN_RAGGED = 0.1  # of the first rows that are shorter than the header, in a file that leaves out empty cells
-# in place of a value: a type of a database or a data frame, what stands in brackets, a dash
+# in place of a value: a type of a database or a data frame, what stands in brackets, a line
 _DESCRIPTION = re.compile(
-    r"""-|[(\[<][^()\[\]<>{}"']{1,40}[)\]>]|(?:open-ended )?response|json|object|categor(?:y|ical)|enum|bool(?:ean)?|"""
-    r"str|string|text|(?:n?var)?char ?\(\d+\)|(?:u|big|small)?int(?:eger|8|16|32|64)?|float(?:32|64)?|double|number|"
-    r"numeric|decimal|date|datetime|timestamp",
+    r""":?[-=]+:?|[(\[<][^()\[\]<>{}"']{1,40}[)\]>]|(?:open-ended )?response|json|object|categor(?:y|ical)|enum|"""
+    r"bool(?:ean)?|str|string|text|(?:n?var)?char ?\(\d+\)|(?:u|big|small)?int(?:eger|8|16|32|64)?|float(?:32|64)?|"
+    r"double|number|numeric|decimal|date|datetime|timestamp",
     re.IGNORECASE,
 )
 _UNSEEN = " \t\r\n\ufeff\u200b\u200c\u200d\u2060\xa0\xad\u3000"
@@ -82,10 +82,13 @@ def _least_width(file: SourceFile, header: list[str], rows: list[list[str]]) -> 
 
     Rows of text with unquoted line breaks are short, too: then what is left of one row and what begins the next add up.
     """
-    named = [header.index(name) for name in (file.config.text_column, file.config.target_column) if name in header]
-    least, widths = max(named, default=0) + 1, [len(cells) for cells in rows]
+    own = {file.config.text_column, file.config.target_column} - {""}
+    least, widths = (
+        max((k for k, name in enumerate(header, 1) if name in own), default=1),
+        [len(cells) for cells in rows],
+    )
     short = sum(least <= width < len(header) for width in widths)
-    text = header.index(file.config.text_column) if file.config.text_column in header else 0
+    text = header.index(file.config.text_column) if file.config.text_column in own & {*header} else 0
     is_broken = text > 0 and (text + 1, len(header) - text) in itertools.pairwise(widths)
     if is_broken or not short or short < _MIN_RAGGED * len(rows):
         return 0
@@ -99,7 +102,9 @@ def _described(file: SourceFile, header: list[str], rows: list[tuple[int, list[s
     """
     if len(rows) > 1 and all(cell.startswith('{"ImportId"') for cell in filter(None, rows[1][1])) and any(rows[1][1]):
         return [rows[0][0], rows[1][0]]
-    named = [k for k, name in enumerate(header) if name in (file.config.text_column, file.config.target_column)]
+    named = [
+        k for k, name in enumerate(header) if name and name in (file.config.text_column, file.config.target_column)
+    ]
     described = []
     for number, cells in rows:
         own = [cells[k].strip() for k in named if k < len(cells)] or [*map(str.strip, cells)]

@@ -512,6 +512,8 @@ def test_read_csv_takes_no_half_of_a_broken_row_for_a_row(tmp_path: Path, every:
         ([["(free text)", "(class)", "EUR"]], "text,label,amount"),
         ([["string", "VARCHAR(20)", "float64"]], "text,label,amount"),
         ([["-", "-", "EUR"]], "text,label,amount"),
+        ([["----------", "------", "---"]], "text,label,amount"),
+        ([["", ":---", "---:", ""]], ",text,label,"),
         ([["Open-Ended Response", "Response", ""]], "text,label,amount"),
         ([["What is it?", "Which one?", ""], ['{"ImportId":"Q1"}', '{"ImportId":"Q2"}', ""]], "text,label,amount"),
     ],
@@ -522,9 +524,10 @@ def test_read_table_rejects_rows_that_describe_the_columns(
 ) -> None:
     stream = io.StringIO()
     data = [[f"text {n}", "-" if n == 5 else "label", "1"] for n in range(12)]
+    data = [["", *row[:2], ""] for row in data] if names.startswith(",") else data
     csv.writer(stream, delimiter="," if suffix == ".csv" else "\t").writerows([names.split(","), *described, *data])
     rows, rejected, _ = table_of(tmp_path, f"a{suffix}", stream.getvalue())
-    assert rows == [(text, label) for text, label, _ in data]
+    assert rows == [tuple(row[1:3] if names.startswith(",") else row[:2]) for row in data]
     assert rejected == [(2 + n, "repeated_header") for n in range(len(described))]
 
 
@@ -590,6 +593,7 @@ def test_read_joined_encodings_names_a_remedy_for_the_rest(tmp_path: Path) -> No
     [
         ({"billing": ["a b", "c d"], "login": ["e f", "g h"]}, ("a b", "billing")),
         ({"text": ["a b", "c d"], "label": ["e f", "g h"]}, ("a b", "e f")),
+        ({name: [{"text": f"a {name}", "label": "b"}] for name in ("train", "validation", "test")}, ("a train", "b")),
         ({"rows": [{"row_idx": n, "row": {"text": f"a {n}", "label": "b"}} for n in range(20)]}, ("a 0", "b")),
     ],
 )
