@@ -32,6 +32,8 @@ _CHAT_ROLES = {
 }
 _TURN_KEYS = dict.fromkeys(("contents", "messages", "conversations", "conversation"))  # the last two are ShareGPT's
 _FORMAT_KEYS = {"text_snippet", "textContent", "textGcsUri", *_TURN_KEYS}
+_SYSTEM_KEYS = ("systemInstruction", "system_instruction", "system", "system_prompt")  # Anthropic, Bedrock: system
+_REASONING = ("reasoning_content", "reasoning", "thinking")  # of a message, beside its content
 _LEFT_OUT = ("generationConfig", "safetySettings", "cachedContent")  # the section evaluate sets these
 _SPLIT_ALIASES = {
     "train": ("train", "training"),
@@ -139,6 +141,9 @@ def _columns(line: int, row: JsonObject, task: Task, config: Preprocess, row_not
     if target.strip().casefold() == names[1].casefold() and text.strip().casefold() == names[0].casefold():
         raise _InvalidRow("repeated_header", "the row names the columns: files were joined here")
     system = row.get("systemInstruction") or row.get("system_prompt")
+    if "instruction" in row and "output" in row:  # Alpaca, as it was extended
+        system = system or row.get("system")
+        row_notes.update(["earlier turns in `history` are not read: write messages"] if row.get("history") else [])
     return _example(line, row, text, target, config, system if isinstance(system, str) and system else None)
 
 
@@ -170,14 +175,15 @@ _CONTEXT_WEIGHT = (
 
 def _turns_of(row: JsonObject, left_out: set[str]) -> tuple[JsonObject | None, list[JsonObject], JsonObject]:
     """System instruction, turns, and the other fields of a request in a row, as it has them but for thoughts."""
+    system = _system(row)
     if isinstance(row.get("contents"), list):
         turns = [_turn(turn, left_out) for turn in row["contents"]]
-        system = _system(row)
     else:
-        messages = [_message(message) for message in row["messages"]]
+        messages = [_message(message, left_out) for message in row["messages"]]
         turns = [message for message in messages if message["role"] != "system"]
-        systems = [contents.text_of(message["parts"]) for message in messages if message["role"] == "system"]
-        system = contents.text_turn("system", "\n".join(systems)) if systems else None
+        if systems := [message for message in messages if message["role"] == "system"]:
+            texts = [contents.text_of(turn["parts"]) for turn in (system, *systems) if turn]
+            system = contents.text_turn("system", "\n".join(texts))
     for number, turn in enumerate(turns, 1):
         if not any(len(part) > 1 or part.get("text") != "" for part in turn["parts"]):
             is_answer = number == len(turns) and _role(turn) == "model"
@@ -357,13 +363,14 @@ def _target(value: Any, name: str, task: Task) -> str:
 
 
 def _system(row: JsonObject) -> JsonObject | None:
-    """The system instruction of a row as a turn; a plain text is accepted too."""
-    value = row.get("systemInstruction", row.get("system_instruction"))
+    """The system instruction of a row as a turn; a plain text, or its parts, are accepted too."""
+    value = next((row[key] for key in _SYSTEM_KEYS if row.get(key)), None)
     if not value:
         return None
     if isinstance(value, str):
         return contents.text_turn("system", value)
-    parts = _parts(value.get("parts") if isinstance(value, dict) else None, contents.part_problem)
+    value = value if isinstance(value, dict) else {"role": "system", "parts": value}
+    parts = _parts(value.get("parts"), _message_problem)
     if any(set(contents.fields_of(part)) != {"text"} for part in parts):
         raise _InvalidRow("unsupported_part", "systemInstruction has a part that is not text: move it to a user turn")
     return {**value, "parts": parts} if contents.text_of(parts) else None
@@ -393,7 +400,7 @@ def _check_weight(turn: JsonObject) -> None:
         raise _InvalidRow("wrong_turns", f"a turn has the weight {turn['weight']!r:.40}: write 0 or 1")
 
 
-def _message(message: Any) -> JsonObject:
+def _message(message: Any, left_out: set[str]) -> JsonObject:
     """A turn in Gemini's form of a message, whose role is model or user; system for an instruction."""
     role = message.get("role", message.get("from", "user")) if isinstance(message, dict) else None
     if not isinstance(role, str) or role not in _CHAT_ROLES:  # a list is not hashable
@@ -404,6 +411,8 @@ def _message(message: Any) -> JsonObject:
         detail = f"a message has {calls[0]!r}: write calls and results as Gemini contents, with functionCall parts"
         raise _InvalidRow("unsupported_part", detail)
     _check_weight(message)
+    if any(message.get(key) for key in _REASONING):
+        left_out.add(_THOUGHTS)
     weight = {} if message.get("weight") is None else {"weight": message["weight"]}
     return {"role": _CHAT_ROLES[role], "parts": _parts(content_of(message), _message_problem), **weight}
 

@@ -78,7 +78,8 @@ def guess(
         raise UserError(f"no export of {source}: {names}", remedy="leave out --from: the format is recognized")
     for form in (_turns, _automl) if kind or target else (_pairs, _turns, _automl):
         if (guesses := form(rows)) is not None:
-            return [*guesses, *_beside(rows, [item.value for item in guesses if item.setting.endswith("_column")])]
+            used = [item.value for item in guesses if item.setting.endswith("_column")]
+            return [*guesses, *_beside(rows, [*used, "prompt", "chosen", "rejected"])]
     return _table(rows, kind, text, target)
 
 

@@ -129,21 +129,20 @@ def _sides(row: JsonObject, rules: Preprocess, config: Preference) -> tuple[Json
         raise KeyError(names[chosen is not None])
     others = {name: value for name, value in row.items() if name not in (config.prompt_column, *_SYSTEM, "messages")}
     prompt = chat_turns(prompt) or prompt
+    instructions = [str(row[name]) for name in _SYSTEM if row.get(name)]
+    system = {"systemInstruction": instructions[0]} if instructions else {}
     chosen, rejected = (turns_of(answer) or answer for answer in (chosen, rejected))
     if isinstance(chosen, list):
         before = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}] if prompt else []
         if len(chosen) > len(before) and [*map(_content_of, before)] == [*map(_content_of, chosen[: len(before)])]:
             before = []  # the turns of the answers begin with the prompt
-        return {**others, "messages": [*before, *chosen]}, _content_of(rejected[-1])
+        return {**others, **system, "messages": [*before, *chosen]}, _content_of(rejected[-1])
     if not isinstance(chosen, str) or not isinstance(rejected, str):
         raise TypeError("the answers are not texts")
     if prompt is None:
         raise KeyError(config.prompt_column)
-    instructions = [str(row[name]) for name in _SYSTEM if row.get(name)]
-    system = {"systemInstruction": instructions[0]} if instructions else {}
     if isinstance(prompt, list):
-        instruction = [{"role": "system", "content": text} for text in system.values()]
-        return {**others, "messages": [*instruction, *prompt, {"role": "model", "content": chosen}]}, rejected
+        return {**others, **system, "messages": [*prompt, {"role": "model", "content": chosen}]}, rejected
     return {**others, **system, rules.text_column: str(prompt), rules.target_column: chosen}, rejected
 
 

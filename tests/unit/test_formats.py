@@ -4,6 +4,7 @@
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +144,50 @@ def test_formats_reject_rows_that_an_annotator_did_not_accept() -> None:
     binary = parse_example(1, rows[1], Task(), Preprocess(target_column="answer"))
     assert isinstance(binary, Example)
     assert binary.target == "reject"
+
+
+BRIEF = "Answer briefly."
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"system": BRIEF},  # Anthropic
+        {"system": [{"type": "text", "text": BRIEF, "cache_control": {"type": "ephemeral"}}]},
+        {"system": [{"text": BRIEF}], "schemaVersion": "bedrock-conversation-2024"},
+        {"system_prompt": BRIEF},
+        {"systemInstruction": {"parts": [{"text": BRIEF}]}},
+    ],
+)
+@pytest.mark.parametrize("turns", ["messages", "contents", "conversations"])
+def test_formats_keep_the_system_instruction_beside_turns(fields: dict[str, Any], turns: str) -> None:
+    forms: dict[str, Any] = {
+        "messages": [{"role": "user", "content": "a b"}, {"role": "assistant", "content": "x"}],
+        "contents": [{"role": "user", "parts": [{"text": "a b"}]}, {"role": "model", "parts": [{"text": "x"}]}],
+        "conversations": [{"from": "human", "value": "a b"}, {"from": "gpt", "value": "x"}],
+    }
+    example = parse_example(1, {**fields, turns: forms[turns]}, Task(), Preprocess())
+    assert isinstance(example, Example)
+    assert example.system == BRIEF
+    if turns == "messages":
+        row = {**fields, turns: [{"role": "system", "content": "And politely."}, *forms[turns]]}
+        both = parse_example(1, row, Task(), Preprocess())
+        assert isinstance(both, Example)
+        assert both.system == f"{BRIEF}\nAnd politely."
+
+
+def test_formats_keep_the_system_instruction_of_alpaca_and_note_its_history() -> None:
+    row = {"instruction": "a b", "output": "x", "system": BRIEF, "history": [["hi", "hello"]]}
+    notes, rules = Counter[str](), Preprocess(text_column="instruction", target_column="output")
+    example = parse_example(1, row, Task(), rules, notes)
+    assert isinstance(example, Example)
+    assert (example.system, [*notes]) == (BRIEF, ["earlier turns in `history` are not read: write messages"])
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning", "thinking"])
+def test_formats_note_reasoning_that_is_left_out(key: str) -> None:
+    turns = [{"role": "user", "content": "a b"}, {"role": "assistant", "content": "x", key: "hm"}]
+    notes = Counter[str]()
+    example = parse_example(1, {"messages": turns}, Task(), Preprocess(), notes)
+    assert isinstance(example, Example)
+    assert (example.target, [*notes]) == ("x", ["thoughts of the model are left out"])

@@ -104,6 +104,21 @@ def test_read_pairs_with_a_winner_leaves_out_ties(tmp_path: Path) -> None:
     assert [row.detail[:51] for row in found.dropped] == ["'winner' is 'tie', which names neither of a, b; exp"]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        plain(),
+        {**plain(), "prompt": [turn("user", "p")]},
+        {"prompt": "p", "chosen": [turn("user", "p"), turn("assistant", "good")], "rejected": [turn("x", "bad")]},
+        {"prompt": [turn("system", "now"), turn("user", "p")], "chosen": "good", "rejected": "bad"},
+    ],
+)
+@pytest.mark.parametrize("name", ["system", "system_prompt"])
+def test_read_pairs_keeps_the_system_instruction_of_every_form(tmp_path: Path, row: dict[str, Any], name: str) -> None:
+    (prompt,) = read(tmp_path, {**row, name: "be kind"}).prompts
+    assert (prompt.system or "").split("\n")[0] == "be kind"
+
+
 def test_read_pairs_keeps_turns_and_system_instruction(tmp_path: Path) -> None:
     before = [turn("user", "a"), turn("assistant", "b"), turn("user", "c")]
     found = read(tmp_path, plain(system="be kind"), {**plain(), "prompt": before})
