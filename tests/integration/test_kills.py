@@ -19,7 +19,7 @@ from samples import sections, splits, write_plan
 from gemtune.artifacts.tuning import Selection
 from gemtune.vertex import storage
 
-KILLS = 10 if os.environ.get("WHOLE_RUNS") == "all" else 5
+KILLS = 10 if os.environ.get("WHOLE_RUNS") == "all" else 3
 RUN = """
 import json, sys
 from gemtune.artifacts.cost import TokenUsage
