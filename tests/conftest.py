@@ -46,11 +46,30 @@ def pytest_collection_finish():
     gc.enable()
 
 
+# Whole runs take the longest: what is left at the end is short.
+ORDER = ("pipeline", "contract", "integration")
+
+
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: ORDER.index(item.path.parent.name) if item.path.parent.name in ORDER else len(ORDER))
     if not config.getoption("--live"):
         for item in items:
             if "live" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="needs --live and credentials"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The tests of a file stay together, so that its emulator starts once; groups (`xdist_group`) are files' parts."""
+    from xdist.scheduler import LoadGroupScheduling
+
+    class FileScheduling(LoadGroupScheduling):
+        def _split_scope(self, nodeid):
+            group = super()._split_scope(nodeid)
+            return nodeid.partition("::")[0] if group == nodeid else group
+
+    config.option.loadscopereorder = False
+    return FileScheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 SLOWEST = 10

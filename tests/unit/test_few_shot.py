@@ -126,12 +126,12 @@ def test_tfidf_baseline_needs_no_more_memory_for_more_labels():
     """A model of all labels at once would take their number times as much."""
 
     def peak(labels: int) -> int:
-        rows = [Example(str(n), f"word{n % labels} of row {n}, {n * n} in all", f"l{n % labels}") for n in range(300)]
+        rows = [Example(str(n), f"word{n % labels} of row {n}, {n * n} in all", f"l{n % labels}") for n in range(200)]
         tracemalloc.start()
         predicted = tfidf_baseline.predict(rows, rows)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert sum(a.text == row.target for a, row in zip(predicted, rows, strict=True)) > 290
+        assert sum(a.text == row.target for a, row in zip(predicted, rows, strict=True)) > 190
         return most
 
     peak(2)  # what is imported and compiled once

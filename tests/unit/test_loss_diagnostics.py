@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gemtune.tuning.loss_diagnostics import diagnose_loss
 
 Series = dict[str, list[tuple[int, float]]]
-PER_KIND, REQUIRED = 500, 0.95
+PER_KIND, REQUIRED = 200, 0.95
 
 
 def planted(kind: str, rng: np.random.Generator) -> Series:

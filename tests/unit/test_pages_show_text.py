@@ -65,7 +65,7 @@ def written(folder: Path, label: str, language: str) -> list[Counter[str]]:
     return [*pages, markdown_tokens(verdict), markdown_tokens(monitored_verdict)]
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(label=LABEL, language=st.sampled_from(["en", "ja"]))
 @example(label="](http://x) <b> | *a* _b_ `c` ![d](e) &amp; ~~f~~ \\", language="en")
 def test_any_label_adds_no_element_to_pages_and_markdown(paths: Path, label: str, language: str) -> None:

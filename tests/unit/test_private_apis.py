@@ -71,10 +71,3 @@ def test_sacrebleu_sums_sentence_statistics_to_the_corpus_score() -> None:
         assert score == pytest.approx(scorer.corpus_score(answers, [references]).score), (
             f"{advice}they no longer add up"
         )
-
-
-def test_torch_says_whether_the_processor_has_bfloat16() -> None:
-    torch = pytest.importorskip("torch")
-    advice = f"torch {version('torch')}: the emulator's student chooses its number type by it; find its successor"
-    assert hasattr(torch.cpu, "_is_avx512_bf16_supported"), advice
-    assert isinstance(torch.cpu._is_avx512_bf16_supported(), bool), advice

@@ -124,25 +124,25 @@ FAULTS = {"share_429": 0.07, "share_503": 0.07, "share_lost": 0.06}
 @pytest.mark.parametrize("seed", [1, 2])
 def test_rate_controller_faults_under_a_quota_cost_little(late, seed):
     service = Service(100, late=late, seed=seed, **FAULTS)
-    seconds, errors = service.run(2000)
+    seconds, errors = service.run(1500)
     assert errors == 0
-    assert len(service.answered) == 2000
-    assert seconds <= 1.2 * 2000 / 0.8 / 100
+    assert len(service.answered) == 1500
+    assert seconds <= 1.2 * 1500 / 0.8 / 100
 
 
 @pytest.mark.parametrize("faults", [FAULTS, {"share_429": 0.2}, {"share_503": 0.2}])
 def test_rate_controller_faults_without_a_quota_cost_little(faults):
     for seed in (1, 2):
-        seconds, errors = Service(seed=seed, **faults).run(2000)
+        seconds, errors = Service(seed=seed, **faults).run(1500)
         assert errors == 0
-        assert seconds <= 1.5 * 2000 / 0.8 / (64 / 0.2)
+        assert seconds <= 1.5 * 1500 / 0.8 / (64 / 0.2)
 
 
 def test_rate_controller_separates_random_429s_from_quota_429s():
     for seed in (1, 2):
-        seconds, errors = Service(100, share_429=0.2, seed=seed).run(2000)
+        seconds, errors = Service(100, share_429=0.2, seed=seed).run(1500)
         assert errors == 0
-        assert seconds <= 1.5 * 2000 / 0.8 / 100
+        assert seconds <= 1.5 * 1500 / 0.8 / 100
 
 
 def drawn(rate: float, quota: QuotaEstimate, rng: random.Random, size: int = 40) -> RateSample:

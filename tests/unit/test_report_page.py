@@ -211,7 +211,7 @@ def test_report_renders_any_label(paths: Path) -> None:
     assert "<b>&amp;" not in page.replace("&lt;b&gt;&amp;amp;", "")
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     labels=st.lists(
         st.text(st.characters(exclude_categories=["Cs"]), max_size=30), min_size=1, max_size=40, unique=True

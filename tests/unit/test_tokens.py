@@ -99,7 +99,7 @@ def test_tuned_prompt_bounds_long_held_out_rows(sample: int) -> None:
 @pytest.mark.parametrize(("prompt", "near"), [(Prompt(), 0.05), (Prompt(shots=3, selection="similar"), 0.25)])
 def test_prompt_bound_holds_for_sampled_rows(monkeypatch: pytest.MonkeyPatch, prompt: Prompt, near: float) -> None:
     variant = ModelVariant(name="p", model="m", prompt=prompt)
-    for seed in range(20):
+    for seed in range(8):
         draw = random.Random(seed)
         texts = [f"{n} {'word ' * int(draw.lognormvariate(2, 1))}" for n in range(400)]
         rows = [Example(example_id(text, "yes"), text, draw.choice(["no", "yes"])) for text in texts]
