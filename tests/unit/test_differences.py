@@ -77,7 +77,10 @@ def test_data_compare_of_no_text_names_the_remedy(tmp_path: Path) -> None:
     assert "column text" in done.output
 
 
-def test_without_template_takes_out_the_lines_that_all_turns_share() -> None:
+def test_without_template_takes_out_what_all_turns_share_around_their_texts() -> None:
+    assert without_template(["Text: a: b\nLabel:", "Text: a c\nLabel:"]) == ["a: b", "a c"]
+    assert without_template(["Ein Satz.\n文本：一\n标签：", "Ein Satz.\n文本：二\n标签："]) == ["一", "二"]
+    assert without_template(["https://a b", "https://a c"]) == ["https://a b", "https://a c"]
     assert without_template(["Text:\na\nb\nLabel:", "Text:\nc\nLabel:"]) == ["a\nb", "c"]
     assert without_template(["a", "b"]) == ["a", "b"]
     assert without_template(["same\nx"]) == ["same\nx"]

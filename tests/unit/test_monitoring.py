@@ -200,6 +200,16 @@ def test_near_topics_score_below_the_training_rows():
     assert TrainingRows(ENGLISH).near_topics({"": 0.5})
 
 
+def test_near_topics_of_labels_that_mean_nothing_are_as_similar_as_other_texts():
+    """Without the rows of a frequent label there are fewer to be near to: that is no topic."""
+    rng = np.random.default_rng(1)
+    words = ["".join(rng.choice(list("abcdefghijklmnop"), 5)) for _ in range(120)]
+    texts = [" ".join(rng.choice(words, 8)) for _ in range(1200)]
+    training = TrainingRows(texts[:600], rng.choice(["a", "b", "c"], 600, p=[0.5, 0.3, 0.2]))
+    topics = training.near_topics({"": float(training.scores(texts[600:]).mean())})
+    assert max(abs(topic.mean) for topic in topics) < 0.004  # 0.006 to 0.018 below where that is not counted
+
+
 @pytest.mark.parametrize("count", [15, 150])  # 150: all of the least similar texts are of one topic
 def test_new_topics_name_the_planted_one(count):
     planted = [f"zebra crossing number {i} is closed" for i in range(1000, 1000 + count)]
