@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gemtune.artifacts.base import open_atomic
+from gemtune.catalogue import Catalogue
 from pipelines.emulator_process import LOCATION, PROJECT
 from pipelines.live_display import shortened
 from pipelines.local_run import collect, copy_manifest, orchestration, step_output
@@ -89,7 +90,8 @@ def predictor_call(folder: Path, url: str) -> str:
 def snippets(outcome: dict[str, Any], url: str) -> str:
     """How to call the deployed model of a run at a URL: curl, and the same in Python with google-genai."""
     model, request = outcome["model"], outcome["example_request"]
-    published = f"projects/{PROJECT}/locations/{LOCATION}/publishers/google/models/{model}"
+    location = Catalogue.load().serving_location(model, LOCATION)  # of a base model, as runs call it and as it is logged
+    published = f"projects/{PROJECT}/locations/{location}/publishers/google/models/{model}"
     config: dict[str, Any] = {"temperature": 0}
     if "systemInstruction" in request:
         config["system_instruction"] = request["systemInstruction"]
@@ -98,6 +100,7 @@ def snippets(outcome: dict[str, Any], url: str) -> str:
         url,
         model=model,
         path=model if model.startswith("projects/") else published,
+        location=location,
         body=json.dumps(request, ensure_ascii=False).replace("'", "'\\''"),
         contents=json.dumps(request["contents"], ensure_ascii=False),
         config=config,
@@ -106,4 +109,4 @@ def snippets(outcome: dict[str, Any], url: str) -> str:
 
 def _filled(name: str, url: str, **values: Any) -> str:
     text = Path(__file__).with_name(f"call_{name}.txt").read_text(encoding="utf-8")
-    return Template(text).substitute(values, url=url, project=PROJECT, location=LOCATION)
+    return Template(text).substitute(values, url=url, project=PROJECT)

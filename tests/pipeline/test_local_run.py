@@ -175,6 +175,13 @@ def test_snippets_are_shell_and_python():
     compile(python, "snippet", "exec")
 
 
+def test_snippets_of_a_base_model_name_the_location_that_runs_call_and_log():
+    """In another one nothing of it is logged, and monitoring sees no rows."""
+    text = snippets({"model": "gemini-3.1-flash-lite", "example_request": {"contents": []}}, "http://h:1")
+    assert "/locations/us/publishers/" in text
+    assert 'location="us"' in text
+
+
 def test_observer_ends_the_run_where_a_log_cannot_be_written(tmp_path, monkeypatch):
     events, server = io.StringIO(), SimpleNamespace(start=lambda *_: (io.StringIO("line\n"), io.StringIO("0")))
     monkeypatch.setattr(Path, "open", lambda *_, **__: open("/dev/full", "w"))  # noqa: SIM115
