@@ -11,7 +11,9 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cache
+from itertools import dropwhile
 
 from gemtune.config import Prompt, Task
 from gemtune.inference.answer_forms import any_of, beginning_with, pattern_of, words_of
@@ -63,29 +65,41 @@ def _stated(text: str) -> str | None:
     return _MEANING.get(parse(_CHOICE, Prompt(), text).value or "")
 
 
+class _Strength(IntEnum):
+    """How a clause compares: by a quality ("B is correct"), a degree ("more accurate") or a word for it ("better")."""
+
+    PLAIN, GRADED, CALLED = range(3)
+
+
 @dataclass(frozen=True)
 class _Comparison:
-    """The better answer of a clause; whether it is called better, not only more accurate."""
+    """The better answer of a clause."""
 
     side: str
-    is_called: bool
+    strength: _Strength
 
 
 def _verdict(text: str) -> str | None:
-    """The answer that a text states or calls better; qualities count where it does neither."""
+    """The answer that a text states or calls better; qualities count where it does neither: those with a degree, if
+    none behind them contradicts ("A is more detailed, but B is correct"), else those of both answers.
+    """
     comparisons, others = list[_Comparison](), list[str]()
     for sentence in _SENTENCE.split(text):
         of_sentence = _comparisons(sentence)
         comparisons += of_sentence
-        others += [] if of_sentence else [sentence]
-    called = {comparison.side for comparison in comparisons if comparison.is_called} | {_stated(" ".join(others))}
-    sides = called - {None} or {comparison.side for comparison in comparisons}
+        others += [] if any(comparison.strength for comparison in of_sentence) else [sentence]
+    called = {x.side for x in comparisons if x.strength == _Strength.CALLED} | {_stated(" ".join(others))}
+    if called <= {"tie", None} and any(x.strength == _Strength.GRADED for x in comparisons[-1:]):
+        called = {None}  # "both are good, but A is more precise"
+    decisive = [*dropwhile(lambda x: not x.strength, comparisons)] or comparisons * (len(comparisons) > 1)
+    sides = called - {None} or {comparison.side for comparison in decisive}
     return sides.pop() if len(sides) == 1 else None
 
 
 def _comparisons(sentence: str) -> list[_Comparison]:
     """What the clauses of a sentence compare; the whole sentence, where they compare nothing."""
-    masked = _names("second", "[B2Ｂ２]").sub(_SECOND, _names("first", "[A1Ａ１]").sub(_FIRST, sentence))
+    masked = _pair().sub(f" {_FIRST}{_SECOND} ", sentence)
+    masked = _names("second", "[B2Ｂ２]").sub(_SECOND, _names("first", "[A1Ａ１]").sub(_FIRST, masked))
     is_pair = {*_SIDES} <= {*masked}
     compared = [comparison for clause in _clauses().split(masked) if (comparison := _comparison(clause, is_pair))]
     whole = None if compared else _comparison(masked, is_pair)
@@ -96,21 +110,24 @@ def _comparison(clause: str, is_pair: bool) -> _Comparison | None:
     """The comparison of a clause (of a sentence that names both answers: a pair); None if it leaves the better open."""
     if relation := _RELATION.search(clause):
         sides = {"=": "tie", "≈": "tie", ">": _SIDES[relation[1]], "<": _SIDES[relation[3]]}
-        return _Comparison(sides[relation[2][0]], is_called=True)
+        return _Comparison(sides[relation[2][0]], _Strength.CALLED)
     names = {*clause} & {*_SIDES}
     standards = {mask for match in _standards().finditer(clause) for mask in names if mask in match[0]}
-    rest = _words("tie").sub(" ", clause)
+    rest = pattern_of("tie").sub(" ", clause)
     kinds = {match.lastgroup for match in _evidence().finditer(rest)}
     signs = [*_signs(rest, bool(standards))]
-    if rest != clause and kinds <= {*_DEGREES}:
-        signs = [(0, True)]
+    if rest != clause and (kinds <= {*_DEGREES} or not any(strength for _, strength in signs)):
+        signs = [(0, _Strength.CALLED)]
     others = _evidence().sub(" ", rest)
-    doubts = _words("doubts").search(_words("nots").sub(" ", others) if "alike" in kinds else others)
+    doubts = pattern_of("doubts", "modals").search(pattern_of("nots").sub(" ", others) if "alike" in kinds else others)
     if not names or not signs or doubts or (standards and not is_pair) or re.search("[?？]", clause):
         return None
-    called = {sign for sign, is_called in signs if is_called}
-    side = _side(clause, standards, called or {sign for sign, _ in signs})
-    return _Comparison(side, bool(called)) if side else None
+    strength = max(strength for _, strength in signs)
+    decisive = {sign for sign, own in signs if own == strength}
+    if decisive == {-1} and strength == _Strength.PLAIN and len(names) == 1:
+        return _Comparison(_OTHER[_SIDES[names.pop()]], strength)
+    side = _side(clause, standards, decisive)
+    return _Comparison(side, strength) if side else None
 
 
 def _side(clause: str, standards: set[str], signs: set[int]) -> str | None:
@@ -123,27 +140,28 @@ def _side(clause: str, standards: set[str], signs: set[int]) -> str | None:
     if standards:
         standard = _SIDES[standards.pop()]
         return _OTHER[standard] if signs == {1} else standard
-    preference = _words("prefers").search(clause)
+    preference = pattern_of("prefers").search(clause)
     if len({*names}) > 1:
         names = re.findall(f"[{_FIRST}{_SECOND}]", clause[preference.end() :]) if preference else []
     return _SIDES[names[0]] if names and signs == {1} else None
 
 
-def _signs(clause: str, has_standard: bool) -> Iterator[tuple[int, bool]]:
-    """Of each word that compares: better (1), worse (-1) or as good (0), and whether it says so without a degree."""
+def _signs(clause: str, has_standard: bool) -> Iterator[tuple[int, _Strength]]:
+    """Of each word that compares: better (1), worse (-1) or as good (0), and how it says so."""
     words = [(match.lastgroup or "", match[0]) for match in _evidence().finditer(clause)]
-    degrees = {"more": 1, "less": -1, "alike": -1 if _words("nots").search(_evidence().sub(" ", clause)) else 0}
+    degrees = {"more": 1, "less": -1, "alike": -1 if pattern_of("nots").search(_evidence().sub(" ", clause)) else 0}
     for i, (kind, word) in enumerate(words):
         before = [degrees[other] for other, _ in words[:i] if other in degrees]
         if kind in ("better", "worse", "prefers"):
             is_less = i > 0 and words[i - 1][0] == "less"
-            yield (1 if (kind == "worse") == is_less else -1), True
+            yield (1 if (kind == "worse") == is_less else -1), _Strength.CALLED
         elif kind in ("good", "bad"):
             after = [degrees[other] for other, _ in words[i:] if other in degrees]
             is_comparative = _COMPARATIVE.search(word) is not None
             is_graded = i > 0 and words[i - 1][0] in degrees
-            for degree in [1] * (is_comparative and not is_graded) or before[-1:] or after[:1] or [1] * has_standard:
-                yield (degree if kind == "good" else -degree), False
+            stated = [1] * (is_comparative and not is_graded) or before[-1:] or after[:1] or [1] * has_standard
+            for degree in stated or [1]:
+                yield (degree if kind == "good" else -degree), _Strength.GRADED if stated else _Strength.PLAIN
 
 
 @cache
@@ -153,6 +171,12 @@ def _names(side: str, short: str) -> re.Pattern[str]:
     start, end = r"(?<![\d.])(?<!(?=[\0-\u10ff])\w)", r"(?![.,]?\d)(?!(?=[\0-\u10ff])\w)"
     letter = rf"{nouns}\s*{short}{end}|{start}(?-i:{short}){end}(?!\s*{nouns})"
     return re.compile(rf"{any_of([side, *words_of(side)])}(?:\s+{nouns})?|{letter}", re.I)
+
+
+@cache
+def _pair() -> re.Pattern[str]:
+    """How a judge names both answers: "both", "the two responses"."""
+    return re.compile(rf"{any_of(words_of('pairs'))}(?:\s*{any_of(words_of('nouns'))})?", re.IGNORECASE)
 
 
 @cache
@@ -169,9 +193,6 @@ def _evidence() -> re.Pattern[str]:
     whole = "|".join(f"(?P<{kind}>{any_of(words_of(kind))})" for kind in ("worse", "better", "prefers", *_DEGREES))
     stems = "|".join(f"(?P<{kind}>{beginning_with(words_of(kind))})" for kind in ("bad", "good"))
     return re.compile(f"{whole}|{stems}", re.IGNORECASE)
-
-
-_words = cache(pattern_of)
 
 
 @cache

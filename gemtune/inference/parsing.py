@@ -14,6 +14,7 @@ never an answer.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import unicodedata
@@ -25,7 +26,9 @@ from typing import Any
 
 from gemtune.config import JsonObject, Prompt, Task
 from gemtune.config.output_schema import answer_problem
-from gemtune.inference.answer_forms import FORMS, any_of, ending_of, is_refusal, pattern_of, taken_back, words_of
+from gemtune.inference import answer_patterns as patterns
+from gemtune.inference.answer_checklists import without_rejected
+from gemtune.inference.answer_forms import any_of, is_refusal, taken_back, words_of
 from gemtune.inference.field_values import canonical_object, with_read_values
 from gemtune.inference.json_values import json_spans, json_value
 from gemtune.inference.spellings import SPELLINGS, exact, folded, label_index, loose, plain, scale_of
@@ -36,69 +39,9 @@ LEAD_CHARS = 160  # of the line in which a lead-in is looked for
 ENDING_CHARS, MAX_ENDINGS = 60, 6  # the end of a text in which endings are looked for, and their number
 MAX_VERDICTS = 20  # places in a text at which an aside or an explanation may begin
 MAX_CHARS = 2000  # longer texts are no label with words around it
+MAX_HEADING_WORDS = 3
+MIN_LETTERS = 7  # of a clause that says something about the text
 MAX_FORMS = 60  # texts inside one answer that are compared with the labels
-
-_BEFORE, _AFTER = ("articles", "openings", "nouns", "limits"), ("links", "verdicts", "grounds")
-_SEPARATOR = r"=>|[:：=＝]|->|[→⇒➡➜👉]\ufe0f?|\s[-–—]\s"
-_SYMBOLS = r"\u2190-\u21ff\u2300-\u23ff\u2500-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0e\ufe0f\u200d\u20e3"
-_SYMBOL = re.compile(rf"(?![{FORMS['crosses']}])[{_SYMBOLS}]")
-_END_TOKEN = r"<[|/]{0,2}\w{1,20}\|?>"  # of a model's turn, or of a tag that was never opened
-_DECORATION = re.compile(rf"^(?:\s|{_SYMBOL.pattern}|=>|->|∴)+|(?:[\s.!。！]|{_SYMBOL.pattern}|{_END_TOKEN})+$")
-_FENCE = re.compile(r"```[\w-]*[ \t]*\n((?:(?!```).)*)```", re.DOTALL)
-_MARKUP = r"(?:[^\w\n{\[\"']|_){0,8}"
-_THOUGHT = re.compile(rf"^{_MARKUP}{any_of(words_of('thoughts'))}{_MARKUP}[:：][ \t*]*(?:\n.*|.*)\n?", re.I | re.M)
-_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』")
-_QUOTING = re.compile(r"[\"“„«「『]\s*\w")  # a quotation that goes on
-_TAG = re.compile(r"<([^\W\d][\w-]{0,30})(?:\s[^<>]{0,80})?>([^<>]*)</\1>")
-_BOXED = re.compile(r"(?:\\(?:boxed|text|math)\w*\{(?:\\(?:text|math)\w*\{)?|\[\[)([^{}\[\]]*)(?:\}|\]\])")
-_MARKER = (
-    r"[-•・·▪●–—+]|\*(?=\s)|[(（\[]?\d{1,3}[.)．）\]:：](?!\d)|#\d{1,3}\b|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]|[(]?[a-h]\)"
-)
-_CHECKED = re.compile(r"^[\s*-]*(?:\[[xX✓✔]\]|[☑✅✔✓]\ufe0f?)\s*(?=\S)")
-_UNCHECKED = re.compile(rf"^[\s*-]*(?:\[ ?\]|[☐{FORMS['crosses']}]\ufe0f?)\s*(?=\S)")
-_ITEM = re.compile(rf"^[\s*_]{{0,4}}(?:{_MARKER})\s*(?!\d)(?=\S)", re.MULTILINE)
-_REPEATED = re.compile(r"\W*(\w.*?)(?:[\s,;/|、，]+\1)+\W*", re.IGNORECASE)
-_SENTENCE = re.compile(rf"(?<=[.!?{_SYMBOLS}])\s+|(?<=[。！？])")
-_MENTION = pattern_of("mentions")
-_CUE = re.compile(rf"{_SEPARATOR}|{any_of([*words_of('links'), *words_of('mentions')])}", re.IGNORECASE)
-_CUE_END = re.compile(rf"(?:{_SEPARATOR}|{any_of(words_of('links'))})\W*$", re.IGNORECASE)
-_EXPLAINED = re.compile(r"\s[-–—]\s|[:：]|[,，;；|]\s*[^\W\d]{1,20}\s*[:：=]")
-_VERDICT = re.compile(
-    rf"[,，、;；|(（\[]|\s(?=[01]?\.\d)|{_EXPLAINED.pattern}|{any_of(w for k in _AFTER for w in words_of(k))}",
-    re.IGNORECASE,
-)
-_CONFIDENCE = r"(?:[^\W\d]{1,20}\s*[:=]\s*)?(?:[01]?\.\d+|\d{1,3}\s?%)"
-_ASIDE = re.compile(rf"(?:[(（][^()（）]*[)）]|(?:[,，;；|\[]\s*|(?<!\d)\s+){_CONFIDENCE})\W*")
-_GROUND = re.compile(rf"[\s,，、(（–—-]*{any_of(words_of('grounds'))}[\s:：,，、]*[^\s:：,，、.。…]", re.IGNORECASE)
-_RIGHT = pattern_of("nouns", "verdicts")
-_CORRECTION, _CORRECTED, _DOUBT = pattern_of("corrections"), pattern_of("corrections", "verdicts"), pattern_of("doubts")
-_OPEN = pattern_of("doubts", "asks")
-_CLOSING, _ADVERSATIVE = pattern_of("closings"), pattern_of("adversatives")
-_CLAUSE = re.compile(r"[,，、;；.。!！?？]\s*(?=\S)")
-_CLAUSE_OR_TURN = re.compile(rf"{_CLAUSE.pattern}|{_ADVERSATIVE.pattern}", re.IGNORECASE)
-_OPENER = re.compile(rf"^\W*{any_of(w for k in _BEFORE for w in words_of(k))}[\s,，、:：!！]*", re.IGNORECASE)
-_ENDING = re.compile(
-    rf"(?:{any_of(word for kind in ('endings', 'limits', 'nouns') for word in words_of(kind))}"
-    rf"|(?P<assigned>{ending_of(words_of('particles'), words_of('assigns'))}))\W*$",
-    re.IGNORECASE,
-)
-_YES, _NO = (re.compile(rf"\W*{any_of(words_of(kind))}\W*", re.IGNORECASE) for kind in ("affirmations", "negations"))
-_CONCLUSION = re.compile(rf"(?:^|[\W_]){any_of(words_of('conclusions'))}[\s,，、:：]*", re.IGNORECASE)
-_AFFIRMED = re.compile(
-    rf"\W*+(?P<label>[^:：=|→\n]+?)[\s*_`]*(?:{_SEPARATOR}|\||(?=[✅☑✔✓{FORMS['crosses']}]))[\s*_`]*"
-    rf"(?:(?P<yes>{any_of(words_of('affirmations'))}|1|[✅☑✔✓○〇◯])|{any_of(words_of('negations'))}|0|[×{FORMS['crosses']}])\ufe0f?[\s*_`|.。]*$",
-    re.IGNORECASE,
-)
-_TABLE_HEAD = re.compile(r"^.*\|.*\n[ |:-]*-[ |:-]*$", re.MULTILINE)
-
-
-_MARKS = rf"[\n{re.escape(FORMS['separators'])}]"
-_LIST_SEPARATORS = (
-    _MARKS,
-    rf"{_MARKS}\s*{any_of(words_of('conjunctions'))}|{_MARKS}|{any_of(words_of('conjunctions'))}",
-    rf"{_MARKS}|(?<=[」』”\"'’])\s*(?=[「『“\"'‘])|\s(?=#|{_MARKER})",
-)
-"""What separates the labels of a row that has several: marks; words too; quotation marks and list markers in a line."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +84,10 @@ def _is_text(text: str) -> bool:
 
 def _after_cue(text: str, nouns: str) -> str:
     """The text after the last line that starts with one of the nouns and a colon; the whole text if there is none."""
-    cue = re.compile(rf"^{_MARKUP}(?:\w{{1,20}} )?{nouns}{_MARKUP}(?:[:：|]|$)", re.IGNORECASE | re.MULTILINE)
-    ends = [match.end() for match in cue.finditer(text) if not _DOUBT.search(match[0])]
+    cue = re.compile(
+        rf"^{patterns.MARKUP}(?:\w{{1,20}} )?{nouns}{patterns.MARKUP}(?:[:：|]|$)", re.IGNORECASE | re.MULTILINE
+    )
+    ends = [match.end() for match in cue.finditer(text) if not patterns.DOUBT.search(match[0])]
     return text[ends[-1] :].lstrip(" *_\n") if ends else text
 
 
@@ -164,7 +109,7 @@ def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
     if candidates and task.label_separator:
         whole = read(task, candidates[0]) or read(task, _without_closing(task, candidates[0]))
     values = {whole} if whole else {value for value in map(partial(read, task), candidates) if value is not None}
-    concluding = "" if whole else _concluding(answer)
+    concluding = "" if whole else _concluding(visible(answer))
     if not values or _named(task, concluding) - {*map(folded, values)}:
         concluded = {value for part in _conclusions(task, prompt, answer) if (value := read(task, part))}
         if not concluded and len(values) == 1 and _names_another(task, concluding, *values):
@@ -188,26 +133,24 @@ def _may_name_labels(task: Task, answer: str) -> bool:
 def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
     """The parts of an answer that may be the label: all of it first."""
     whole = visible(answer)
-    text = re.sub(r"~~[^~\n]+~~", "", _THOUGHT.sub("", whole))
-    text = _checked(re.sub(r"\A\*\*([^*]+)\*\*\Z", r"\1", text))
-    text = _affirmed(task, text)
-    if _TABLE_HEAD.search(text) and "\n" not in (row := _TABLE_HEAD.sub("", text).strip()):
-        text = row
+    text = re.sub(r"~~[^~\n]+~~", "", patterns.THOUGHT.sub("", whole))
+    text = without_rejected(task, re.sub(r"\A\*\*([^*]+)\*\*\Z", r"\1", text))
     has_thoughts = text != whole
     text = _without_next_row(task, prompt, text)
     lines = [line for line in text.splitlines() if line.strip()]
     cued = next((rest for nouns in _nouns(task)[:2] if (rest := _after_cue(text, nouns)) != text), "")
     ends = [cued.split("\n\n")[0], cued.splitlines()[0]] if cued.strip() and not json_spans(text)[0] else []
     if prompt.chain_of_thought:
-        own = [line for line in lines if not line.startswith("```") and not _CLOSING.search(line)]
+        own = [line for line in lines if not line.startswith("```") and not patterns.CLOSING.search(line)]
         return ends or own[-1:]
-    if not task.label_separator and lines and _ITEM.match(lines[0]):
-        return ends or [text, *(line for line in lines if _ITEM.match(line))]
+    if not task.label_separator and lines and patterns.ITEM.match(lines[0]):
+        return ends or [text, *(line for line in lines if patterns.ITEM.match(line))]
     first_line = [line for line in lines[:1] if not json_spans(line)[0]]
     bare = [line for line in lines[1:MAX_FORMS] if _is_bare(task, line[:LEAD_CHARS])]
     if task.label_separator and _mentioned(task, text.strip().split("\n\n")[0].partition("\n")[2]):
         first_line = []  # the list goes on
-    parts = [*first_line, *bare, *_first_sentence(task, text), *ends, *(lines[-1:] if has_thoughts else [])]
+    sentences = [*_first_sentence(task, text), *_last_sentence(task, text), *_headed(task, text)]
+    parts = [*first_line, *bare, *sentences, *ends, *(lines[-1:] if has_thoughts else [])]
     return list(dict.fromkeys([text, *parts]))
 
 
@@ -224,29 +167,41 @@ def _conclusions(task: Task, prompt: Prompt, answer: str) -> Iterator[str]:
     last = text.rpartition("\n")[2]
     if json_spans(text)[0] or text.count("\n") > MAX_FORMS or len(last) > 2 * LEAD_CHARS:
         return
-    ends = [match.end() for match in _CONCLUSION.finditer(text)]
+    ends = [match.end() for match in patterns.CONCLUSION.finditer(text)]
     if ends and len(text) - ends[-1] <= LEAD_CHARS:
         yield text[ends[-1] :]
     if last != text:
         yield from _after_lead_in(task, last)
-    *before, clause = _CLAUSE_OR_TURN.split(last)
+    *before, clause = patterns.CLAUSE_OR_TURN.split(last)
     named, lead = _named(task, clause), last.removesuffix(clause)
-    is_open = _DOUBT.search(lead) or not (named <= _named(task, lead) or not _named(task, lead))
-    if before and (_CORRECTED.search(clause) or _ADVERSATIVE.search(last) or not is_open):
+    if patterns.CONCEDED.search(lead):
+        return
+    is_open = patterns.DOUBT.search(lead) or not (named <= _named(task, lead) or not _named(task, lead))
+    if before and (
+        _has(clause, patterns.CORRECTION, patterns.JUDGED, patterns.PREFERENCE)
+        or patterns.ADVERSATIVE.search(last)
+        or not is_open
+    ):
         yield from _after_lead_in(task, clause)
         yield from _before_verdict(task, clause)
+    is_turned = patterns.ADVERSATIVE.search(lead) and _named(task, lead) and not patterns.DOUBT.search(lead)
+    is_turned = is_turned and not any(_one_label(task, part) for part in before)
+    is_clear = not (_named(task, lead) - named or _doubts(lead))
+    is_sentence = re.search(rf"{patterns.ARROW}$", lead) or not _is_bare(task, clause)
+    if before and not task.label_separator and (is_turned or (is_clear and is_sentence)):
+        yield clause
 
 
 def _concluding(answer: str) -> str:
     """What follows the first "therefore" near the end of an answer."""
-    start = _CONCLUSION.search(answer[-MAX_CHARS:])
+    start = patterns.CONCLUSION.search(answer[-MAX_CHARS:])
     return answer[-MAX_CHARS:][start.end() :] if start else ""
 
 
 def _names_another(task: Task, text: str, label: str) -> bool:
     """Whether a clause names another label and does not doubt it."""
-    clauses = (clause for line in text.splitlines() for clause in _CLAUSE.split(line))
-    return any(_mentioned(task, clause) - {folded(label)} and not _DOUBT.search(clause) for clause in clauses)
+    clauses = (clause for line in text.splitlines() for clause in patterns.CLAUSE.split(line))
+    return any(_mentioned(task, clause) - {folded(label)} and not patterns.DOUBT.search(clause) for clause in clauses)
 
 
 def _without_closing(task: Task, text: str) -> str:
@@ -257,60 +212,72 @@ def _without_closing(task: Task, text: str) -> str:
     return "\n\n".join(paragraphs)
 
 
-def _affirmed(task: Task, text: str) -> str:
-    """The labels to which a list or table of all answers "yes", one a line; "" if they answer a label with both; any
-    other text as it is.
-    """
-    lines = _TABLE_HEAD.sub("", text).splitlines()[: 2 * MAX_FORMS]
-    verdicts = [match for line in lines if (match := _AFFIRMED.match(line[: 2 * LEAD_CHARS]))]
-    labels = [label_index(tuple(task.labels), "loose").get(loose(match["label"])) for match in verdicts]
-    if len(labels) < 2 or None in labels:
-        return text
-    if len({*labels}) < len(labels):
-        answers = {(label, bool(match["yes"])) for label, match in zip(labels, verdicts, strict=True)}
-        return text if len(answers) == len({*labels}) else ""
-    return "\n".join(label for label, match in zip(labels, verdicts, strict=True) if label and match["yes"])
-
-
 def _is_bare(task: Task, line: str) -> bool:
     """Whether a line is a label with signs around it or a remark behind it."""
     index = label_index(tuple(task.labels), "loose")
-    return any(index.get(loose(form)) for form in (line, _DECORATION.sub("", line), _EXPLAINED.split(line)[0]))
-
-
-def _checked(text: str) -> str:
-    """The text without the lines of a checklist that are not checked, and marks; "" if a checked line is in doubt.
-
-    A text without lines that are not checked stays as it is, if its marks are not boxes.
-    """
-    lines = text.splitlines()
-    if not any(_UNCHECKED.match(line) or line.lstrip(" *-").startswith("[") for line in lines):
-        return text
-    checked = [_CHECKED.sub("", line) for line in lines if _CHECKED.match(line)]
-    if not checked:
-        return text
-    others = [line for line in lines if not _CHECKED.match(line) and not _UNCHECKED.match(line)]
-    in_doubt = any(line.rstrip().endswith(("?", "？")) for line in checked)
-    return "" if in_doubt else "\n".join([*others, *checked])
+    return any(
+        index.get(loose(form)) for form in (line, patterns.DECORATION.sub("", line), patterns.EXPLAINED.split(line)[0])
+    )
 
 
 def _first_sentence(task: Task, text: str) -> list[str]:
     """The first sentence, if the others name no label."""
-    first, *others = _SENTENCE.split(text[:MAX_CHARS], maxsplit=1)
-    is_number = _ITEM.match(text) or first.strip("., ").isdigit()
+    first, *others = patterns.SENTENCE.split(text[:MAX_CHARS], maxsplit=1)
+    is_number = patterns.ITEM.match(text) or first.strip("., ").isdigit()
     if not others or is_number or _mentioned(task, others[0]):
         return []
-    return [first] if not _doubts(others[0]) or _NO.fullmatch(first) else []
+    return [first] if not _doubts(others[0]) or patterns.NO.fullmatch(first) else []
+
+
+def _last_sentence(task: Task, text: str) -> list[str]:
+    """The last sentence, if those before it name no other label and doubt nothing."""
+    sentences = [*filter(str.strip, patterns.SENTENCE.split(text[-MAX_CHARS:]))]
+    lead, last = " ".join(sentences[:-1]), "".join(sentences[-1:])
+    if len(last) > LEAD_CHARS or not (named := _named(task, last)):
+        return []
+    if _letters(lead) < MIN_LETTERS and not _named(task, lead):
+        return []
+    is_doubted = _doubts(_whole_labels(tuple(task.labels)).sub(" ", lead))
+    return [] if _named(task, lead) - named or is_doubted or json_spans(text)[0] else [last]
+
+
+def _headed(task: Task, text: str) -> list[str]:
+    """What stands behind a heading of up to three words, if that is all: "Urgency: high"."""
+    match = patterns.HEADING.fullmatch(_without_closing(task, text))
+    if not match or len(match["heading"].split()) > MAX_HEADING_WORDS or _named(task, match["heading"]):
+        return []
+    is_other = re.search(_nouns(task)[2], match["heading"], re.IGNORECASE) or patterns.DOUBT.search(match["heading"])
+    return [] if is_other else [match["answer"]]
 
 
 def _doubts(text: str) -> bool:
-    """Whether sentences behind an answer doubt it; an offer of more help does not."""
-    return _DOUBT.search(_CLOSING.sub("", text)) is not None
+    """Whether clauses beside an answer doubt it: neither an offer of more help does, nor a denial in a clause about the
+    text ("the app does not start").
+    """
+    clauses = re.split("[.;。；!！?？]", patterns.CLOSING.sub("", text))
+    return any(
+        patterns.DOUBT.search(x)
+        and (_has(x, patterns.ABOUT_ANSWER, patterns.JUDGED, patterns.HEDGE) or _letters(x) < MIN_LETTERS)
+        for x in clauses
+    )
+
+
+def _has(text: str, *kinds: re.Pattern[str]) -> bool:
+    return any(kind.search(text) for kind in kinds)
+
+
+def _letters(text: str) -> int:
+    """The letters of a text; those of scripts without spaces, which have more to say, count twice."""
+    return sum((character > "\u2fff") + 1 for character in text if character.isalpha())
 
 
 def _one_label(task: Task, text: str) -> str | None:
     labels = tuple(task.labels)
     longest = 100 + 10 * max(map(len, labels), default=0)
+    if scale := scale_of(labels):
+        text = scale.sub(" ", unicodedata.normalize("NFKC", text))
+    if _is_open(labels, text):
+        return None
     for form in _inner_forms(task, text):
         for spelling in SPELLINGS if len(form) <= longest else ():
             label = label_index(labels, spelling).get(SPELLINGS[spelling](form))
@@ -319,13 +286,20 @@ def _one_label(task: Task, text: str) -> str | None:
     return None
 
 
+def _is_open(labels: Sequence[str], text: str) -> bool:
+    """Whether a text ends with a "?", or its hyphen may be a list marker or the minus of a label ("- 1")."""
+    is_interrogative = re.search(r"[?？]\W*$", text) and not any(re.search(r"[?？]", label) for label in labels)
+    signed = re.match(r"\W*[-−–]\s+([\d.,]*\d)", text)
+    return bool(is_interrogative or (signed and f"-{signed[1]}" in map(loose, labels)))
+
+
 def _label_set(task: Task, text: str) -> str | None:
     """Several labels of one row, sorted and joined; empty parts are skipped, an unknown part makes all invalid."""
     separator = task.label_separator.strip() or task.label_separator
     for form in _inner_forms(task, text):
         if json_spans(form)[0]:
             continue
-        for pattern in (r"\n", *_LIST_SEPARATORS) if len(form) <= MAX_CHARS else (r"\n", _MARKS):
+        for pattern in (r"\n", *patterns.LIST_SEPARATORS) if len(form) <= MAX_CHARS else (r"\n", patterns.MARKS):
             parts = [part for part in re.split(rf"{re.escape(separator)}|{pattern}", form, flags=re.I) if part.strip()]
             if len(parts) > len(task.labels):
                 continue
@@ -356,42 +330,48 @@ def _unwrapped(task: Task, text: str) -> Iterator[str]:
         yield from _one_of([(lead, inner) for lead, value in objects for inner in _label_texts(task, value)], task)
         return
     nouns = re.compile(_nouns(task)[1], re.IGNORECASE)
-    wrapped = [(text[: m.start()], m[1]) for m in _BOXED.finditer(text)]
-    wrapped += [("", m[2]) for m in _TAG.finditer(text) if nouns.fullmatch(m[1]) or m[0] == text.strip()]
+    wrapped = [(text[: m.start()], m[1]) for m in patterns.BOXED.finditer(text)]
+    wrapped += [("", m[2]) for m in patterns.TAG.finditer(text) if nouns.fullmatch(m[1]) or m[0] == text.strip()]
     if wrapped:
         listed = [task.label_separator.join(inner for _, inner in wrapped)] if task.label_separator else []
         yield from listed or _one_of(wrapped, task)
         return
-    yield from _one_of([("", m[1]) for m in _FENCE.finditer(text)], task)
+    yield from _one_of([("", m[1]) for m in patterns.FENCE.finditer(text)], task)
     if len(text) > MAX_CHARS:
         return
     if text.startswith('"') and isinstance(value := json_value(text.strip()), str):
         yield value
-    yield unicodedata.normalize("NFKC", text)
-    yield _ITEM.sub("", text, count=1)
-    if repeated := _REPEATED.fullmatch(text[: 2 * LEAD_CHARS]):
+    yield html.unescape(unicodedata.normalize("NFKC", text))
+    yield patterns.ITEM.sub("", text, count=1)
+    if min(map(len, task.labels), default=0) > 1:
+        yield re.sub(r"^[(（]?[A-H][.)）]\s+", "", text)
+    if repeated := patterns.REPEATED.fullmatch(text[: 2 * LEAD_CHARS]):
         yield repeated[1]
-    if not _SYMBOL.search("".join(task.labels)):
-        yield _DECORATION.sub("", text)
+    if not patterns.SYMBOL.search("".join(task.labels)):
+        yield patterns.DECORATION.sub("", text)
     if re.search(r"[?？]\W*$", text):
         return
+    option = patterns.OPTION.fullmatch(text.strip()) if len(text) <= LEAD_CHARS else None
+    if option and len(letter := option["label"]) == 1 and letter.isalpha():
+        yield from [letter] * (len(_named(task, text)) == 1)
     yield from _without_contrast(task, text)
     yield from _after_lead_in(task, text)
     yield from _before_verdict(task, text)
-    if (opener := _OPENER.match(text)) and not _named(task, opener[0]):
+    if (opener := patterns.OPENER.match(text)) and not _named(task, opener[0]):
         yield text[opener.end() :]
     yield from _without_ending(task, text)
-    if (scale := scale_of(tuple(task.labels))) and scale.search(text):
-        yield scale.sub(" ", text)
 
 
 def _without_ending(task: Task, text: str) -> Iterator[str]:
     """The text before any ending, a polite one or one that assigns without doubt: " applies", 「に分類されます」."""
-    start = max(0, len(text) - ENDING_CHARS)
+    start, are_numbers = max(0, len(text) - ENDING_CHARS), scale_of(tuple(task.labels)) is not None
     for _ in range(MAX_ENDINGS):
-        if not (ending := _ENDING.search(text, start)):
+        if not (ending := patterns.ENDING.search(text, start)):
             return
-        if not ending["assigned"] or not (_OPEN.search(ending[0]) or _named(task, ending[0])):
+        is_open = _has(ending["assigned"] or "", patterns.DOUBT, patterns.INTERROGATIVE)
+        if ending["phrase"]:
+            is_open = are_numbers or _doubts(ending[0])
+        if not (is_open or _named(task, ending[0])):
             yield text[: ending.start()]
         start = ending.start() + 1
 
@@ -400,14 +380,16 @@ def _after_lead_in(task: Task, text: str) -> Iterator[str]:
     """What follows "The label is", "分類は": words that name the answer, then a link or colon, without a doubt."""
     head = text[:LEAD_CHARS].split("\n")[0]
     _, nouns, nouns_and_subjects = _nouns(task)
-    for cue in _CUE.finditer(head):
-        lead, rest = _QUOTED.sub("", head[: cue.end()]), text[cue.end() :]
-        is_link = any(map(str.isalpha, cue[0]))
-        if (not task.label_separator and _MENTION.fullmatch(cue[0])) or _QUOTING.search(lead):
+    are_numbers = scale_of(tuple(task.labels))
+    for cue in patterns.CUE.finditer(head):
+        lead, rest = patterns.ASIDES.sub("", head[: cue.end()]), text[cue.end() :]
+        is_link = any(map(str.isalpha, cue[0])) or "—" in cue[0]  # the copula of Russian
+        if (not task.label_separator and patterns.MENTION.fullmatch(cue[0])) or patterns.QUOTING.search(lead):
             continue
-        if re.search(nouns_and_subjects if is_link else nouns, lead, re.IGNORECASE) and not _DOUBT.search(lead):
-            mentioned = _mentioned(task, lead)
-            if not mentioned or mentioned == _mentioned(task, rest):
+        if re.search(nouns_and_subjects if is_link else nouns, lead, re.IGNORECASE) and not patterns.DOUBT.search(lead):
+            clause = patterns.CLAUSE.split(lead)[-1]
+            mentioned = _named(task, clause) if are_numbers else _mentioned(task, lead)
+            if (not mentioned or mentioned == _mentioned(task, rest)) and not patterns.GROUND.search(clause):
                 yield rest
 
 
@@ -441,28 +423,51 @@ def _before_verdict(task: Task, text: str) -> Iterator[str]:
     """
     if len(text) > 2 * LEAD_CHARS:
         return
-    for cue in islice(_VERDICT.finditer(text), MAX_VERDICTS):
+    for cue in islice(patterns.VERDICT.finditer(text), MAX_VERDICTS):
         answer, verdict = text[: cue.start()], text[cue.start() :]
         if _says_again(task, answer, verdict):
             yield answer
-        if _named(task, verdict) - _named(task, answer):
+        ground = patterns.GROUND.match(verdict)
+        if _named(task, verdict) - _named(task, answer) and not (ground and _keeps_to(verdict[ground.end() :])):
             continue
         says_right = (
-            _EXPLAINED.match(verdict) or _RIGHT.search(verdict) or re.search(_nouns(task)[0], verdict, re.IGNORECASE)
+            patterns.EXPLAINED.match(verdict)
+            or patterns.JUDGED.search(verdict)
+            or re.search(_nouns(task)[1], verdict, re.IGNORECASE)
         )
-        is_word = re.search(r"[^\W\d_]", answer) or (_EXPLAINED.match(verdict) and not re.search(r"\d", verdict))
-        is_aside = _ASIDE.fullmatch(verdict) or (says_right and is_word)
-        doubted = _DOUBT.search(verdict) or re.search(r"[?？]\W*$", verdict)
-        if _GROUND.match(verdict) or (is_aside and not doubted):
+        is_word = re.search(r"[^\W\d_]", answer) or (
+            patterns.EXPLAINED.match(verdict) and not re.search(r"\d", verdict)
+        )
+        is_aside = patterns.ASIDE.fullmatch(verdict) or (says_right and is_word)
+        is_explained = patterns.EXPLAINED.match(verdict) or patterns.ASIDE.fullmatch(verdict)
+        is_doubted = _doubts(verdict) if is_explained else patterns.DOUBT.search(verdict)
+        if ground or (is_aside and not (is_doubted or re.search(r"[?？]\W*$", verdict))):
             yield answer
+
+
+def _keeps_to(ground: str) -> bool:
+    """Whether a ground does not turn to another label: "because A is too broad, but B fits" does."""
+    return not _has(
+        ground,
+        patterns.ADVERSATIVE,
+        patterns.CORRECTION,
+        patterns.JUDGED,
+        patterns.PREFERENCE,
+        patterns.HEDGE,
+        patterns.CONCLUSION,
+    )
 
 
 def _says_again(task: Task, answer: str, rest: str) -> bool:
     """Whether what follows a "yes" or "no" only repeats it: "No, it is not."."""
-    if not (_NO.fullmatch(answer) or _YES.fullmatch(answer)) or _YES.fullmatch(rest) or _NO.fullmatch(rest):
+    if (
+        not (patterns.NO.fullmatch(answer) or patterns.YES.fullmatch(answer))
+        or patterns.YES.fullmatch(rest)
+        or patterns.NO.fullmatch(rest)
+    ):
         return False
     is_same = not _mentioned(task, rest) - _mentioned(task, answer)
-    return is_same and (_NO.fullmatch(answer) is not None or not _DOUBT.search(rest))
+    return is_same and (patterns.NO.fullmatch(answer) is not None or not patterns.DOUBT.search(rest))
 
 
 @lru_cache(maxsize=64)
@@ -483,11 +488,6 @@ def _labels_pattern(labels: tuple[str, ...], other_words: str) -> re.Pattern[str
 
 
 @lru_cache(maxsize=64)
-def _spelled_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(any_of(labels))
-
-
-@lru_cache(maxsize=64)
 def _whole_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
     """The labels, not as parts of numbers; those of one character in their own case."""
     longer, short = any_of(x for x in labels if len(x) > 1), any_of(x for x in labels if len(x) == 1)
@@ -496,7 +496,7 @@ def _whole_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
 
 def _named(task: Task, text: str) -> set[str]:
     """The labels that a text contains, folded; those of one character too."""
-    return _mentioned(task, text) | {*map(folded, _spelled_labels(tuple(task.labels)).findall(text))}
+    return _mentioned(task, text) | {*map(folded, _whole_labels(tuple(task.labels)).findall(text))}
 
 
 def _mentioned(task: Task, text: str) -> set[str]:
@@ -507,8 +507,8 @@ def _mentioned(task: Task, text: str) -> set[str]:
 def _label_texts(task: Task, value: Any) -> list[str]:
     """The texts in a JSON value that may be the label: those under a key that names the answer, else all."""
     if isinstance(value, dict):
-        if value and all(chosen in (0, 1) and _one_label(task, label) for label, chosen in value.items()):
-            return _label_texts(task, [label for label, chosen in value.items() if chosen])
+        if value and all(_choice(chosen) is not None and _one_label(task, label) for label, chosen in value.items()):
+            return _label_texts(task, [label for label, chosen in value.items() if _choice(chosen)])
         are_numbers = scale_of(tuple(task.labels)) is not None
         candidates = {key: v for key, v in value.items() if are_numbers or not isinstance(v, float)}
         named: list[Any] = []
@@ -521,6 +521,13 @@ def _label_texts(task: Task, value: Any) -> list[str]:
         texts = [text for inner in value for text in _label_texts(task, inner)]
         return [task.label_separator.join(texts)] if task.label_separator and texts else texts
     return [value] if isinstance(value, str) else [] if value is None else [json.dumps(value)]
+
+
+def _choice(value: Any) -> bool | None:
+    """Whether a value beside a label chooses it: true, 1, "yes" or the opposite; None for others."""
+    if isinstance(value, str):
+        return True if patterns.YES.fullmatch(value) else False if patterns.NO.fullmatch(value) else None
+    return bool(value) if value in (0, 1) else None
 
 
 def _one_of(texts: Sequence[tuple[str, str]], task: Task) -> list[str]:
@@ -540,8 +547,8 @@ def _last_cued(values: Sequence[tuple[str, str]], task: Task) -> list[str]:
 
 def _is_cue(task: Task, lead: str) -> bool:
     clause = re.sub(r"```\w*", "", lead[-LEAD_CHARS:]).rstrip().rpartition("\n")[2]
-    named = re.search(_nouns(task)[1], clause, re.IGNORECASE) and _CUE_END.search(clause)
-    return bool(_CORRECTION.search(clause) or (named and not _DOUBT.search(clause)))
+    named = re.search(_nouns(task)[1], clause, re.IGNORECASE) and patterns.CUE_END.search(clause)
+    return bool(patterns.CORRECTION.search(clause) or (named and not patterns.DOUBT.search(clause)))
 
 
 # -- objects ---------------------------------------------------------------------------------------------------------

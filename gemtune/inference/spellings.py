@@ -13,7 +13,7 @@ _MAX_CHARS = 100  # of a number with its unit
 _UNITS = any_of(words_of("units"))
 _MEASURED = re.compile(
     rf"(?P<stars>(?:[★⭐🌟]\ufe0f?)+☆*)"
-    rf"|{_UNITS}?\s*(?P<number>[-+−–]?\d[\d.,]*|[-+−–]?[.,]\d+)\s*{_UNITS}?",
+    rf"|{_UNITS}?\s*(?P<number>[-+−–]?\d(?:[\d.,]|[ '’](?=\d{{3}}))*|[-+−–]?[.,]\d+)(?:-?\s*{_UNITS})?",
     re.IGNORECASE,
 )
 
@@ -39,6 +39,7 @@ def loose(text: str) -> str:
     Two numbers stay two: "1. 5" and "4/5" are not 15 and 45.
     """
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", unicodedata.normalize("NFKC", text).casefold().strip())
+    text = re.sub(r"(?<=\d)\s+(?=%)", "", text)
     text = re.sub(r"(?<=\d)(?![.,]\d)[\W_]+(?=\d)", " ", text)
     kept = {match.start() for match in _SIGN_OF_NUMBER.finditer(text)}
     signs = ("-" if c in "−–" and i in kept else c for i, c in enumerate(text) if i in kept or _is_meaningful(c))
@@ -79,7 +80,7 @@ def label_index(labels: tuple[str, ...], spelling: str) -> dict[str, str | None]
     """Spelling to label; a spelling that two labels share maps to None, so labels are never confused."""
     index: dict[str, str | None] = {}
     for label in labels:
-        key = SPELLINGS[spelling](label)
+        key = SPELLINGS[spelling](label.removesuffix("%") if spelling == "quantity" else label)
         index[key] = None if key in index or not key else label
     return index
 

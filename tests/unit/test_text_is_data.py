@@ -297,7 +297,8 @@ def test_answers_with_any_character_are_evaluated_and_read_by_the_gate(tmp_path,
 # -- the rule in the code --------------------------------------------------------------------------------------------
 
 LINE_SPLITTERS = {
-    "gemtune/inference/parsing.py": "the lines that a reader of an answer sees, in memory; nothing is stored by them",
+    f"gemtune/inference/{name}.py": "the lines that a reader of an answer sees, in memory; nothing is stored by them"
+    for name in ("parsing", "answer_checklists")
 }
 """Modules of the product that may call `splitlines`, with the reason."""
 
