@@ -288,7 +288,9 @@ def _one_label(task: Task, text: str) -> str | None:
 
 def _is_open(labels: Sequence[str], text: str) -> bool:
     """Whether a text ends with a "?", or its hyphen may be a list marker or the minus of a label ("- 1")."""
-    is_interrogative = re.search(r"[?？]\W*$", text) and not any(re.search(r"[?？]", label) for label in labels)
+    is_interrogative = re.search(r"[?？]\W*$", text[-ENDING_CHARS:]) and not any(
+        re.search(r"[?？]", label) for label in labels
+    )
     signed = re.match(r"\W*[-−–]\s+([\d.,]*\d)", text)
     return bool(is_interrogative or (signed and f"-{signed[1]}" in map(loose, labels)))
 
@@ -427,22 +429,24 @@ def _before_verdict(task: Task, text: str) -> Iterator[str]:
         answer, verdict = text[: cue.start()], text[cue.start() :]
         if _says_again(task, answer, verdict):
             yield answer
-        ground = patterns.GROUND.match(verdict)
-        if _named(task, verdict) - _named(task, answer) and not (ground and _keeps_to(verdict[ground.end() :])):
+        ground, named = patterns.GROUND.match(verdict), _named(task, verdict)
+        if named and named - _named(task, answer) and not (ground and _keeps_to(verdict[ground.end() :])):
             continue
-        says_right = (
-            patterns.EXPLAINED.match(verdict)
-            or patterns.JUDGED.search(verdict)
-            or re.search(_nouns(task)[1], verdict, re.IGNORECASE)
-        )
-        is_word = re.search(r"[^\W\d_]", answer) or (
-            patterns.EXPLAINED.match(verdict) and not re.search(r"\d", verdict)
-        )
-        is_aside = patterns.ASIDE.fullmatch(verdict) or (says_right and is_word)
-        is_explained = patterns.EXPLAINED.match(verdict) or patterns.ASIDE.fullmatch(verdict)
-        is_doubted = _doubts(verdict) if is_explained else patterns.DOUBT.search(verdict)
-        if ground or (is_aside and not (is_doubted or re.search(r"[?？]\W*$", verdict))):
+        if ground or _says_right(task, answer, verdict):
             yield answer
+
+
+def _says_right(task: Task, answer: str, verdict: str) -> bool:
+    """Whether words behind an answer say that it is right, or are an aside or an explanation, and nothing doubts it."""
+    is_aside, is_explanation = patterns.ASIDE.fullmatch(verdict), patterns.EXPLAINED.match(verdict)
+    is_word = re.search(r"[^\W\d_]", answer) or (is_explanation and not re.search(r"\d", verdict))
+    nouns = _nouns(task)[1]
+    if not is_aside and not (
+        is_word and (is_explanation or patterns.JUDGED.search(verdict) or re.search(nouns, verdict, re.IGNORECASE))
+    ):
+        return False
+    is_doubted = _doubts(verdict) if is_explanation or is_aside else patterns.DOUBT.search(verdict)
+    return not (is_doubted or re.search(r"[?？]\W*$", verdict))
 
 
 def _keeps_to(ground: str) -> bool:
@@ -488,6 +492,11 @@ def _labels_pattern(labels: tuple[str, ...], other_words: str) -> re.Pattern[str
 
 
 @lru_cache(maxsize=64)
+def _spelled_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(any_of({*labels, *(label.capitalize() for label in labels if len(label) > 1)}))
+
+
+@lru_cache(maxsize=64)
 def _whole_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
     """The labels, not as parts of numbers; those of one character in their own case."""
     longer, short = any_of(x for x in labels if len(x) > 1), any_of(x for x in labels if len(x) == 1)
@@ -496,7 +505,7 @@ def _whole_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
 
 def _named(task: Task, text: str) -> set[str]:
     """The labels that a text contains, folded; those of one character too."""
-    return _mentioned(task, text) | {*map(folded, _whole_labels(tuple(task.labels)).findall(text))}
+    return _mentioned(task, text) | {*map(folded, _spelled_labels(tuple(task.labels)).findall(text))}
 
 
 def _mentioned(task: Task, text: str) -> set[str]:
