@@ -90,7 +90,7 @@ def predictor_call(folder: Path, url: str) -> str:
 def snippets(outcome: dict[str, Any], url: str) -> str:
     """How to call the deployed model of a run at a URL: curl, and the same in Python with google-genai."""
     model, request = outcome["model"], outcome["example_request"]
-    location = Catalogue.load().serving_location(model, LOCATION)  # of a base model, as runs call it and as it is logged
+    location = Catalogue.load().serving_location(model, LOCATION)  # of a base model; its log has the same
     published = f"projects/{PROJECT}/locations/{location}/publishers/google/models/{model}"
     config: dict[str, Any] = {"temperature": 0}
     if "systemInstruction" in request:
