@@ -42,6 +42,7 @@ from gemtune.errors import UserError, did_you_mean
 _RANKED_ROWS, _RANKED_FOLDS, _CLOSE_GAIN = 600, 10, 0.05
 _MAX_LISTED, MIN_ROWS = 4, 5
 _FILL = "fill every row (merged cells are filled in their first row, formulas only by a spreadsheet program)"
+_DAY = re.compile(r"(19|20)\d\d(-?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])")
 _TAG = re.compile(r"O|[BIESLU]-\S+")
 _AUTOML = {"textContent", "textGcsUri", "text_snippet"}
 _EXPORTS = {"automl": _AUTOML, "openai": {"messages", "preferred_output"}, "vertex": {"contents", *_AUTOML}}
@@ -529,7 +530,7 @@ def _beside(rows: Sequence[JsonObject], used: Sequence[str]) -> list[Guess]:
 
 
 def _is_time(column: Column) -> bool:
-    looks = [value for value in column.counts if re.match(r"\d{4}-?\d\d-?\d\d", value)]
+    looks = list(filter(_DAY.match, column.counts))
     if len(looks) < max(2, CERTAIN * len(column.counts)):
         return False
     try:

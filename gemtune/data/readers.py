@@ -20,7 +20,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from pydantic_core import from_json
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import RejectedRow, Row
 from gemtune.data.nested_rows import is_scalar, nested_rows
-from gemtune.data.tables import HEAD_LINES, table_rows
+from gemtune.data.tables import HEAD_LINES, names_columns, table_rows
 from gemtune.data.text_files import (
     MAX_LINE_CHARS,
     Note,
@@ -335,14 +335,17 @@ def _worksheet_cells(file: SourceFile) -> Iterator[tuple[int, list[str]]]:
         with file.open() as content:
             book = openpyxl.load_workbook(content, read_only=True, data_only=True)
             titles = [worksheet.title for worksheet in book.worksheets]
-            sizes = [(worksheet.max_row or 0) * (worksheet.max_column or 0) for worksheet in book.worksheets]
-            name = file.config.worksheet or titles[sizes.index(max(sizes))]
+            fits = {title: _fit(file, book[title]) for title in titles} if len(titles) > 1 else {}
+            name = file.config.worksheet or max(fits, key=fits.__getitem__, default=titles[0])
             if name not in titles:
                 raise UserError(
                     f"no worksheet {name!r}", file=file.name, remedy=f"preprocess.worksheet: one of {titles}"
                 )
             if len(titles) > 1 and not file.config.worksheet:
-                file.assume(f"the worksheet {name!r} is read, the largest of {len(titles)}", "preprocess.worksheet")
+                why = (
+                    "the largest" if fits[name][1] == max(size for _, size in fits.values()) else "by its columns, one"
+                )
+                file.assume(f"the worksheet {name!r} is read, {why} of {len(titles)}", "preprocess.worksheet")
             values = book[name].iter_rows(values_only=True)
             rows = ((number, _filled(map(_cell_text, row))) for number, row in enumerate(values, 1))
             begin = list(itertools.islice(rows, HEAD_LINES))
@@ -354,6 +357,13 @@ def _worksheet_cells(file: SourceFile) -> Iterator[tuple[int, list[str]]]:
         _require_suffix(file)
         remedy = "save it as .xlsx again, or as CSV UTF-8"
         raise UserError(f"not readable as .xlsx: {_short(str(error))}", file=file.name, remedy=remedy) from None
+
+
+def _fit(file: SourceFile, worksheet: Any) -> tuple[bool, int]:
+    """Whether the first rows of a worksheet name the columns of text and target; and its size."""
+    begin = worksheet.iter_rows(max_row=HEAD_LINES, values_only=True)
+    named = any(names_columns(file, [*map(_cell_text, row)]) for row in begin)
+    return named, (worksheet.max_row or 0) * (worksheet.max_column or 0)
 
 
 def _filled(cells: Iterable[str]) -> list[str]:
@@ -375,6 +385,8 @@ def _require_suffix(file: SourceFile) -> None:
 
 
 def _cell_text(value: Any) -> str:
+    if isinstance(value, datetime) and value.time() == time.min:  # a day, in a worksheet
+        value = value.date()
     value = _plain(value, MAX_DEPTH)
     if isinstance(value, bool):
         return str(value).lower()

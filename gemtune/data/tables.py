@@ -37,7 +37,7 @@ def table_rows(file: SourceFile, rows: Iterator[tuple[int, list[str]]]) -> Itera
         yield from _numbered(rows)
         return
     begin = list(itertools.islice(rows, HEAD_LINES))
-    needed = {file.config.text_column.casefold(), file.config.target_column.casefold()} - {""}
+    needed = _needed(file)
     if first := _header_index([cells for _, cells in begin], needed):
         file.assume(
             f"line {begin[first][0]} names the columns; the rows above it are left out", "preprocess.text_column"
@@ -120,6 +120,15 @@ def _numbered(rows: Iterator[tuple[int, list[str]]]) -> Iterator[Row | RejectedR
             yield number, {f"column_{k}": cell for k, cell in enumerate(cells, 1)}
         else:
             yield RejectedRow(number, "wrong_cells", f"{len(cells)} cells where the first row has {width}", cells)
+
+
+def _needed(file: SourceFile) -> set[str]:
+    return {file.config.text_column.casefold(), file.config.target_column.casefold()} - {""}
+
+
+def names_columns(file: SourceFile, cells: list[str]) -> bool:
+    """Whether cells are the header of a table with the columns of text and target."""
+    return bool(needed := _needed(file)) and needed <= _folded(cells)
 
 
 def _header_index(begin: list[list[str]], needed: set[str]) -> int:

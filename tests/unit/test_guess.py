@@ -334,6 +334,14 @@ def test_guess_of_times_is_an_offer_only() -> None:
     assert offer.value == "created"
 
 
+@pytest.mark.parametrize("first", [10_000_000, 20_260_001, 20_269_901, 45_000_000])
+def test_guess_takes_no_numbered_tickets_for_times(first: int) -> None:
+    assert "split.time_column" not in guessed(rows(text=text, label=label, ticket=lambda n: first + n))
+    assert "split.time_column" in guessed(
+        rows(text=text, label=label, day=lambda n: 20_260_101 + 100 * (n % 12) + n % 28)
+    )
+
+
 def test_guess_distinguishes_a_first_row_of_data_from_a_header() -> None:
     assert has_header(rows(F1=text, F2=label))
     assert has_header(rows(text=text, delivery=label))  # a label that is the name of its column, too

@@ -8,6 +8,7 @@ import itertools
 import json
 import random
 import zipfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,14 @@ def test_read_sheet_reads_cells_as_text_and_notes_the_sheet(tmp_path: Path) -> N
         f"{path}: the worksheet 'tickets' is read, the largest of 2; if that is wrong, set preprocess.worksheet"
     ]
     assert rows_of(path, worksheet="other") == ([], [])
+    for _ in range(40):
+        book.create_sheet("notes").append(["a note of some words"] * 9)
+    book["notes"].append(["text"] * 50)
+    sheet.append([datetime(2026, 1, 31), datetime(2026, 1, 31, 9), ""])
+    book.save(path)
+    found, (note,) = rows_of(path)
+    assert found[-1] == {"text": "2026-01-31", "label": "2026-01-31T09:00:00", "x": ""}
+    assert "the worksheet 'tickets' is read, by its columns, one of 42" in note
     with pytest.raises(UserError, match=r"no worksheet 'none'.*tickets"):
         rows_of(path, worksheet="none")
 
