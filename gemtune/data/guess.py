@@ -383,8 +383,7 @@ def _ranked_texts(columns: Sequence[Column]) -> list[Column]:
 
 def _ranked_targets(columns: Sequence[Column], text: Column) -> list[Column]:
     """The likeliest column of references, then those that are nearly as likely."""
-    usable = [c for c in columns if len(c.values) >= 0.5 * c.rows and c.role != "split" and not _is_split(c)]
-    usable = [c for c in usable if c.rows == 1 or len({*map(repr, c.values)}) > 1]
+    usable = [c for c in columns if c.role != "split" and not _is_split(c) and _may_be_references(c)]
     objects = [column for column in usable if column.is_object]
     labels = [column for column in usable if not column.is_object and (column.is_label or column.separator)]
     free = [column for column in usable if column.is_text and column not in labels]
@@ -408,6 +407,12 @@ def _ranked_targets(columns: Sequence[Column], text: Column) -> list[Column]:
         or rest
         or [column for column in usable if column.role in _TARGETS]
     )
+
+
+def _may_be_references(column: Column) -> bool:
+    """Whether most rows have a value, and not all the same one; spans may be at one place, and a text may have none."""
+    is_filled = len(column.values) >= 0.5 * column.rows
+    return column.is_spans or (is_filled and (column.rows == 1 or len({*map(repr, column.values)}) > 1))
 
 
 def _by_gain(columns: list[Column], text: Column) -> list[Column]:

@@ -22,7 +22,8 @@ UNITS: dict[str, tuple[str, int]] = {"characters": ("utf-32-le", 4), "utf16": ("
 MIN_FITTING_ROWS = 5  # of one segment; by chance one in nine rows fits
 _FIRST_WIDE = "\u2e80"  # first of the East Asian scripts: no spaces between words, or particles attached to them
 _UNSPACED = (("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"))  # Thai and Lao, Burmese, Khmer
-Span = tuple[str, int, int]
+Span = tuple[str, int, int, str]
+"""Name, begin, end, and the text that the segment itself has, if any."""
 
 _NAMES = ("label", "labels", "displayName", "tag", "type", "entity", "entity_group", "name", "category", "class")
 _BEGINS, _ENDS = ("start", "begin", "start_offset", "startOffset"), ("end", "stop", "end_offset", "endOffset")
@@ -48,8 +49,9 @@ def _as_segment(item: Any) -> JsonObject | None:
     name, begin, end = parts
     if not _is_name(name):
         return None
+    own = item.get("text") if isinstance(item, dict) else None
     try:
-        return {"displayName": name, "startOffset": _offset(begin), "endOffset": _offset(end)}
+        return {"displayName": name, "startOffset": _offset(begin), "endOffset": _offset(end), "text": own}
     except ValueError:
         return None
 
@@ -63,14 +65,14 @@ def read_segments(text: str, segments: Sequence[JsonObject], unit: str) -> tuple
 
     Offsets are whole numbers, or texts of digits (the API's int64). Raises `ValueError` for a segment outside the text.
     """
-    spans = sorted(map(_span, segments), key=lambda span: span[1:])
+    spans = sorted(map(_span, segments), key=lambda span: span[1:3])
     problems = {name: _problem(text, spans, name) for name in UNITS}
     fitting = [name for name, problem in problems.items() if name != unit and not problem]
     remedy = "check the offsets"
     if fitting:
         remedy = f"counted in {fitting[0]} they fit: preprocess.offset_unit: {fitting[0]}"
     if problems[unit] == _OUTSIDE:
-        name, begin, end = next(span for span in spans if _cut(text, span, unit) is None)
+        name, begin, end, _ = next(span for span in spans if _cut(text, span, unit) is None)
         place = f"{name!r:.40} from {begin} to {end} is not in the text ({len(text)} characters)"
         raise ValueError(f"the segment {place}; {remedy}")
     values: dict[str, list[str]] = {}
@@ -104,14 +106,15 @@ def unit_notes(row_notes: Counter[str]) -> Counter[str]:
     return Counter({_BYTES_NOTE: fitting})
 
 
-_OUTSIDE, _SHIFTED = "outside the text", "inside a word or with a space"
+_OUTSIDE, _SHIFTED, _OTHER = "outside the text", "inside a word or with a space", "where their own text does not"
 
 
 def _span(segment: JsonObject) -> Span:
     name, begin, end = (segment.get(key) for key in ("displayName", "startOffset", "endOffset"))
     if not isinstance(name, str):
         raise ValueError(f"a segment is {segment!r:.120}, without a displayName")
-    return name, _offset(0 if begin is None else begin), _offset(end)
+    own = segment.get("text")
+    return name, _offset(0 if begin is None else begin), _offset(end), own if isinstance(own, str) else ""
 
 
 def _offset(value: Any) -> int:
@@ -129,18 +132,20 @@ def _problem(text: str, spans: Sequence[Span], unit: str) -> str:
     cut = [_cut(text, span, unit) for span in spans]
     if None in cut:
         return _OUTSIDE
+    if any(own and own.split() != (value or "").split() for value, (*_, own) in zip(cut, spans, strict=True)):
+        return _OTHER
     if any(value != value.strip() for value in cut if value):
         return _SHIFTED
     encoding, size = UNITS[unit]
     encoded = text.encode(encoding)
-    edges = [encoded[: edge * size].decode(encoding) for _, *ends in spans for edge in ends]
+    edges = [encoded[: edge * size].decode(encoding) for span in spans for edge in span[1:3]]
     return _SHIFTED if any(_splits_word(text, len(before)) for before in edges) else ""
 
 
 def _cut(text: str, span: Span, unit: str) -> str | None:
     """The text of a span; None if it is not in the text, or begins or ends inside a character."""
     encoding, size = UNITS[unit]
-    _, begin, end = span
+    _, begin, end, _ = span
     encoded = text.encode(encoding)
     if not begin < end or end * size > len(encoded):
         return None

@@ -183,6 +183,8 @@ FORMS: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
      {"preprocess.target_column": "topic", "task.label_separator": "; "}),
     ("lists in free text", rows(text=text, label=lambda n: long_text(n) if n % 20 else '["a", "b"]'),
      {"task.kind": "generation"}),
+    ("spans in few texts", rows(text=text, label=lambda n: [[0, 4, "what"]] if n % 4 == 0 else []),
+     {"task.kind": "extraction"}),
     ("Prodigy's choices, some rejected", rows(text=text, _task_hash=1, accept=lambda n: [label(n)],
      answer=lambda n: ("accept", "reject", "ignore")[n % 3]),
      {"preprocess.target_column": "accept", "task.label_separator": "; ", "preprocess.slice_columns": None}),

@@ -95,6 +95,24 @@ def test_segments_that_cut_words_are_reported(begin: int, end: int, cuts: bool) 
     assert note == ("segments begin or end inside a word or with a space; check the offsets" if cuts else "")
 
 
+@pytest.mark.parametrize(
+    ("own", "note"),
+    [
+        ("東京", ""),
+        (" 東京\n", ""),
+        ("大阪", "segments begin or end where their own text does not; check the offsets"),
+        (
+            "に東",
+            "segments begin or end where their own text does not; counted in utf16 they fit: "
+            "preprocess.offset_unit: utf16",
+        ),
+    ],
+)
+def test_segments_that_are_not_their_own_text_are_reported(own: str, note: str) -> None:
+    (segment,) = spans_as_segments([{"start": 2, "end": 4, "text": own, "label": "x"}]) or []
+    assert read_segments("😀に東京", [segment], "characters")[1] == note
+
+
 @pytest.mark.parametrize("unit", ["characters", "bytes"])
 def test_read_notes_bytes_where_no_word_can_be_cut(unit: str) -> None:
     stats, values = ReadStats(), []
