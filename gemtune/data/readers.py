@@ -46,6 +46,9 @@ log = logging.getLogger("gemtune")
 
 MAX_DEPTH = 100  # far more than in real rows, and less than Python's limit for writing
 _MAX_DETAIL_CHARS = 200
+_FORMULA = re.compile(
+    r'\A="(.*)"\Z', re.DOTALL
+)  # a text as a formula, which keeps spreadsheet programs from changing it
 _FASTTEXT = "__label__"
 _LIST_OF_LISTS = re.compile(r"\[\s*\[")
 _BLANK = re.compile(r"[ \t\r\n]*")
@@ -310,6 +313,7 @@ def _cells(file: SourceFile, default: str, columns: Sequence[str]) -> Iterator[t
     delimiter = file.config.delimiter or separator or recognize_delimiter(file, head, default, columns)
     quoting = recognize_quoting(file, head, delimiter)
     reader = csv.reader(itertools.chain(head, lines), delimiter=delimiter, strict=True, **quoting)
+    has_formulas = any(f'{mark}="' in line or line.startswith('="') for line in head for mark in (delimiter, '"'))
     begin = 1
     csv.field_size_limit(MAX_LINE_CHARS)
     while True:
@@ -323,6 +327,8 @@ def _cells(file: SourceFile, default: str, columns: Sequence[str]) -> Iterator[t
                 f"not {delimiter!r}-separated from here on: {error}", file=file.name, line=begin, remedy=remedy
             ) from None
         number, begin = begin, reader.line_num + 1
+        if cells and has_formulas:
+            cells = [_FORMULA.sub(r"\1", cell) for cell in cells]
         if cells:
             yield number, cells
 

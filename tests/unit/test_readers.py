@@ -581,6 +581,21 @@ def test_read_table_recognizes_how_cells_are_quoted(
     assert [note in own for own in notes] == [True] * bool(note)
 
 
+@pytest.mark.parametrize("line", ['="{0}",="{1}"', '"=""{0}""",{1}', '{0},="{1}"'])
+def test_read_csv_reads_texts_written_as_formulas(tmp_path: Path, line: str) -> None:
+    lines = [line.format(f"text {n}", "007") for n in range(9)]
+    rows, rejected, _ = table_of(tmp_path, "a.csv", "\n".join(["text,label", *lines]))
+    assert (rows, rejected) == ([(f"text {n}", "007") for n in range(9)], [])
+
+
+@pytest.mark.parametrize("label", ["\u200b", " ", "\ufeff", "\u2060\u00ad", "\u3000"])
+def test_read_rejects_a_label_that_nobody_sees(tmp_path: Path, label: str) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a b", "label": label}))
+    (row,) = read(tmp_path / "a.jsonl", Task(), Preprocess(), ReadStats())
+    assert isinstance(row, RejectedRow)
+    assert row.reason == "empty_target"
+
+
 def test_read_joined_encodings_names_a_remedy_for_the_rest(tmp_path: Path) -> None:
     path, rows = tmp_path / "a.csv", "text,label\n" + "荷物が届きません,配送\n" * 20
     path.write_bytes(rows.encode() + rows.encode("cp932"))
