@@ -120,6 +120,7 @@ def test_accepted_rows_are_valid_for_the_sdk(row: dict[str, Any]) -> None:
         ({"fileData": {"mimeType": "image/png", "fileUri": "C:/a.png"}}, "write a gs:// URI"),
         ({"fileData": "gs://b/a.png"}, "not an object"),
         ({"inlineData": {"mimeType": "image/png", "data": "aGk="}}, "store the file in a bucket"),
+        ({"inline_data": {"mime_type": "image/png", "data": "aGk="}}, "store the file in a bucket"),
         ({"executableCode": {"language": "PYTHON", "code": "1"}}, "remove it"),
         ({"functionCall": {"args": {}}}, "no name"),
         ({"functionCall": {"name": "f", "args": "{}"}}, "not an object"),
