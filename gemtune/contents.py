@@ -85,9 +85,8 @@ def part_problem(part: Any) -> str | None:
     content = [name for name in fields if name in _DATA]
     unknown = [key for key in part if camel(key) not in _DATA and camel(key) not in _MODIFIERS]
     if unknown:
-        remedy = next(
-            (text for key, text in _REMEDIES.items() if key in unknown or key in map(camel, unknown)), "remove it"
-        )
+        named = {*unknown, *map(camel, unknown)}
+        remedy = next((text for key, text in _REMEDIES.items() if key in named), "remove it")
         return f"a part has {unknown[0]!r:.40}, which tuning does not accept: {remedy}"
     if len(content) != 1:
         return f"a part has {' and '.join(content) or 'no content'}: write one of {', '.join(_DATA)} in each part"
