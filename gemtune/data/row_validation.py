@@ -259,7 +259,8 @@ def _problem(example: Example, task: Task, config: Preprocess) -> tuple[str, str
     """Reason and detail of a row that cannot be used; None when it can."""
     if (not example.text or example.text.isspace()) and example.contents is None:
         return "empty_text", "the text is empty"
-    if not any(character.isprintable() and character != " " for character in example.target):
+    is_unseen = task.is_labelled and not any(sign.isprintable() and sign != " " for sign in example.target)
+    if not example.target or is_unseen:
         return "empty_target", "the reference answer is empty"
     length = len(example.text) if example.contents is None else sum(map(len, contents.texts_of(example.contents)))
     if length > config.max_chars:
