@@ -311,7 +311,7 @@ def _cells(file: SourceFile, default: str, columns: Sequence[str]) -> Iterator[t
     if separator := separator_line(head[0]) if head else "":
         head[0] = "\n"
     delimiter = file.config.delimiter or separator or recognize_delimiter(file, head, default, columns)
-    quoting = recognize_quoting(file, head, delimiter)
+    quoting = recognize_quoting(file, head, delimiter, columns)
     reader = csv.reader(itertools.chain(head, lines), delimiter=delimiter, strict=True, **quoting)
     has_formulas = any(f'{mark}="' in line or line.startswith('="') for line in head for mark in (delimiter, '"'))
     begin = 1

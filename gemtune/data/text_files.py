@@ -54,7 +54,7 @@ _ESCAPE = re.compile(rb"\x1b\$(?:[@B]|\)C)")  # of ISO 2022, Japanese or Korean 
 _MIN_NUL_SHARE = 0.005  # of UTF-16 without a mark: delimiters and line ends alone are more
 _DELIMITERS = ",;\t|^~\x01\x1f"
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_QUOTED_LINES = 0.9
+_QUOTED_LINES = 0.3
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE | re.DOTALL)
 Note = Callable[[str], None]
 
@@ -294,26 +294,33 @@ def _delimiter_score(head: Sequence[str], mark: str, columns: Sequence[str], is_
     except csv.Error:
         return 0, False
     rows = rows[:-1] if len(rows) > 1 else rows  # the last may be cut within a cell
-    named = {cell.strip(" \t\ufeff'") for cell in rows[0]} & set(columns) if rows else set[str]()
     widths = {len(cells) for cells in rows}
-    return len(named), min(widths, default=0) > 1 and (is_default or len(widths) == 1)
+    return _named(rows, columns), min(widths, default=0) > 1 and (is_default or len(widths) == 1)
 
 
-def recognize_quoting(file: SourceFile, head: Sequence[str], delimiter: str) -> JsonObject:
+def _named(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> int:
+    """How many of these columns a row names at most: the header, below titles perhaps."""
+    return max((len({cell.strip(" \t\ufeff'\"") for cell in cells} & {*columns}) for cells in rows), default=0)
+
+
+def recognize_quoting(file: SourceFile, head: Sequence[str], delimiter: str, columns: Sequence[str]) -> JsonObject:
     """How the cells of a table are quoted, by its first lines, as arguments of `csv.reader`: in apostrophes, with
     backslashes before the quotes in a cell, or not at all; {} for double quotes that are doubled in a cell.
     """
     lines = [line.strip() for line in head[1:] if line.strip()]
-    quoted = sum(len(line) > 1 and line[0] == line[-1] == "'" for line in lines)
+    edges = [sum(line[edge] == "'" for line in lines) for edge in (0, -1)]  # a cell may have several lines
     styles: list[JsonObject] = []
-    if lines and quoted >= _QUOTED_LINES * len(lines) and not any('"' in (line[0], line[-1]) for line in lines):
+    if lines and sum(edges) >= len(lines) and min(edges) >= _QUOTED_LINES * len(lines):
         styles, what = [{"quotechar": "'"}, {"quotechar": "'", "escapechar": "\\"}], "quoted in apostrophes"
-    elif any('\\"' in line for line in lines) and not _read_head(head, delimiter, {}):
+    elif any('\\"' in line for line in lines) and not (
+        any('""' in line for line in lines) and _read_head(head, delimiter, {})
+    ):
         styles, what = [{"escapechar": "\\"}], "quoted, with a backslash before quotes within"
     elif delimiter == "\t" and _quotes_tabs(_read_head(head, delimiter, {})):
         styles, what = [{"quoting": csv.QUOTE_NONE}], "not quoted, and quotes are plain characters"
     for style in styles:
-        if len({len(cells) for cells in _read_head(head, delimiter, style)}) == 1:
+        rows = _read_head(head, delimiter, style)
+        if len({len(cells) for cells in rows}) == 1 or (len(columns) > 1 and _named(rows, columns) == len(columns)):
             file.note(f"{file.name}: the cells are {what}")
             return style
     return {}
@@ -321,9 +328,10 @@ def recognize_quoting(file: SourceFile, head: Sequence[str], delimiter: str) -> 
 
 def _read_head(head: Sequence[str], delimiter: str, style: JsonObject) -> list[list[str]]:
     """The rows in the first lines, the last of which may be cut within a cell; [] where they cannot be read."""
-    rows, reader = [], csv.reader(head, delimiter=delimiter, strict=True, **style)
+    rows = []
     try:
-        rows += [cells for cells in reader if cells]
+        for cells in csv.reader(head, delimiter=delimiter, strict=True, **style):
+            rows += [cells] if cells else []
     except csv.Error as error:
         return rows if "end of data" in str(error) else []
     return rows

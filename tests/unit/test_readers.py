@@ -18,6 +18,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bench.odd_tables import misread
 from gemtune.config import Preprocess, Task
 from gemtune.data import readers, text_files
 from gemtune.data.cleaning import NO_CLEANING
@@ -548,6 +549,10 @@ def test_read_csv_follows_a_header_in_the_middle(tmp_path: Path, names: tuple[st
 @pytest.mark.parametrize("row", [("email", "channel"), ("message", "bug"), ("a text", "label"), ("label", "a text")])
 def test_read_csv_takes_no_row_of_values_for_a_header(tmp_path: Path, row: tuple[str, str]) -> None:
     assert table_of(tmp_path, "a.csv", f"text,label\na b,c\n{','.join(row)}\n")[:2] == ([("a b", "c"), row], [])
+
+
+def test_read_csv_misreads_no_table_however_it_is_written(tmp_path: Path) -> None:
+    assert {seed: wrong for seed in range(200) if any(wrong := misread(tmp_path, seed))} == {}
 
 
 @pytest.mark.parametrize("first", [("[Music]", "[noise]"), ("string", "label"), ("-", "label")])
