@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows inside one JSON object: a response with its items, or a data frame written whole."""
 
+import re
 from itertools import chain
 from typing import Any
 
@@ -11,6 +12,7 @@ from gemtune.data.formats import is_split_name
 MANY = 20  # columns, more than a row of text and label has
 _LONGER = 10  # times as long is the list of rows as those of names beside it
 _DIFFERENT = 0.9  # of the texts of a label; values of a column repeat, but for its texts
+_LANGUAGE = re.compile(r"[a-z]{2}([-_][A-Za-z]{2})?")  # of a translation
 _ROW_KEYS = {
     *("contents", "messages", "conversations", "conversation", "chosen", "completions", "preferred_output"),
     *("textContent", "textGcsUri", "text_snippet", "full_request", "full_response", "candidates"),
@@ -53,7 +55,7 @@ def _are_by_label(value: JsonObject, text_column: str) -> bool:
     """Whether lists of one length are the texts of labels, not columns: different texts under names of no column."""
     from gemtune.data.columns import role_of  # it reads a list of names
 
-    named = sum(name == text_column or role_of(name) != "" for name in value)
+    named = sum(name == text_column or role_of(name) != "" or _LANGUAGE.fullmatch(name) is not None for name in value)
     return named < 2 and all(_are_texts(texts) and len({*texts}) >= _DIFFERENT * len(texts) for texts in value.values())
 
 

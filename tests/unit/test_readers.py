@@ -613,6 +613,7 @@ def test_read_joined_encodings_names_a_remedy_for_the_rest(tmp_path: Path) -> No
     [
         ({"billing": ["a b", "c d"], "login": ["e f", "g h"]}, ("a b", "billing")),
         ({"text": ["a b", "c d"], "label": ["e f", "g h"]}, ("a b", "e f")),
+        ({"text": ["a b", "c d"], "de": ["e f", "g h"], "label": ["x", "y"]}, ("a b", "x")),
         ({name: [{"text": f"a {name}", "label": "b"}] for name in ("train", "validation", "test")}, ("a train", "b")),
         ({"rows": [{"row_idx": n, "row": {"text": f"a {n}", "label": "b"}} for n in range(20)]}, ("a 0", "b")),
     ],
@@ -621,3 +622,9 @@ def test_read_json_takes_lists_of_one_length_for_what_their_names_say(
     tmp_path: Path, value: dict[str, Any], expected: tuple[str, str]
 ) -> None:
     assert table_of(tmp_path, "a.json", json.dumps(value))[0][0] == expected
+
+
+def test_read_json_takes_translations_for_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"en": ["a b", "c d"], "de-DE": ["e f", "g h"]}))
+    rows = list(readers.read_rows(tmp_path / "a.json"))
+    assert rows == [(1, {"en": "a b", "de-DE": "e f"}), (2, {"en": "c d", "de-DE": "g h"})]
