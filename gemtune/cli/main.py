@@ -205,7 +205,7 @@ def monitor(
     from pipelines import emulator_process, local_run
 
     settings = without_charge(load(config, overrides))
-    require_source(settings.monitor.logs)
+    require_source(settings.monitor.logs, is_local=True)
     moment(now)
     emulator_process.check_engine(engine)
     folder = local_run.create_folder(runs, f"{settings.name}-monitoring")

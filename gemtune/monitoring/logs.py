@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import exp
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -113,10 +114,13 @@ def load_requests(
     return list(rows.values()), unreadable, len(own)
 
 
-def require_source(source: str) -> None:
-    """Raise `UserError` when no logs are named."""
+def require_source(source: str, is_local: bool = False) -> None:
+    """Raise `UserError` when no logs are named, or, where they are read on this machine, a file that does not exist."""
+    remedy = "set it to bq://PROJECT.DATASET.TABLE, or to a file of rows"
     if not source:
-        raise UserError("monitor.logs is empty", remedy="set it to bq://PROJECT.DATASET.TABLE, or to a file of rows")
+        raise UserError("monitor.logs is empty", remedy=remedy)
+    if is_local and "://" not in source and not Path(source).exists():
+        raise UserError(f"monitor.logs: there is no file {source!r}", remedy=remedy)
 
 
 def _raw_rows(
@@ -131,6 +135,8 @@ def _raw_rows(
             yield json_row(number, row)
         return
     with local_path(source) as path:
+        if path.is_file() and not path.stat().st_size:  # nothing was logged, which is no mistake
+            return
         for item in read_rows(path, source):
             if isinstance(item, tuple | RejectedRow):
                 yield item

@@ -250,7 +250,8 @@ def test_decide_needs_enough_new_rows():
 
 @pytest.mark.parametrize(("options", "problem"), [
     ([], "monitor.logs is empty"),
-    (["--set", "monitor.logs=logs.jsonl", "--now", "tomorrow"], "now is 'tomorrow'"),
+    (["--set", "monitor.logs=bq://p.d.logs", "--now", "tomorrow"], "now is 'tomorrow'"),
+    (["--set", "monitor.logs=gone.jsonl"], "there is no file 'gone.jsonl'"),
 ])  # fmt: skip
 def test_monitor_command_refuses_at_once_what_no_step_could_use(options, problem, tmp_path):
     config = tmp_path / "my.yaml"

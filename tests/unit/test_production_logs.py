@@ -152,6 +152,11 @@ def test_load_logs_counts_a_request_where_it_was_logged_first(tmp_path: Path) ->
         assert (counts.rows, counts.duplicates, counts.foreign, counts.own, counts.unreadable) == (1, 2, 0, 0, {})
 
 
+def test_load_logs_of_a_file_to_which_nothing_was_written_are_no_rows(tmp_path: Path) -> None:
+    rows, window = load(tmp_path, [])
+    assert (rows, window.rows, window.unreadable_share) == ([], 0, 0.0)
+
+
 def test_load_logs_leaves_out_other_endpoints(tmp_path: Path) -> None:
     other = logged(2, endpoint=ENDPOINT.replace("77", "78"))
     base = logged(3, endpoint=None, model="projects/123/locations/us/publishers/google/models/gemini-2.5-flash")
