@@ -116,11 +116,9 @@ def load_requests(
 
 def require_source(source: str, is_local: bool = False) -> None:
     """Raise `UserError` when no logs are named, or, where they are read on this machine, a file that does not exist."""
-    remedy = "set it to bq://PROJECT.DATASET.TABLE, or to a file of rows"
-    if not source:
-        raise UserError("monitor.logs is empty", remedy=remedy)
-    if is_local and "://" not in source and not Path(source).exists():
-        raise UserError(f"monitor.logs: there is no file {source!r}", remedy=remedy)
+    if not source or (is_local and "://" not in source and not Path(source).exists()):
+        problem = f"monitor.logs: there is no file {source!r}" if source else "monitor.logs is empty"
+        raise UserError(problem, remedy="set it to bq://PROJECT.DATASET.TABLE, or to a file of rows")
 
 
 def _raw_rows(
