@@ -117,8 +117,10 @@ def load_requests(
 def require_source(source: str, is_local: bool = False) -> None:
     """Raise `UserError` when no logs are named, or, where they are read on this machine, a file that does not exist."""
     if not source or (is_local and "://" not in source and not Path(source).exists()):
-        problem = f"monitor.logs: there is no file {source!r}" if source else "monitor.logs is empty"
-        raise UserError(problem, remedy="set it to bq://PROJECT.DATASET.TABLE, or to a file of rows")
+        raise UserError(
+            f"monitor.logs: there is no file {source!r}" if source else "monitor.logs is empty",
+            remedy="set it to bq://PROJECT.DATASET.TABLE, or to a file of rows",
+        )
 
 
 def _raw_rows(
