@@ -23,7 +23,8 @@ _MIN_NEW_ROWS, _MIN_NEW_SHARE = 50, 0.05
 @dataclass(frozen=True)
 class MonitoringEvidence:
     """What a verdict rests on. `new_rows` and `topic_rows` are ids of labelled rows: all of them, and those from
-    windows with a similarity alarm; `retrained` are ids that have caused a retraining.
+    windows with a similarity alarm; `retrained` are ids that have caused a retraining. `detectable` is a sentence on
+    what could have been found.
     """
 
     now: datetime
@@ -37,6 +38,7 @@ class MonitoringEvidence:
     retires: date | None
     promoted: datetime
     retrained: frozenset[str] = field(default_factory=frozenset)
+    detectable: str = ""
 
 
 def decide(name: str, evidence: MonitoringEvidence, monitor: Monitor, retraining_job: str = "") -> MonitoringDecision:
@@ -70,6 +72,8 @@ def decide(name: str, evidence: MonitoringEvidence, monitor: Monitor, retraining
     if evidence.missing_windows:
         summary.append(f"{evidence.missing_windows} more windows until one is compared with a complete baseline")
     summary = summary or ["no check found a change"]
+    if verdict == "fine" and evidence.detectable:
+        summary.append(evidence.detectable)
     if verdict == "fine" and all(check.name != "quality" for check in evidence.checks):
         summary.append("no row is labelled: whether the answers are right is not measured")
     ids = sorted({item for reason in reasons for item in reason.ids})

@@ -58,6 +58,7 @@ def run(
             retires=retires,
             promoted=served.entry.since,
             retrained=frozenset(history.retrained),
+            detectable=drifted.detectable,
         ),
         monitor,
         retraining_job,

@@ -213,6 +213,14 @@ def test_decide_is_fine_without_labels_only_with_a_warning():
         assert ("not measured" in decision.summary[-1]) is warned
 
 
+def test_decide_states_with_fine_what_could_have_been_found():
+    """With three past windows that may be nothing at all."""
+    evidence = replace(EVIDENCE, detectable="a new topic is found in 0 of 100 first windows")
+    assert evidence.detectable in decide("support", evidence, Monitor()).summary
+    alarmed = replace(evidence, checks=[alarm("prompt_skew")])
+    assert evidence.detectable not in decide("support", alarmed, Monitor()).summary
+
+
 @pytest.mark.parametrize("name", ["prompt_skew", "unusable_answers", "confidence"])
 def test_decide_never_retrains_for_what_more_data_cannot_help(name):
     evidence = replace(EVIDENCE, checks=[alarm(name)], missing_windows=2, topic_rows=["1"])
