@@ -21,7 +21,7 @@ os.environ.setdefault("SSL_CERT_FILE", str(Path(__file__).with_name("authority.p
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # One commit, one result: the suite draws the same examples every time. `make fuzz` draws new ones, many more.
-settings.register_profile("suite", max_examples=25, derandomize=True, deadline=None, database=None)
+settings.register_profile("suite", max_examples=20, derandomize=True, deadline=None, database=None)
 settings.register_profile(
     "fuzz", max_examples=300, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -38,7 +38,7 @@ def pytest_addoption(parser):
 
 # What the test modules load stays: the garbage collector would look through it again and again.
 gc.disable()
-gc.set_threshold(20_000)
+gc.set_threshold(100_000)
 
 
 def pytest_collection_finish():
@@ -112,10 +112,11 @@ def _ended(stats):
     return [report for reports in stats.values() for report in reports if getattr(report, "when", "") == "teardown"]
 
 
-@pytest.fixture(autouse=True)
-def _loopback_only(request, monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def _loopback_only(request):
     """A test that reaches out of this machine is a bug; it fails at once instead of hanging."""
-    if "live" in request.keywords:
+    if request.config.getoption("--live"):
+        yield
         return
     connect = socket.socket.connect
 
@@ -124,7 +125,9 @@ def _loopback_only(request, monkeypatch):
             raise AssertionError(f"a test tried to reach {address!r}; only loopback is allowed")
         return connect(self, address)
 
-    monkeypatch.setattr(socket.socket, "connect", guarded)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        yield
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ APP = typer.Typer()
 APP.add_typer(data.data_app, name="data")
 
 Rows = list[dict[str, Any]]
+QUICK = ["preprocess.find_label_issues=false", "split.semantic_threshold=0", "split.passage_chars=0"]  # no embeddings
 
 
 def texts(references: list[Any], **columns: list[Any]) -> Rows:
@@ -197,6 +198,7 @@ SMALL_KINDS = {
 def test_check_plan_and_start_agree_on_small_files(kind: str, count: int, repeats: int, tmp_path: Path) -> None:
     """What stops a run stops its start and the plan; the check fails too, or notes that there are too few rows."""
     overrides, reference = SMALL_KINDS[kind]
+    overrides = [*overrides, *(QUICK if count > 5 else [])]
     rows = texts([reference(i) for i in range(count)])
     rows = [[row, rows[i - i % 2], rows[0]][repeats] for i, row in enumerate(rows)]
     path, config = write(tmp_path, rows), tmp_path / "my.yaml"
@@ -226,7 +228,8 @@ def test_check_plan_and_start_agree_on_small_files(kind: str, count: int, repeat
 
 def test_plan_refuses_what_does_not_fit_and_reports_notes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path, texts(PLAIN))
-    command = ["plan", str(tmp_path / "my.yaml"), "--offline", "--data", path, "--set", "plan.min_train_rows=1"]
+    command = ["plan", str(tmp_path / "my.yaml"), "--offline", "--data", path]
+    command += [word for override in ["plan.min_train_rows=1", *QUICK] for word in ("--set", override)]
     (tmp_path / "my.yaml").write_text("evaluate: {thinking_budget: 512}\n")
     result = CliRunner().invoke(commands.app, command)
     assert (result.exit_code, "includes the thinking, up to 512 tokens" in result.output) == (1, True)
@@ -268,7 +271,7 @@ def test_check_and_plan_note_labels_that_a_split_will_lack(
         "time": ["preprocess.slice_columns=[time]", "split.time_column=time"],
         "customer": ["preprocess.group_column=customer"],
     }[column]
-    options = [word for override in overrides for word in ("--set", override)]
+    options = [word for override in [*overrides, *QUICK] for word in ("--set", override)]
     checked = CliRunner().invoke(APP, ["data", "check", path, *options])
     assert (checked.exit_code, "no test row has the labels 'login'" in checked.output) == (0, True)
     (tmp_path / "my.yaml").write_text("{}\n")

@@ -158,9 +158,21 @@ def report_page(folder, splits, declared, candidate) -> str:
     raw = [{"text": e.text, "label": e.target} for part in splits.values() for e in part]
     (folder / "raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in raw))
     preprocess_files = [str(folder / name) for name in ("rows", "rejected", "data")]
-    preprocess.run(str(folder / "raw.jsonl"), *preprocess_files, task=declared, preprocess={"jaccard_threshold": 1})
+    preprocess.run(
+        str(folder / "raw.jsonl"),
+        *preprocess_files,
+        task=declared,
+        preprocess={"jaccard_threshold": 1, "find_label_issues": False},
+    )
     cut = tuple(str(folder / f"cut.{name}") for name in splits)
-    split.run(preprocess_files[0], cut, str(folder / "split"), "", "run", split={"jaccard_threshold": 1})
+    split.run(
+        preprocess_files[0],
+        cut,
+        str(folder / "split"),
+        "",
+        "run",
+        split={"jaccard_threshold": 1, "semantic_threshold": 0},
+    )
     names = {"tested": "test.report", "predictions": "test.predictions"}
     fields = ["data", "split", "plan", "selection", "tested", "predictions", "train", "test", "decision", "budget"]
     BudgetReport(name="run", forecast=CostForecast.of([], 1), fingerprint="d").write(folder / "budget")
