@@ -86,7 +86,7 @@ def traffic(rows: list[tuple[str, str]], others: dict[str, list[str]], unseen: i
     return Traffic(scored(training, pool), {name: scored(training, texts) for name, texts in others.items()}, training)
 
 
-def generated() -> Traffic:
+def generated(per_topic: int = 200) -> Traffic:
     """Texts of 40 topics, each with words of its own among common ones."""
     rng = np.random.default_rng(3)
     words = ["".join(rng.choice(list("abcdefghijklmnoprstuvw"), 6)) for _ in range(700)]
@@ -95,7 +95,7 @@ def generated() -> Traffic:
         own, common = words[topic * 10 : topic * 10 + 10], words[400:]
         return " ".join([*rng.choice(own, 3), *rng.choice(common, 4)])
 
-    return traffic([(text(topic), str(topic)) for topic in range(40) for _ in range(200)], {}, 4)
+    return traffic([(text(topic), str(topic)) for topic in range(40) for _ in range(per_topic)], {}, 4)
 
 
 def public(folder: Path) -> Iterator[tuple[str, Traffic]]:

@@ -61,6 +61,8 @@ def pytest_collection_modifyitems(config, items):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """The tests of a file stay together, so that its emulator starts once; groups (`xdist_group`) are files' parts."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
     from xdist.scheduler import LoadGroupScheduling
 
     class FileScheduling(LoadGroupScheduling):
@@ -68,8 +70,8 @@ def pytest_xdist_make_scheduler(config, log):
             group = super()._split_scope(nodeid)
             return nodeid.partition("::")[0] if group == nodeid else group
 
-    config.option.loadscopereorder = False
-    return FileScheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
+    config.option.loadscopereorder = False  # else the files with the fewest tests, whole runs, are last
+    return FileScheduling(config, log)
 
 
 SLOWEST = 10

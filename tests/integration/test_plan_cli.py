@@ -25,12 +25,14 @@ from gemtune.vertex import PROJECT_VARIABLES, Client, models, storage
 from pipelines import runs
 from pipelines.cloud import Source
 
+SPLIT = "split: {jaccard_threshold: 0, semantic_threshold: 0}\n"
+
 
 def planned(folder: Path, *arguments: str) -> Result:
     rows, config = folder / "rows.jsonl", folder / "c.yaml"
     rows.write_text("".join(json.dumps({"text": e.text, "label": e.target}) + "\n" for e in examples(300, 4)))
     config.write_text(
-        f"name: dry\ndata: {rows}\npreprocess: {{jaccard_threshold: 0}}\nsplit: {{jaccard_threshold: 0}}\n"
+        f"name: dry\ndata: {rows}\npreprocess: {{jaccard_threshold: 0, find_label_issues: false}}\n{SPLIT}"
     )
     return CliRunner().invoke(app, ["plan", str(config), *arguments])
 
@@ -122,7 +124,7 @@ def preferring(folder: Path, rows: list[dict[str, Any]], *arguments: str) -> Res
     (folder / "c.yaml").write_text(
         f"name: dry\nmethod: preference\ndata: {folder / 'rows.jsonl'}\n"
         "task: {kind: generation, instruction: Answer.}\n"
-        "preprocess: {jaccard_threshold: 0}\nsplit: {jaccard_threshold: 0}\nplan: {min_train_rows: 50}\n"
+        f"preprocess: {{jaccard_threshold: 0}}\n{SPLIT}plan: {{min_train_rows: 50}}\n"
         "evaluate: {base_model: gemini-2.5-flash, baselines: [{name: zero_shot}, {name: few, shots: 2}]}\n"
         "vertex: {catalogue: {models: {gemini-2.5-flash: {retires: null}}}}\n"
     )

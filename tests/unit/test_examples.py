@@ -38,7 +38,8 @@ def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder, out = generate.HERE / request.param, tmp_path_factory.mktemp(request.param)
     files = [str(out / name) for name in ("examples", "dropped", "report")]
     preprocess.run(str(folder / "rows.jsonl"), *files, preprocess={**COLUMNS, "find_label_issues": False})
-    split.run(files[0], [str(out / name) for name in SPLITS], str(out / "split_report"), "", "")
+    splits = [str(out / name) for name in SPLITS]
+    split.run(files[0], splits, str(out / "split_report"), "", "", split={"semantic_threshold": 0})
     return folder, out
 
 

@@ -131,7 +131,7 @@ def test_level_divides_the_yearly_budget_over_windows_and_checks():
 
 
 def test_a_year_without_change_rings_no_more_often_than_promised():
-    source, rng = bench.generated(), np.random.default_rng(1)
+    source, rng = bench.generated(80), np.random.default_rng(1)
     assert sum(bench.rings(bench.Stream(source, 200, 0.0, rng)) for _ in range(8)) <= 2
     found = [bench.detection(bench.Stream(source, 1000, 0.0, rng), 8, source.others["unseen labels"]) for _ in range(2)]
     assert all(own.week == 1 and own.stated > 0.8 for own in found)

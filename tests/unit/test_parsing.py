@@ -209,7 +209,7 @@ def test_parse_makes_one_invalid_row_of_a_huge_answer(task, answer):
     started = time.process_time()
     assert value(task, answer) is None
     assert value(task, answer, COT) is None
-    assert time.process_time() - started < 2  # linear in its length; generous for a busy machine
+    assert time.process_time() - started < 0.4  # linear in its length: several times what it takes
 
 
 def test_half_surrogate_pair_is_one_invalid_row_in_every_file(tmp_path):
