@@ -47,7 +47,7 @@ check: $(READY) ## ruff, mypy, import contracts, house rules (tests/test_house.p
 kernels: $(READY) ## compile the kernels of the data steps once, not in each process of the tests
 	$(BIN)/gemtune data check examples/support_en/rows.jsonl > /dev/null 2>&1 || test $$? = 1  # the sample has rows that are rejected
 
-unit: $(READY) ## tests without processes, sockets or the emulator: a minute
+unit: $(READY) ## tests without processes, sockets or the emulator: 40 seconds
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit $(ARGS)
 
 integration: $(READY) ## tests that start processes or the emulator, and the emulator's contract tests
