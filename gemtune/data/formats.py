@@ -118,6 +118,8 @@ def parse_request(row: JsonObject) -> Example:
         if not is_prompt(row):
             raise _InvalidRow("wrong_turns", "it has no contents")
         system, turns, fields = _turns_of(row, set())
+        if not turns or contents.ROLES.get(_role(turns[-1])) != "user":
+            raise _InvalidRow("wrong_turns", "its last turn is the model's" if turns else "it has no turns")
         return _of_turns(0, [_without_weight(turn) for turn in turns], "", None, system, fields)
     except _InvalidRow as error:
         raise UserError(f"not a request: {error.detail}", remedy="pass contents that end with a user turn") from None
@@ -185,7 +187,7 @@ def _turns_of(row: JsonObject, left_out: set[str]) -> tuple[JsonObject | None, l
             texts = [contents.text_of(turn["parts"]) for turn in (system, *systems) if turn]
             system = contents.text_turn("system", "\n".join(texts))
     for number, turn in enumerate(turns, 1):
-        if not any(len(part) > 1 or part.get("text") != "" for part in turn["parts"]):
+        if not any(len(part) > 1 or part.get("text", "-").strip() for part in turn["parts"]):
             is_answer = number == len(turns) and _role(turn) == "model"
             raise _InvalidRow("empty_target" if is_answer else "empty_text", f"turn {number} is empty")
     return system, turns, _request_fields(row, left_out)

@@ -281,6 +281,9 @@ def test_predictor_takes_requests_where_training_rows_were_requests(tmp_path: Pa
         predict(["where is it"])
     with pytest.raises(UserError, match=r"not a request.*'image'"):
         predict([{"contents": [turn("user", {"image": "x"})]}])
+    for turns in ([], [turn("model", "hello")], row["contents"], [turn("user", " \n")]):
+        with pytest.raises(UserError, match=r"not a request.*end with a user turn"):
+            predict([{"contents": turns}])
     request = parse_request({"contents": row["contents"][:-1], "tools": TOOLS})
     assert (request.contents, request.request) == (train[0].contents, train[0].request)
 
