@@ -275,8 +275,7 @@ class _Decider:
         """What is to serve instead of the candidate, with reasons; `ahead`: the candidate is better than what is kept.
 
         What is in production is kept unless too many of its answers are unusable, or a free baseline is shown to be
-        better: then the TF-IDF baseline is to be used if it is the better one, or if no other variant is usable and it
-        is shown to be better than every constant. Otherwise no variant may serve.
+        better: then the TF-IDF baseline is to be used if it is the better one, otherwise no variant may serve.
         """
         verdict, kept, why = self._kept(prompt)
         candidate = self.evidence.role("candidate")
@@ -286,14 +285,10 @@ class _Decider:
         compared = [kept, *([candidate] if candidate is not None and (ahead or problem) else [])]
         for variant in compared if self._free_decides else []:
             if is_usable(self.gate, variant) and (summary := self._tfidf_lead(variant)):
-                return "use_tfidf_baseline", [summary, _USE_TFIDF]
-        if not problem:
-            return verdict, [why]
-        nothing = f"no variant may serve: {problem}"
-        is_alone = self._free_decides and not any(is_usable(self.gate, variant) for variant in compared)
-        if is_alone and (summary := self._tfidf_over_constants()):
-            return "use_tfidf_baseline", [nothing, summary, _USE_TFIDF]
-        return "none_usable", [nothing]
+                return "use_tfidf_baseline", [summary, "use the TF-IDF baseline instead (docs/explain/gate.md)"]
+        if problem:
+            return "none_usable", [f"no variant may serve: {problem}"]
+        return verdict, [why]
 
     def _tfidf_lead(self, variant: ScoredVariant) -> str:
         """That the TF-IDF baseline is shown to be better than the variant; "" unless it is, and than every constant."""
@@ -302,16 +297,6 @@ class _Decider:
         if tfidf is None or not _is_worse(self.stated, tfidf) or lead > -tfidf.delta:
             return ""
         return _free_summary(self.stated, variant, tfidf)
-
-    def _tfidf_over_constants(self) -> str:
-        """That the TF-IDF baseline is shown to be better than the best constant; "" unless it is."""
-        tfidf = next((own for own in self.evidence.free if own.variant.name == TFIDF_BASELINE.name), None)
-        constant, _ = (self._best_constant(tfidf) if tfidf else None) or (None, 0.0)
-        if tfidf is None or constant is None:
-            return ""
-        comparison = self.compare_as_stated(tfidf, constant)
-        is_better = is_above(comparison, 0, self.stated.confidence_level)
-        return _free_summary(self.stated, tfidf, comparison) if is_better else ""
 
     @property
     def _free_decides(self) -> bool:
@@ -445,7 +430,6 @@ def _lift_rule(gate: Gate, comparison: Comparison, best_prompt: str) -> Rule:
     return Rule(name=f"lift_over_{over}", passed=passed, measured=comparison.low, required=required, summary=summary)
 
 
-_USE_TFIDF = "use the TF-IDF baseline instead (docs/explain/gate.md)"
 _BASELINES: dict[str, Callable[[Gate], tuple[str, float, str]]] = {
     "baseline": lambda gate: ("prompt", gate.min_lift, "the best prompt"),
     "supervised": lambda gate: ("supervised", gate.min_lift_over_supervised, "the supervised model it started from"),
