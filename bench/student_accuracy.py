@@ -108,11 +108,13 @@ def write(name: str, text: str) -> None:
 def main() -> int:
     """Run the study of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("configs", nargs="*", default=list(LIMITS), choices=list(LIMITS))
+    parser.add_argument("configs", nargs="*", default=list(LIMITS), metavar="{" + ",".join(LIMITS) + "}")
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3, 4, 5])
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--runs", type=Path, help="folder in which runs are kept, and not repeated")
     options = parser.parse_args()
+    if unknown := {*options.configs} - LIMITS.keys():  # argparse's own check refuses the default
+        parser.error(f"no limit for {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory() as folder:
         return study(options, (options.runs or Path(folder)).resolve())
 
