@@ -10,6 +10,7 @@ has changed nothing, what a run killed after it left undone is done by the next 
 
 import logging
 import os
+import random
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -28,6 +29,7 @@ from gemtune.data.example import Example, read_examples, write_examples
 from gemtune.data.sources import stored_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.failed_rows import FAILED
+from gemtune.evaluation.human_ratings import write_ratings_file
 from gemtune.evaluation.metrics import primary_metric
 from gemtune.evaluation.predictions import Prediction, read_predictions
 from gemtune.evaluation.smoke_test import answers_to_repeat, smoke_test
@@ -37,9 +39,10 @@ from gemtune.monitoring.reference import drawn_rows, training_reference
 from gemtune.state import champion, endpoints
 from gemtune.state.reconcile import reconcile
 from gemtune.steps.context import Section, StepContext
-from gemtune.vertex import actor, connect, models, storage
+from gemtune.vertex import Client, actor, connect, models, storage
 
 log = logging.getLogger("gemtune")
+_RATED_ROWS = 100
 
 
 def run(
@@ -55,11 +58,12 @@ def run(
     """Deploy the candidate; writes what is in production to `deployment` and returns the same.
 
     `rows` are the training and the test rows. Its endpoint must answer test rows as in `predictions`, those at the
-    gate, before anything changes. With `deploy.approval: manual` the candidate is only recorded, and `promote` takes it
-    into service. Beside the champion's record are kept the test rows that decided, so that a later model can be tested
-    on them, and a sample of the training rows, which monitoring compares with; in it the task, the leakage report of
-    its splits, and the cleaning rules of the section `preprocess`, so that callers can clean texts as training did
-    (`data.cleaning`). Reads the sections deploy, evaluate, preprocess, vertex.
+    gate, before anything changes. With `deploy.approval: manual` the candidate is only recorded, a sample of its
+    answers is stored for people to rate, and `promote` takes it into service. Beside the champion's record are kept the
+    test rows that decided, so that a later model can be tested on them, and a sample of the training rows, which
+    monitoring compares with; in it the task, the leakage report of its splits, and the cleaning rules of the section
+    `preprocess`, so that callers can clean texts as training did (`data.cleaning`). Reads the sections deploy,
+    evaluate, preprocess, vertex.
     """
     context, chosen, verdict = StepContext(sections), Selection.read(selection), DecisionRecord.read(decision)
     client, alias, candidate = context.client, context.deploy.alias, chosen.candidate
@@ -76,11 +80,14 @@ def run(
     is_manual = context.deploy.approval == "manual"
     if is_manual:
         champion.propose(client, name, chosen.champion_generation, alias, entry, expected)
+        outcome = "waits for gemtune promote"
+        if uri := _to_rate(client, answers, rows[1]):
+            outcome += f"; answers for people to rate: {uri}"
     else:
         champion.promote(client, name, chosen.champion_generation, alias, entry)
+        outcome = f"is deployed as {alias} at {candidate.model}"
     reconcile(client, name)
     undeployed = _end(context, name, chosen, chosen.rejected)
-    outcome = "waits for gemtune promote" if is_manual else f"is deployed as {alias} at {candidate.model}"
     log.info("done: %s", "; ".join([f"{candidate.name} {outcome}", *([smoke.summary] if smoke else [])]))
     action = "proposed" if is_manual else "deployed"
     return _written(
@@ -143,6 +150,18 @@ def _entry(
 def _answers(predictions: str, variant: ModelVariant) -> list[Prediction]:
     """The variant's answers to test rows; none without the file `predictions`."""
     return read_predictions(predictions, "test").answers.get(variant.name, []) if predictions else []
+
+
+def _to_rate(client: Client, answers: Sequence[Prediction], test: str) -> str:
+    """The URI of a ratings file of at most 100 of the answers to test rows; "" where there are none."""
+    answered = [row for row in answers if row["answer"]]
+    if not answered:
+        return ""
+    texts = {example.id: example.text for example in read_examples(test)}
+    with tempfile.TemporaryDirectory() as folder:
+        sample = random.Random(7).sample(answered, min(_RATED_ROWS, len(answered)))
+        write_ratings_file(path := Path(folder) / "ratings.csv", sample, texts)
+        return storage.upload(client, path, "ratings")
 
 
 def _test_score(task: Task, answers: Sequence[Prediction]) -> float | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -136,14 +137,22 @@ def test_promote_tests_a_prompt_with_the_examples_that_it_shows(
 
 
 def test_manual_approval_waits_for_promote_which_tests_the_endpoint_again(
-    client: Client, emulator: Emulator, tested: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    client: Client, emulator: Emulator, tested: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     tested.name = "approved"
     config = tmp_path / "config.yaml"
     config.write_text("name: approved\n")
     with pytest.raises(UserError, match="no candidate of approved waits for approval"):
         deploy.promote("approved", sections()["vertex"])
-    outcome = tested.deploy(deploy.run, "deploy", "deploy.approval=manual")
+    with caplog.at_level("INFO", "gemtune"):
+        outcome = tested.deploy(deploy.run, "deploy", "deploy.approval=manual")
+    rated = re.search(r"waits for gemtune promote; answers for people to rate: (gs://\S+\.csv)", caplog.text)
+    assert rated
+    lines = storage.read_text(client, rated[1]).splitlines()
+    assert lines[0].removeprefix("\ufeff") == "id,text,reference,answer,rating"
+    assert 20 <= len(lines) - 1 <= 100
+    assert all(line.endswith(",") for line in lines[1:])
     assert (outcome.action, outcome.variant.role) == ("proposed", "candidate")
     assert champion.read(client, "approved").current is None
     assert outcome.variant.model in champion.known_models(client)[0]
