@@ -9,7 +9,9 @@ as in the API. Guarantees: no value is changed, a part is only read.
 
 import json
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,11 +94,21 @@ def part_problem(part: Any) -> str | None:
         return f"a part has {' and '.join(content) or 'no content'}: write one of {', '.join(_DATA)} in each part"
     if wrong := [name for name, kind in _MODIFIERS.items() if not isinstance(fields.get(name, kind()), kind)]:
         return f"{wrong[0]} of a part is {fields[wrong[0]]!r:.80}, which tuning does not accept: remove it"
+    if not _is_base64(fields.get("thoughtSignature", "")):
+        return f"thoughtSignature of a part is {fields['thoughtSignature']!r:.80}, not base64: remove it"
     (name,) = content
     value = fields[name]
     if name == "text":
         return None if isinstance(value, str) else f"the text of a part is {value!r:.80}, not a string"
     return _data_problem(name, value)
+
+
+def _is_base64(text: str) -> bool:
+    """Whether the API reads a text as bytes: base64 in either alphabet, with or without padding."""
+    digits = text.translate(str.maketrans("+/", "-_")).rstrip("=")
+    with suppress(ValueError):
+        return urlsafe_b64encode(urlsafe_b64decode(digits + "=" * (-len(digits) % 4))).decode().rstrip("=") == digits
+    return False
 
 
 def _data_problem(name: str, value: Any) -> str | None:

@@ -238,7 +238,7 @@ def _legacy_encodings(chunk: bytes) -> list[str]:
     # one or two accented letters occur in several languages: the Western ones are the most common
     accents = {byte for byte in sample if byte > 127}
     is_sparse = len(accents) <= _SPARSE and best in _ONE_BYTE_NAMES and not accents & _NO_WESTERN_LETTERS
-    best = "cp1252" if is_sparse and 2 * likely.get("cp1252", 0) >= likely[best] else best
+    best = "cp1252" if is_sparse and 2 * likely.get("cp1252", -1) >= likely[best] else best
     text = start.decode(best, "replace")
     near = [name for name in likely if name != best and likely[name] >= _NEARLY * likely[best]]
     return [best, *(name for name in near if start.decode(name, "replace") != text)]

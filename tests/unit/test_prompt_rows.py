@@ -319,6 +319,22 @@ KEYS = st.sampled_from(["text", "fileData", "file_uri", "mimeType", "functionCal
                         "name", "args", "response", "image_url", "type"])  # fmt: skip
 LEAVES = st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["", "aGk=", "gs://b/c", "image/png"])
 VALUES = st.recursive(LEAVES, lambda inner: st.dictionaries(KEYS, inner, max_size=3) | st.lists(inner, max_size=2))
+SIGNATURES = ["aGk=", "aGk", "ab-_", "ab+/", "", "a", "ab", "a b=", "gs://b/c", "\u00e9"]
+
+
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_thought_signatures_are_base64_as_the_sdk_reads_it(signature: str) -> None:
+    from google.genai import types
+
+    part = {"text": "x", "thoughtSignature": signature}
+    try:
+        types.Part.model_validate(part)
+    except ValueError:
+        assert "thoughtSignature of a part is" in (contents.part_problem(part) or "")
+    else:
+        assert contents.part_problem(part) is None
+
+
 MODIFIERS = st.dictionaries(st.sampled_from(["thoughtSignature", "videoMetadata", "thought"]), LEAVES, max_size=1)
 WRONG_PART = st.builds(lambda part, more, modifiers: {**part, **more, **modifiers},
                        TEXT | FILE | CALL | RESULT, st.dictionaries(KEYS, VALUES, max_size=1), MODIFIERS)  # fmt: skip

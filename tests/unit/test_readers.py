@@ -211,6 +211,7 @@ def test_read_json_deep_nesting_is_a_row_or_a_reason(tmp_path: Path, levels: int
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.csv.gz", "a.tsv", "a.parquet", "a.xlsx"])
 @given(content=st.binary(max_size=80) | st.text(alphabet='text,label\n\r\t"{}:[]é\x00', max_size=60).map(str.encode))
+@example(content=b"a\xc8a")  # no encoding is likely
 def test_read_rows_of_any_bytes_gives_rows_or_one_error(
     tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes
 ) -> None:
