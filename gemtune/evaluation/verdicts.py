@@ -101,7 +101,11 @@ def _comparisons(sentence: str) -> list[_Comparison]:
     masked = _pair().sub(f" {_FIRST}{_SECOND} ", sentence)
     masked = _names("second", "[B2Ｂ２]").sub(_SECOND, _names("first", "[A1Ａ１]").sub(_FIRST, masked))
     is_pair = {*_SIDES} <= {*masked}
-    compared = [comparison for clause in _clauses().split(masked) if (comparison := _comparison(clause, is_pair))]
+    clauses = _clauses().split(masked)
+    compared = [comparison for clause in clauses if (comparison := _comparison(clause, is_pair))]
+    if [comparison.side for comparison in compared] == ["tie"]:
+        is_qualified = any(not {*clause} & {*_SIDES} and _evidence().search(clause) for clause in clauses[1:])
+        return [] if is_qualified else compared  # "A is similar to B, but more precise"
     whole = None if compared else _comparison(masked, is_pair)
     return [whole] if whole else compared
 
@@ -116,7 +120,11 @@ def _comparison(clause: str, is_pair: bool) -> _Comparison | None:
     rest = pattern_of("tie").sub(" ", clause)
     kinds = {match.lastgroup for match in _evidence().finditer(rest)}
     signs = [*_signs(rest, bool(standards))]
-    if rest != clause and (kinds <= {*_DEGREES} or not any(strength for _, strength in signs)):
+    if (
+        rest != clause
+        and not pattern_of("nots").search(_evidence().sub(" ", rest))
+        and (kinds <= {*_DEGREES} or not any(strength for _, strength in signs))
+    ):
         signs = [(0, _Strength.CALLED)]
     others = _evidence().sub(" ", rest)
     doubts = pattern_of("doubts", "modals").search(pattern_of("nots").sub(" ", others) if "alike" in kinds else others)

@@ -70,6 +70,8 @@ def is_refusal(answer: str | None) -> bool:
     text = (answer or "").replace("’", "'").strip()
     if not text or len(text) > REFUSAL_CHARS:
         return False
+    if not any(pattern_of(kind).search(text) for kind in ("unable", "apologies")):
+        return False
     apologies = 0
     for sentence in filter(str.strip, re.split(r"[.!?。！？\n]+", text)):
         content = _content(sentence)

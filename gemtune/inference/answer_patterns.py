@@ -47,6 +47,7 @@ GROUND = re.compile(
     rf"[\s,，、(（–—-]*{any_of([*words_of('grounds'), *words_of('concessives')])}[\s:：,，、]*[^\s:：,，、.。…]",
     re.IGNORECASE,
 )
+RETRACTION = re.compile(rf"[\n.!?。！？]\s*{any_of(words_of('retractions'))}", re.IGNORECASE)
 JUDGED, CORRECTION, PREFERENCE = pattern_of("verdicts"), pattern_of("corrections"), pattern_of("prefers")
 DOUBT, INTERROGATIVE = pattern_of("doubts", "modals"), pattern_of("asks")
 ABOUT_ANSWER = re.compile(

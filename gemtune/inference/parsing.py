@@ -176,6 +176,9 @@ def _conclusions(task: Task, prompt: Prompt, answer: str) -> Iterator[str]:
     named, lead = _named(task, clause), last.removesuffix(clause)
     if patterns.CONCEDED.search(lead):
         return
+    stated = [form for part in before for form in (part, patterns.OPENER.sub("", part))]
+    if patterns.ADVERSATIVE.search(lead) and any(_is_bare(task, form) for form in stated):
+        return  # "overall positive, but ..."
     is_open = patterns.DOUBT.search(lead) or not (named <= _named(task, lead) or not _named(task, lead))
     if before and (
         _has(clause, patterns.CORRECTION, patterns.JUDGED, patterns.PREFERENCE)
@@ -185,7 +188,6 @@ def _conclusions(task: Task, prompt: Prompt, answer: str) -> Iterator[str]:
         yield from _after_lead_in(task, clause)
         yield from _before_verdict(task, clause)
     is_turned = patterns.ADVERSATIVE.search(lead) and _named(task, lead) and not patterns.DOUBT.search(lead)
-    is_turned = is_turned and not any(_one_label(task, part) for part in before)
     is_clear = not (_named(task, lead) - named or _doubts(lead))
     is_sentence = re.search(rf"{patterns.ARROW}$", lead) or not _is_bare(task, clause)
     if before and not task.label_separator and (is_turned or (is_clear and is_sentence)):
@@ -193,9 +195,10 @@ def _conclusions(task: Task, prompt: Prompt, answer: str) -> Iterator[str]:
 
 
 def _concluding(answer: str) -> str:
-    """What follows the first "therefore" near the end of an answer."""
-    start = patterns.CONCLUSION.search(answer[-MAX_CHARS:])
-    return answer[-MAX_CHARS:][start.end() :] if start else ""
+    """What follows the first "therefore", or sentence that begins with "wait", near the end of an answer."""
+    text = answer[-MAX_CHARS:]
+    start = patterns.CONCLUSION.search(text) or patterns.RETRACTION.search(text)
+    return text[start.end() :] if start else ""
 
 
 def _names_another(task: Task, text: str, label: str) -> bool:
@@ -254,6 +257,8 @@ def _doubts(text: str) -> bool:
     """Whether clauses beside an answer doubt it: neither an offer of more help does, nor a denial in a clause about the
     text ("the app does not start").
     """
+    if not patterns.DOUBT.search(text):
+        return False
     clauses = re.split("[.;。；!！?？]", patterns.CLOSING.sub("", text))
     return any(
         patterns.DOUBT.search(x)
@@ -440,13 +445,12 @@ def _says_right(task: Task, answer: str, verdict: str) -> bool:
     """Whether words behind an answer say that it is right, or are an aside or an explanation, and nothing doubts it."""
     is_aside, is_explanation = patterns.ASIDE.fullmatch(verdict), patterns.EXPLAINED.match(verdict)
     is_word = re.search(r"[^\W\d_]", answer) or (is_explanation and not re.search(r"\d", verdict))
-    nouns = _nouns(task)[1]
-    if not is_aside and not (
-        is_word and (is_explanation or patterns.JUDGED.search(verdict) or re.search(nouns, verdict, re.IGNORECASE))
-    ):
+    if re.search(r"[?？]\W*$", verdict):
         return False
-    is_doubted = _doubts(verdict) if is_explanation or is_aside else patterns.DOUBT.search(verdict)
-    return not (is_doubted or re.search(r"[?？]\W*$", verdict))
+    if is_aside or (is_word and is_explanation):
+        return not _doubts(verdict)
+    is_judged = patterns.JUDGED.search(verdict) or re.search(_nouns(task)[1], verdict, re.IGNORECASE)
+    return bool(is_word and is_judged and not _has(verdict, patterns.DOUBT) and not _has(answer, patterns.GROUND))
 
 
 def _keeps_to(ground: str) -> bool:
