@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of a list of all labels is the answer: checked boxes, labels with "yes", none of the repeated options."""
 
+from typing import Any
+
 from gemtune.config import Task
 from gemtune.inference import answer_patterns as patterns
 from gemtune.inference.spellings import label_index, loose
@@ -16,6 +18,13 @@ def without_rejected(task: Task, text: str) -> str:
     text = _without_options(task, _affirmed(task, _checked(text)))
     row = patterns.TABLE_HEAD.sub("", text).strip() if patterns.TABLE_HEAD.search(text) else "\n"
     return text if "\n" in row else row
+
+
+def choice_of(value: Any) -> bool | None:
+    """Whether a value beside a label chooses it: true, 1, "yes" or the opposite; None for others."""
+    if isinstance(value, str):
+        return True if patterns.YES.fullmatch(value) else False if patterns.NO.fullmatch(value) else None
+    return bool(value) if value in (0, 1) else None
 
 
 def _checked(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 
 from gemtune.inference.answer_forms import FORMS, any_of, ending_of, pattern_of, words_of
 
-BEFORE, AFTER = ("articles", "openings", "nouns", "limits"), ("links", "verdicts", "grounds", "concessives")
+BEFORE, AFTER = ("articles", "openings", "degrees", "nouns", "limits"), ("links", "verdicts", "grounds", "concessives")
 SEPARATOR = r"=>|[:：=＝]|->|[→⇒➡➜👉]\ufe0f?|\s[-–—]\s"
 SYMBOLS = r"\u2190-\u21ff\u2300-\u23ff\u2500-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0e\ufe0f\u200d\u20e3"
 SYMBOL = re.compile(rf"(?![{FORMS['crosses']}])[{SYMBOLS}]")
@@ -36,7 +36,7 @@ HEADING = re.compile(r"[\s*_#>•-]{0,4}(?P<heading>[^\W\d][\w *-]{0,30})[:：](
 MENTION = pattern_of("mentions")
 CUE = re.compile(rf"{SEPARATOR}|{any_of([*words_of('links'), *words_of('mentions')])}", re.IGNORECASE)
 CUE_END = re.compile(rf"(?:{SEPARATOR}|{any_of(words_of('links'))})\W*$", re.IGNORECASE)
-EXPLAINED = re.compile(r"\s[-–—]\s|[:：]|[,，;；|]\s*[^\W\d]{1,20}\s*[:：=]")
+EXPLAINED = re.compile(r"\s[-–—]\s|——|[:：]|[,，;；|]\s*[^\W\d]{1,20}\s*[:：=]")
 VERDICT = re.compile(
     rf"[,，、;；|(（\[]|\s(?=[01]?\.\d)|{EXPLAINED.pattern}|{any_of(w for k in AFTER for w in words_of(k))}",
     re.IGNORECASE,
@@ -48,6 +48,7 @@ GROUND = re.compile(
     re.IGNORECASE,
 )
 RETRACTION = re.compile(rf"[\n.!?。！？]\s*{any_of(words_of('retractions'))}", re.IGNORECASE)
+DEGREE = pattern_of("degrees")
 JUDGED, CORRECTION, PREFERENCE = pattern_of("verdicts"), pattern_of("corrections"), pattern_of("prefers")
 DOUBT, INTERROGATIVE = pattern_of("doubts", "modals"), pattern_of("asks")
 ABOUT_ANSWER = re.compile(

@@ -27,11 +27,11 @@ from typing import Any
 from gemtune.config import JsonObject, Prompt, Task
 from gemtune.config.output_schema import answer_problem
 from gemtune.inference import answer_patterns as patterns
-from gemtune.inference.answer_checklists import without_rejected
+from gemtune.inference.answer_checklists import choice_of, without_rejected
 from gemtune.inference.answer_forms import any_of, is_refusal, taken_back, words_of
 from gemtune.inference.field_values import canonical_object, with_read_values
 from gemtune.inference.json_values import json_spans, json_value
-from gemtune.inference.spellings import SPELLINGS, exact, folded, label_index, loose, plain, scale_of
+from gemtune.inference.spellings import SPELLINGS, are_graded, exact, folded, label_index, loose, plain, scale_of
 from gemtune.inference.visible_text import visible
 
 REFUSAL, CUT_OFF = "refusal", "cut off inside a JSON value"
@@ -124,7 +124,7 @@ def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
 
 def _may_name_labels(task: Task, answer: str) -> bool:
     """False if no label is part of an answer in any spelling, which is quickly seen; numbers and escapes have many."""
-    if len(answer) > MAX_CHARS or "\\" in answer:
+    if len(answer) > MAX_CHARS or "\\" in answer or "&" in answer:
         return True
     text, stems = plain(answer), label_index(tuple(task.labels), "inflected")
     return any(not stem or re.search(r"\d", stem) or stem.removesuffix("v") in text for stem in stems)
@@ -260,11 +260,9 @@ def _doubts(text: str) -> bool:
     if not patterns.DOUBT.search(text):
         return False
     clauses = re.split("[.;。；!！?？]", patterns.CLOSING.sub("", text))
-    return any(
-        patterns.DOUBT.search(x)
-        and (_has(x, patterns.ABOUT_ANSWER, patterns.JUDGED, patterns.HEDGE) or _letters(x) < MIN_LETTERS)
-        for x in clauses
-    )
+    doubting = [clause for clause in clauses if patterns.DOUBT.search(clause)]
+    about_answer = (patterns.ABOUT_ANSWER, patterns.JUDGED, patterns.HEDGE)
+    return any(_letters(clause) < MIN_LETTERS or _has(clause, *about_answer) for clause in doubting)
 
 
 def _has(text: str, *kinds: re.Pattern[str]) -> bool:
@@ -293,9 +291,7 @@ def _one_label(task: Task, text: str) -> str | None:
 
 def _is_open(labels: Sequence[str], text: str) -> bool:
     """Whether a text ends with a "?", or its hyphen may be a list marker or the minus of a label ("- 1")."""
-    is_interrogative = re.search(r"[?？]\W*$", text[-ENDING_CHARS:]) and not any(
-        re.search(r"[?？]", label) for label in labels
-    )
+    is_interrogative = re.search(r"[?？]\W*$", text[-ENDING_CHARS:]) and not re.search("[?？]", "".join(labels))
     signed = re.match(r"\W*[-−–]\s+([\d.,]*\d)", text)
     return bool(is_interrogative or (signed and f"-{signed[1]}" in map(loose, labels)))
 
@@ -364,7 +360,12 @@ def _unwrapped(task: Task, text: str) -> Iterator[str]:
     yield from _without_contrast(task, text)
     yield from _after_lead_in(task, text)
     yield from _before_verdict(task, text)
-    if (opener := patterns.OPENER.match(text)) and not _named(task, opener[0]):
+    opener = patterns.OPENER.match(text)
+    if (
+        opener
+        and not _named(task, opener[0])
+        and not (patterns.DEGREE.search(opener[0]) and are_graded(tuple(task.labels)))
+    ):
         yield text[opener.end() :]
     yield from _without_ending(task, text)
 
@@ -503,7 +504,10 @@ def _spelled_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
 @lru_cache(maxsize=64)
 def _whole_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
     """The labels, not as parts of numbers; those of one character in their own case."""
-    longer, short = any_of(x for x in labels if len(x) > 1), any_of(x for x in labels if len(x) == 1)
+    longer, short = (
+        any_of({y for x in labels if len(x) > 1 for y in (x, x.replace("_", " "))}),
+        any_of(x for x in labels if len(x) == 1),
+    )
     return re.compile(rf"(?<![\d.,/-](?=\d))(?:(?i:{longer})|{short})(?!(?<=\d)[.,/]?\d)")
 
 
@@ -520,8 +524,8 @@ def _mentioned(task: Task, text: str) -> set[str]:
 def _label_texts(task: Task, value: Any) -> list[str]:
     """The texts in a JSON value that may be the label: those under a key that names the answer, else all."""
     if isinstance(value, dict):
-        if value and all(_choice(chosen) is not None and _one_label(task, label) for label, chosen in value.items()):
-            return _label_texts(task, [label for label, chosen in value.items() if _choice(chosen)])
+        if value and all(choice_of(chosen) is not None and _one_label(task, label) for label, chosen in value.items()):
+            return _label_texts(task, [label for label, chosen in value.items() if choice_of(chosen)])
         are_numbers = scale_of(tuple(task.labels)) is not None
         candidates = {key: v for key, v in value.items() if are_numbers or not isinstance(v, float)}
         named: list[Any] = []
@@ -534,13 +538,6 @@ def _label_texts(task: Task, value: Any) -> list[str]:
         texts = [text for inner in value for text in _label_texts(task, inner)]
         return [task.label_separator.join(texts)] if task.label_separator and texts else texts
     return [value] if isinstance(value, str) else [] if value is None else [json.dumps(value)]
-
-
-def _choice(value: Any) -> bool | None:
-    """Whether a value beside a label chooses it: true, 1, "yes" or the opposite; None for others."""
-    if isinstance(value, str):
-        return True if patterns.YES.fullmatch(value) else False if patterns.NO.fullmatch(value) else None
-    return bool(value) if value in (0, 1) else None
 
 
 def _one_of(texts: Sequence[tuple[str, str]], task: Task) -> list[str]:

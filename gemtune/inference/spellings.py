@@ -29,8 +29,8 @@ _SIGN_OF_NUMBER = re.compile(r"(?<![^\W_])[-−–](?=\.?\d)|(?<=\d)[.,](?=\d)|(
 
 
 def folded(text: str) -> str:
-    """The text without case, width, repeated white space and the signs around it."""
-    return _AT_EDGE.sub("", re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).casefold()))
+    """The text without case, width, underscores, repeated white space and the signs around it."""
+    return _AT_EDGE.sub("", re.sub(r"[\s_]+", " ", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def loose(text: str) -> str:
@@ -83,6 +83,13 @@ def label_index(labels: tuple[str, ...], spelling: str) -> dict[str, str | None]
         key = SPELLINGS[spelling](label.removesuffix("%") if spelling == "quantity" else label)
         index[key] = None if key in index or not key else label
     return index
+
+
+@lru_cache(maxsize=64)
+def are_graded(labels: tuple[str, ...]) -> bool:
+    """Whether a label is another with a word of degree before it, such as "very positive"; "not positive" is not."""
+    phrases = [folded(label).partition(" ") for label in labels]
+    return not {*map(folded, labels)}.isdisjoint(rest for word, _, rest in phrases if word not in words_of("modals"))
 
 
 @lru_cache(maxsize=64)
