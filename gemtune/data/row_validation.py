@@ -8,6 +8,7 @@ Guarantees: with `pii: mask`, personal data is masked in every text of an exampl
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ MISSING_MARKS = {
 }
 MAX_LABELS = 10_000  # with more, the references are no labels, and spellings are not compared
 _MAX_COMPARED = 100  # labels, and characters of a label, in the search for the most similar one
+_UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # categories; a character of a later Unicode than Python's has none of them
 _MAX_SAMPLES, _MAX_LINES, _MAX_SPELLINGS = 3, 20, 10
 
 
@@ -259,7 +261,7 @@ def _problem(example: Example, task: Task, config: Preprocess) -> tuple[str, str
     """Reason and detail of a row that cannot be used; None when it can."""
     if (not example.text or example.text.isspace()) and example.contents is None:
         return "empty_text", "the text is empty"
-    is_unseen = task.is_labelled and not any(sign.isprintable() and sign != " " for sign in example.target)
+    is_unseen = task.is_labelled and all(unicodedata.category(sign) in _UNSEEN for sign in example.target)
     if not example.target or is_unseen:
         return "empty_target", "the reference answer is empty"
     length = len(example.text) if example.contents is None else sum(map(len, contents.texts_of(example.contents)))

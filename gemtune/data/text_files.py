@@ -54,6 +54,7 @@ _ESCAPE = re.compile(rb"\x1b\$(?:[@B]|\)C)")  # of ISO 2022, Japanese or Korean 
 _MIN_NUL_SHARE = 0.005  # of UTF-16 without a mark: delimiters and line ends alone are more
 _DELIMITERS = ",;\t|^~\x01\x1f"
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_QUOTED_HEADER = re.compile(r'\ufeff?"[^"\t\n]*"(?:\t"[^"\t\n]*")*\s*$')
 _QUOTED_LINES = 0.3
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE | re.DOTALL)
 Note = Callable[[str], None]
@@ -316,7 +317,11 @@ def recognize_quoting(file: SourceFile, head: Sequence[str], delimiter: str, col
         any('""' in line for line in lines) and _read_head(head, delimiter, {})
     ):
         styles, what = [{"escapechar": "\\"}], "quoted, with a backslash before quotes within"
-    elif delimiter == "\t" and _quotes_tabs(_read_head(head, delimiter, {})):
+    elif (
+        delimiter == "\t"
+        and not _QUOTED_HEADER.match("".join(head[:1]))
+        and _quotes_tabs(_read_head(head, delimiter, {}))
+    ):
         styles, what = [{"quoting": csv.QUOTE_NONE}], "not quoted, and quotes are plain characters"
     for style in styles:
         rows = _read_head(head, delimiter, style)

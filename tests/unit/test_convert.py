@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gemtune.config import Preference, Preprocess, Task
@@ -76,6 +76,7 @@ def test_convert_round_trips_plain_turns(
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.tsv.gz"])
 @given(rows=st.lists(examples(files=False, turns=False), min_size=1, max_size=4))
+@example(rows=[Example(example_id("0\t\n", "0"), "0\t\n", "0", 1)])  # without its quotes each line has two cells
 def test_convert_round_trips_columns(tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[Example]) -> None:
     folder = tmp_path_factory.mktemp("rows")
     assert contents_of(returned(folder, rows, "columns", name)) == contents_of(rows)

@@ -602,6 +602,12 @@ def test_read_rejects_a_label_that_nobody_sees(tmp_path: Path, label: str) -> No
     assert row.reason == "empty_target"
 
 
+def test_read_keeps_a_label_of_characters_that_python_does_not_know(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a b", "label": "\U00018cd6"}))
+    (row,) = read(tmp_path / "a.jsonl", Task(), Preprocess(), ReadStats())
+    assert isinstance(row, Example)
+
+
 def test_read_joined_encodings_names_a_remedy_for_the_rest(tmp_path: Path) -> None:
     path, rows = tmp_path / "a.csv", "text,label\n" + "荷物が届きません,配送\n" * 20
     path.write_bytes(rows.encode() + rows.encode("cp932"))
