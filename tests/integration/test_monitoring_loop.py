@@ -170,7 +170,9 @@ def test_champion_is_monitored_labelled_retrained_promoted_and_rolled_back(
     monkeypatch.setattr(gemtune.serving, "CACHE_S", 0.0)
     table = f"bq://{client.project}.loop.log"
     overrides = ("task.labels=[]", f"monitor.logs={table}", "evaluate.resamples=200", "evaluate.tfidf_baseline=false")
-    settings = sections(*overrides, "preprocess.split_column=split", "monitor.on_retrain=submit")
+    settings = sections(
+        *overrides, "preprocess.split_column=split", "monitor.on_retrain=submit", "monitor.labels_a_window=200"
+    )
     loop = Loop(emulator, tmp_path, settings)
     monkeypatch.setattr(champion, "now", lambda: loop.now().replace(microsecond=0))
 
@@ -188,11 +190,11 @@ def test_champion_is_monitored_labelled_retrained_promoted_and_rolled_back(
     for _ in range(4):
         loop.week(30, known)
     assert loop.monitor().verdict == "fine"
-    loop.week(140, [*known, *["loyalty"] * 9])
+    loop.week(280, [*known, *["loyalty"] * 9])
     decided = loop.monitor()
     assert (decided.verdict, "similarity" in " ".join(decided.summary)) == ("watch", True)
 
-    assert "100 labels kept" in loop.label()
+    assert "200 labels kept" in loop.label()
     decided = loop.monitor()
     assert decided.verdict == "retrain"
     assert {reason.kind for reason in decided.reasons} >= {"new_rows", "new_topics"}
