@@ -46,9 +46,8 @@ log = logging.getLogger("gemtune")
 
 MAX_DEPTH = 100  # far more than in real rows, and less than Python's limit for writing
 _MAX_DETAIL_CHARS = 200
-_FORMULA = re.compile(
-    r'\A="(.*)"\Z', re.DOTALL
-)  # a text as a formula, which keeps spreadsheet programs from changing it
+# a text as a formula, which keeps spreadsheet programs from changing it
+_FORMULA = re.compile(r'\A="(.*)"\Z', re.DOTALL)
 _FASTTEXT = "__label__"
 _LIST_OF_LISTS = re.compile(r"\[\s*\[")
 _BLANK = re.compile(r"[ \t\r\n]*")
@@ -348,9 +347,8 @@ def _worksheet_cells(file: SourceFile) -> Iterator[tuple[int, list[str]]]:
                     f"no worksheet {name!r}", file=file.name, remedy=f"preprocess.worksheet: one of {titles}"
                 )
             if len(titles) > 1 and not file.config.worksheet:
-                why = (
-                    "the largest" if fits[name][1] == max(size for _, size in fits.values()) else "by its columns, one"
-                )
+                is_largest = fits[name][1] == max(size for _, size in fits.values())
+                why = "the largest" if is_largest else "by its columns, one"
                 file.assume(f"the worksheet {name!r} is read, {why} of {len(titles)}", "preprocess.worksheet")
             values = book[name].iter_rows(values_only=True)
             rows = ((number, _filled(map(_cell_text, row))) for number, row in enumerate(values, 1))

@@ -83,10 +83,8 @@ def _least_width(file: SourceFile, header: list[str], rows: list[list[str]]) -> 
     Rows of text with unquoted line breaks are short, too: then what is left of one row and what begins the next add up.
     """
     own = {file.config.text_column, file.config.target_column} - {""}
-    least, widths = (
-        max((k for k, name in enumerate(header, 1) if name in own), default=1),
-        [len(cells) for cells in rows],
-    )
+    least = max((k for k, name in enumerate(header, 1) if name in own), default=1)
+    widths = [len(cells) for cells in rows]
     short = sum(least <= width < len(header) for width in widths)
     text = header.index(file.config.text_column) if file.config.text_column in own & {*header} else 0
     is_broken = text > 0 and (text + 1, len(header) - text) in itertools.pairwise(widths)
@@ -102,9 +100,8 @@ def _described(file: SourceFile, header: list[str], rows: list[tuple[int, list[s
     """
     if len(rows) > 1 and all(cell.startswith('{"ImportId"') for cell in filter(None, rows[1][1])) and any(rows[1][1]):
         return [rows[0][0], rows[1][0]]
-    named = [
-        k for k, name in enumerate(header) if name and name in (file.config.text_column, file.config.target_column)
-    ]
+    needed = {file.config.text_column, file.config.target_column} - {""}
+    named = [k for k, name in enumerate(header) if name in needed]
     described = []
     for number, cells in rows:
         own = [cells[k].strip() for k in named if k < len(cells)] or [*map(str.strip, cells)]
