@@ -171,8 +171,11 @@ def _needs_judge(trial: Trial, task: Task) -> bool:
 def _read_yaml(path: Path) -> JsonObject:
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the configuration: {error}", file=path, remedy="see configs/") from None
+    except OSError as error:
+        remedy = "gemtune init FILE writes one for your rows; samples are in configs/"
+        raise UserError(f"cannot read the configuration: {error.strerror}", file=path, remedy=remedy) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read the configuration: {error}", file=path, remedy="save it as UTF-8") from None
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:

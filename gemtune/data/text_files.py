@@ -78,7 +78,7 @@ class SourceFile:
         if self.path.is_file():
             return self.path
         what = "is a directory, not a file" if self.path.is_dir() else "no such file"
-        raise UserError(what, file=self.name, remedy="check the setting `data`")
+        raise UserError(what, file=self.name, remedy="check the path: of the command, or of the setting")
 
     def open(self) -> BinaryIO:
         """The unpacked content; raises `UserError` if it cannot be opened."""

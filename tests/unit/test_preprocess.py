@@ -72,7 +72,7 @@ def test_preprocess_names_an_unusable_file(tmp_path: Path, content: bytes, messa
 
 
 def test_preprocess_names_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.jsonl: no such file \(check the setting `data`\)"):
+    with pytest.raises(UserError, match=r"nowhere\.jsonl: no such file \(check the path"):
         run(str(tmp_path / "nowhere.jsonl"), *[str(tmp_path / part) for part in "abc"])
 
 
