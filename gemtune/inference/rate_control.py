@@ -12,11 +12,12 @@ not fit discards the older ones: the quota has changed. Pure: the time is an arg
 
 from collections import deque
 from dataclasses import dataclass, field
-from math import exp, sqrt
+from math import comb, exp, log, sqrt
 
 MIN_REQUESTS = 30  # completed requests before a share of 429s counts as evidence
 BACKGROUNDS = (0.0, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8)
 DECAY = 0.85  # weight of a sample relative to the next one
+OUTLIERS = 0.05  # share of samples that say nothing of the quota
 DITHER = (1.0, 0.96, 1.0, 0.8)  # factors around the quota: one rate alone cannot separate quota and background
 
 
@@ -40,7 +41,9 @@ class RateSample:
     refused: int = 0
 
     def start(self, now: float) -> None:
-        """Count one more request sent."""
+        """Count one more request sent; a pause before it discards the others: their mean rate was never the rate."""
+        if 1 < self.sent < self.size and now - self.last_start > 0.2 + 10 / self.rate:
+            self.sent = self.ended = self.refused = 0
         if self.sent < self.size:
             self.sent += 1
             self.first_start = self.first_start if self.sent > 1 else now
@@ -98,7 +101,12 @@ def estimate_quota(samples: list[RateSample]) -> QuotaEstimate:
     share = backgrounds + (1 - backgrounds) * np.clip(1 - quotas[:, None] / rates, 0, 1)
     share = np.clip(share, 0.003, 0.997)
     refused, ended = (np.array([getattr(sample, name) for sample in samples]) for name in ("refused", "ended"))
-    log_posterior = ((refused * np.log(share) + (ended - refused) * np.log1p(-share)) * weights).sum(axis=-1)
+    # An outlier (a stall, a burst before it) is as likely to have any number of 429s, so no sample alone decides.
+    outlier = np.array(
+        [log(OUTLIERS / (count + 1)) - log(comb(count, own)) for count, own in zip(ended, refused, strict=True)]
+    )
+    log_likelihood = np.logaddexp(refused * np.log(share) + (ended - refused) * np.log1p(-share), outlier)
+    log_posterior = (log_likelihood * weights).sum(axis=-1)
     log_posterior[1:] -= np.log(len(BACKGROUNDS) - 1)
     posterior = np.exp(log_posterior - log_posterior.max())
     posterior /= posterior.sum()

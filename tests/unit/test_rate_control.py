@@ -8,6 +8,7 @@ import asyncio
 import random
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import mean
 
 import pytest
 
@@ -61,6 +62,7 @@ class Service:
     share_429: float = 0.0
     share_503: float = 0.0
     share_lost: float = 0.0
+    stalled: tuple[float, float] = (0, 0)  # between these times requests wait
     seed: int = 1
     tries: int = 0
     answered: list[float] = field(default_factory=list)
@@ -86,6 +88,8 @@ class Service:
         self.tries += 1
         latency_s = self.latency_s * self.rng.uniform(0.8, 1.2)
         chance = self.rng.random()
+        if self.stalled[0] <= clock.time() < self.stalled[1]:
+            await asyncio.sleep(self.stalled[1] - clock.time())
         if self.quota is not None:
             gained = (clock.time() - self._filled) * self.quota
             self._tokens, self._filled = min(self.burst, self._tokens + gained), clock.time()
@@ -130,6 +134,14 @@ def test_rate_controller_faults_under_a_quota_cost_little(late, seed):
     assert seconds <= 1.2 * 1500 / 0.8 / 100
 
 
+def test_rate_controller_recovers_from_a_stalled_service():
+    """A sample with a pause in it has a low mean rate and many 429s: once it fixed the rate at a fifth of the quota."""
+    for seed in (4, 23, 32):
+        seconds, errors = Service(100, stalled=(1, 2), seed=seed, **FAULTS).run(1000)
+        assert errors == 0
+        assert seconds <= 2.2 * 1000 / 100
+
+
 @pytest.mark.parametrize("faults", [FAULTS, {"share_429": 0.2}, {"share_503": 0.2}])
 def test_rate_controller_faults_without_a_quota_cost_little(faults):
     for seed in (1, 2):
@@ -154,14 +166,16 @@ def drawn(rate: float, quota: QuotaEstimate, rng: random.Random, size: int = 40)
     return sample
 
 
-@pytest.mark.parametrize("background", [0.0, 0.08, 0.3])
-def test_estimate_recovers_quota_and_background(background):
-    truth, rng = QuotaEstimate(100, background, 0, 0), random.Random(5)
-    found = estimate_quota([drawn(rate, truth, rng) for rate in (100, 80, 130, 96, 150, 100, 80, 110, 120, 90)])
-    assert found.quota == pytest.approx(100, rel=0.12)
-    assert found.background == pytest.approx(background, abs=0.06)
-    assert found.lower_bound <= found.quota
-    assert found.unreached < 0.3
+@pytest.mark.parametrize(("background", "lowest", "highest"), [(0.0, 0.0, 0.01), (0.08, 0.06, 0.09), (0.3, 0.12, 0.3)])
+def test_estimate_recovers_quota_and_background(background, lowest, highest):
+    """The mean of 20 draws; a large background is underestimated, since half of the prior is on none."""
+    truth, rates, found = QuotaEstimate(100, background, 0, 0), (100, 80, 130, 96, 150, 100, 80, 110, 120, 90), []
+    for seed in range(20):
+        rng = random.Random(seed)
+        found.append(estimate_quota([drawn(rate, truth, rng) for rate in rates]))
+    assert mean(one.quota for one in found) == pytest.approx(100, rel=0.15)
+    assert lowest <= mean(one.background for one in found) <= highest
+    assert all(one.lower_bound <= one.quota and one.unreached < 0.5 for one in found)
 
 
 def test_estimate_of_an_unreached_quota_is_higher():
