@@ -382,7 +382,7 @@ def row_rule(title: str, texts: list[str], footers: bool = False, compiling: boo
         whole = mock.patch.multiple(
             compared_text,
             without_passages=lambda texts: [Remainder(text, ()) for text in texts],
-            _compared_form=lambda remainder: remainder.text,
+            compared_form=lambda remainder: remainder.text,
         )
 
         def plain() -> Any:

@@ -25,7 +25,7 @@ from bench.public_data import ANY_SET, data_folder
 from gemtune import dedup
 from gemtune.data.cleaning import alphanumeric_key
 from gemtune.data.example import RejectedRow
-from gemtune.data.leakage import exact_matches, first_matches
+from gemtune.data.leakage import exact_matches
 from gemtune.data.readers import read_rows
 from gemtune.dedup.overlaps import overlaps
 from gemtune.dedup.substrings import shared_passages
@@ -82,7 +82,7 @@ def between(sets: dict[str, dict[str, list[str]]], expected: dict[tuple[str, str
             texts, others = found[later], found[earlier]
             exact, ruled = len(exact_matches(texts, others)), by_published_rule(texts, others)
             close, passages = (
-                len(first_matches(overlaps(texts, others, THRESHOLD))),
+                len({*overlaps(texts, others, THRESHOLD)[:, 0].tolist()}),
                 len(shared_passages(texts, others, PASSAGE)),
             )
             if exact or ruled or close or passages:

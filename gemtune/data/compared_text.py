@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from base64 import b32encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +40,16 @@ class Remainders:
     def __init__(self) -> None:
         self._by_id: dict[str, Remainder] = {}
         self._compared: dict[str, str] = {}
-        self._near: list[tuple[float, list[str], list[str], Pairs]] = []
+        self._near: list[tuple[float, set[str], set[str], list[tuple[str, str]]]] = []
 
     def of(self, examples: Sequence[Example]) -> list[Remainder]:
         """One per example."""
         if any(example.id not in self._by_id for example in examples):
             ids = (example.id for example in examples)
-            self._by_id = dict(zip(ids, without_common_passages(examples), strict=True))
+            # a system instruction that all have is left out
+            with_system = len({example.system for example in examples}) > 1
+            left = without_passages([full_text(example, with_system) for example in examples])
+            self._by_id = dict(zip(ids, left, strict=True))
             self._compared, self._near = {}, []
         return [self._by_id[example.id] for example in examples]
 
@@ -59,7 +62,8 @@ class Remainders:
         """One text per example, such that examples are near-duplicates when their texts are (see `dedup`)."""
         left = self.of(examples)
         if any(example.id not in self._compared for example in examples):
-            self._compared = dict(zip((example.id for example in examples), compared_forms(left), strict=True))
+            ids = (example.id for example in examples)
+            self._compared = dict(zip(ids, map(compared_form, left), strict=True))
         return [self._compared[example.id] for example in examples]
 
     def near_pairs(self, examples: Sequence[Example], references: Sequence[Example], threshold: float) -> Pairs:
@@ -69,40 +73,27 @@ class Remainders:
         """
         from gemtune.dedup.overlaps import overlaps
 
+        own, others = ({row.id: n for n, row in enumerate(rows)} for rows in (examples, references))
+        is_unique = len(own) == len(examples) and len(others) == len(references)
+        for used, first, second, pairs in self._near if is_unique else ():
+            if used == threshold and own.keys() <= first and others.keys() <= second:
+                return _sorted([(own[a], others[b]) for a, b in pairs if a in own and b in others])
+            if used == threshold and own.keys() <= second and others.keys() <= first:
+                return _sorted([(own[b], others[a]) for a, b in pairs if b in own and a in others])
         texts = self.compared([*examples, *references])
-        own, others = ([example.id for example in rows] for rows in (examples, references))
-        for used, first, second, pairs in self._near:
-            for earlier, columns in (((first, second), [0, 1]), ((second, first), [1, 0])):
-                left, right = _places(earlier[0], own), _places(earlier[1], others)
-                if used == threshold and left is not None and right is not None:
-                    pairs = np.column_stack([left[pairs[:, columns[0]]], right[pairs[:, columns[1]]]])
-                    pairs = pairs[(pairs >= 0).all(axis=1)]
-                    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-        pairs = overlaps(texts[: len(own)], texts[len(own) :], threshold)
-        self._near.append((threshold, own, others, pairs))
-        return pairs
+        found = overlaps(texts[: len(examples)], texts[len(examples) :], threshold)
+        if is_unique:
+            ids = [(examples[i].id, references[j].id) for i, j in found.tolist()]
+            self._near.append((threshold, {*own}, {*others}, ids))
+        return found
 
 
-def _places(earlier: Sequence[str], ids: Sequence[str]) -> NDArray[np.int64] | None:
-    """Where each earlier id is among these, -1 where it is not; None where others are, or an id is there twice."""
-    place = {name: number for number, name in enumerate(ids)}
-    if len(place) < len(ids) or len(set(earlier)) < len(earlier) or not place.keys() <= set(earlier):
-        return None
-    return np.array([place.get(name, -1) for name in earlier], np.int64)
+def _sorted(pairs: list[tuple[int, int]]) -> Pairs:
+    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
 
 
-def compared_forms(remainders: Iterable[Remainder]) -> list[str]:
-    """What `dedup` compares of texts of which these remainders are left."""
-    return [_compared_form(remainder) for remainder in remainders]
-
-
-def without_common_passages(examples: Sequence[Example]) -> list[Remainder]:
-    """What is left of the examples; a system instruction that all have is left out."""
-    with_system = len({example.system for example in examples}) > 1
-    return without_passages([full_text(example, with_system) for example in examples])
-
-
-def _compared_form(remainder: Remainder) -> str:
+def compared_form(remainder: Remainder) -> str:
+    """What `dedup` compares of a text of which this remainder is left."""
     text, passages = remainder
     key = alphanumeric_key if any(map(str.isalpha, text)) else text_key
     if passages and len(text) < MIN_LEFT_CHARS:

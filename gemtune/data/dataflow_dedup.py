@@ -28,7 +28,7 @@ import numpy as np
 from gemtune import dedup
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.cleaning import text_key
-from gemtune.data.compared_text import compared_forms, full_text
+from gemtune.data.compared_text import compared_form, full_text
 from gemtune.data.csv_safe import read_review_file
 from gemtune.data.duplicates import duplicate_class, keep_priority, resolve_group
 from gemtune.data.example import Example, RejectedRow
@@ -79,7 +79,7 @@ def rank_of(example: Example) -> str:
 def text_of(example: Example, common: Common) -> str:
     """The text of a row that is compared; see `Remainders.compared`."""
     with_system, passages = common
-    return compared_forms(passages.remainders([full_text(example, with_system)]))[0]
+    return compared_form(passages.remainders([full_text(example, with_system)])[0])
 
 
 def text_digest(example: Example) -> str:

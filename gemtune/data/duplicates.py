@@ -15,6 +15,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -96,20 +97,21 @@ def drop_near_duplicates(
     remainders = remainders or Remainders()
     left, texts = remainders.of(ordered), remainders.compared(ordered)
     leaders = dedup.leaders(texts, config.jaccard_threshold, [duplicate_class(example, task) for example in ordered])
-    followers = np.flatnonzero(leaders != np.arange(leaders.size))
-    pairs = np.column_stack([followers, leaders[followers]])
+    kept, pairs = _divide(ordered, leaders)
     dropped = []
     for (i, j), similarity in zip(pairs.tolist(), dedup.similarities(texts, pairs).tolist(), strict=True):
         detail = f"a near-duplicate of line {ordered[j].line}: {(left[j].text or ordered[j].text)!r:.80}"
         rejected = reject(ordered[i], "near_duplicate", detail, kept_id=ordered[j].id, cluster=j)
         dropped.append(replace(rejected, similarity=round(similarity, 3), compared=left[i].text))
-    return _leading(ordered, leaders), dropped
+    return kept, dropped
 
 
-def _leading(ordered: Sequence[Example], leaders: np.ndarray) -> list[Example]:
-    """The rows that are their own leaders, by line."""
-    kept = [ordered[i] for i in np.flatnonzero(leaders == np.arange(leaders.size)).tolist()]
-    return sorted(kept, key=lambda example: example.line)
+def _divide(ordered: Sequence[Example], leaders: np.ndarray) -> tuple[list[Example], np.ndarray]:
+    """The rows that are their own leaders, by line; and the indices of each other row and its leader."""
+    is_kept = leaders == np.arange(leaders.size)
+    followers = np.flatnonzero(~is_kept)
+    kept = sorted(compress(ordered, is_kept), key=lambda example: example.line)
+    return kept, np.column_stack([followers, leaders[followers]])
 
 
 def borderline_duplicates(dropped: Iterable[RejectedRow]) -> tuple[BorderlineDuplicate, ...]:
@@ -136,10 +138,8 @@ def near_conflicts(
         return []
     ordered = sorted(examples, key=keep_priority)
     texts = (remainders or Remainders()).compared(ordered)
-    leaders = dedup.leaders(texts, config.jaccard_threshold).tolist()
-    return [
-        (ordered[i], ordered[j]) for i, j in enumerate(leaders) if i != j and ordered[i].target != ordered[j].target
-    ]
+    _, pairs = _divide(ordered, dedup.leaders(texts, config.jaccard_threshold))
+    return [(ordered[i], ordered[j]) for i, j in pairs.tolist() if ordered[i].target != ordered[j].target]
 
 
 def drop_semantic_duplicates(
@@ -154,13 +154,13 @@ def drop_semantic_duplicates(
         return list(examples), []
     ordered = sorted(examples, key=keep_priority)
     classes = [duplicate_class(example, task) for example in ordered]
-    leading = leaders(embedder((remainders or Remainders()).texts(ordered)), config.semantic_threshold, classes)
+    vectors = embedder((remainders or Remainders()).texts(ordered))
+    kept, pairs = _divide(ordered, leaders(vectors, config.semantic_threshold, classes))
     dropped = []
-    for i, j in enumerate(leading.tolist()):
-        if i != j:
-            detail = f"means much the same as line {ordered[j].line}: {ordered[j].text!r:.80}"
-            dropped.append(reject(ordered[i], "semantic_duplicate", detail, kept_id=ordered[j].id, cluster=j))
-    return _leading(ordered, leading), dropped
+    for i, j in pairs.tolist():
+        detail = f"means much the same as line {ordered[j].line}: {ordered[j].text!r:.80}"
+        dropped.append(reject(ordered[i], "semantic_duplicate", detail, kept_id=ordered[j].id, cluster=j))
+    return kept, dropped
 
 
 def remove_repeated_passages(

@@ -9,9 +9,7 @@ size the report states.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations, islice
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,24 +22,22 @@ from gemtune.data.example import Example
 from gemtune.dedup.embedding import Embedder, embed, neighbours
 from gemtune.dedup.substrings import shared_passages
 
-T = TypeVar("T")
-
 MAX_EMBEDDED = 20_000  # rows of a split whose meaning is compared
 _MAX_SAMPLES = 5
 _HELD_OUT_FIRST = ("test", "validation", "train")
 
 
-def first_matches(
-    pairs: NDArray[np.int64], values: tuple[Sequence[str], Sequence[str]] | None = None
+def near_matches(
+    examples: Sequence[Example], references: Sequence[Example], threshold: float, task: Task, remainders: Remainders
 ) -> dict[int, int]:
-    """Index of each text of the pairs, with the index of the first reference that it is paired with.
-
-    With `values`, of the texts and of the references, only a reference of the same value counts.
+    """Index of each example that is near a reference with the same derived values, with the first such one's; none for
+    a threshold of 0.
     """
     matches: dict[int, int] = {}
-    for i, j in pairs.tolist():
-        if values is None or values[0][i] == values[1][j]:
-            matches.setdefault(i, j)
+    pairs = remainders.near_pairs(examples, references, threshold).tolist() if threshold else []
+    for i, j in pairs:
+        if i not in matches and derived_values(examples[i], task) == derived_values(references[j], task):
+            matches[i] = j
     return matches
 
 
@@ -60,9 +56,8 @@ def find_overlaps(
 ) -> dict[int, int]:
     """Index of each example that equals a reference or is its near-duplicate, with the index of that reference."""
     task, remainders = task or Task(), remainders or Remainders()
-    pairs, texts = remainders.near_pairs(examples, references, threshold), remainders.compared([*examples, *references])
-    own, others = ([derived_values(row, task) for row in rows] for rows in (examples, references))
-    near = first_matches(pairs, (own, others))
+    near = near_matches(examples, references, threshold, task, remainders)
+    texts = remainders.compared([*examples, *references])
     exact = exact_matches(texts[: len(examples)], texts[len(examples) :])
     return near | {i: j for i, j in exact.items() if i not in near}
 
@@ -80,77 +75,55 @@ def leakage_report(
     """
     config, task, remainders = config or Split(), task or Task(), remainders or Remainders()
     # compared together, because passages that many rows have in common are removed from all
-    compared = _divide(remainders.compared([row for rows in splits.values() for row in rows]), splits)
-    values = {name: [derived_values(row, task) for row in rows] for name, rows in splits.items()}
+    remainders.compared([row for rows in splits.values() for row in rows])
     sampled = {name: _sample(rows, config) for name, rows in splits.items()} if config.semantic_threshold else {}
-    embedded = {name: [splits[name][i] for i in indices] for name, indices in sampled.items()}
-    vectors = _vectors(embedded, embedder, remainders)
-    pair_overlaps = []
+    vectors = _vectors({name: [splits[name][i] for i in rows] for name, rows in sampled.items()}, embedder, remainders)
+    overlaps = []
     for name, other in combinations(_HELD_OUT_FIRST, 2):
-        semantic: dict[int, int] = {}
-        if config.semantic_threshold:
-            similar = neighbours(vectors[name], vectors[other], config.semantic_threshold)
-            semantic = {sampled[name][i]: sampled[other][j] for i, j in similar.items()}
-        first, second = (_Compared(n, splits[n], compared[n], values[n]) for n in (name, other))
-        pairs = np.empty((0, 2), np.int64)
-        if config.jaccard_threshold:
-            pairs = remainders.near_pairs(first.rows, second.rows, config.jaccard_threshold)
-        near = first_matches(pairs, (first.values, second.values))
-        pair_overlaps.append(_overlap(first, second, near, semantic, config))
+        similar = neighbours(vectors[name], vectors[other], config.semantic_threshold) if vectors else {}
+        semantic = {sampled[name][i]: sampled[other][j] for i, j in similar.items()}
+        near = near_matches(splits[name], splits[other], config.jaccard_threshold, task, remainders)
+        overlaps.append(_overlap(name, other, splits, {"near": near, "semantic": semantic}, config, remainders))
     return LeakageReport(
         jaccard_threshold=config.jaccard_threshold,
         passage_chars=config.passage_chars,
         cosine_threshold=config.semantic_threshold,
         embedded={name: len(indices) for name, indices in sampled.items()},
-        overlaps=tuple(pair_overlaps),
-        clean=not any(overlap.rows for overlap in pair_overlaps),
+        overlaps=tuple(overlaps),
+        clean=not any(overlap.rows for overlap in overlaps),
         rows={name: len(rows) for name, rows in splits.items()},
         splits=fingerprint(*(sorted(row.id for row in rows) for rows in splits.values())),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Compared:
-    """The rows of a split with their compared texts and derived values."""
-
-    split: str
-    rows: list[Example]
-    texts: list[str]
-    values: list[str]
-
-
 def _overlap(
-    of: _Compared, other: _Compared, near: dict[int, int], semantic: dict[int, int], config: Split
+    name: str,
+    other: str,
+    splits: Mapping[str, list[Example]],
+    matches: Mapping[str, dict[int, int]],
+    config: Split,
+    remainders: Remainders,
 ) -> SplitOverlap:
-    groups = {example.group for example in other.rows} - {None}
-    exact = exact_matches(of.texts, other.texts)
-    grouped = [i for i, example in enumerate(of.rows) if example.group in groups]
-    passages = shared_passages(of.texts, other.texts, config.passage_chars) if config.passage_chars else []
-    samples = (*_samples("near", of.rows, other.rows, near), *_samples("semantic", of.rows, other.rows, semantic))
+    rows, references = splits[name], splits[other]
+    texts, other_texts = remainders.compared(rows), remainders.compared(references)
+    groups = {row.group for row in references} - {None}
+    exact = exact_matches(texts, other_texts)
+    grouped = [i for i, row in enumerate(rows) if row.group in groups]
+    passages = shared_passages(texts, other_texts, config.passage_chars) if config.passage_chars else []
     return SplitOverlap(
-        split=of.split,
-        other_split=other.split,
-        rows=len({*exact, *grouped, *near}),
+        split=name,
+        other_split=other,
+        rows=len({*exact, *grouped, *matches["near"]}),
         exact=len(exact),
         group=len(grouped),
-        near=len(near),
         passage=len(passages),
-        semantic=len(semantic),
-        samples=samples,
+        samples=tuple(
+            OverlapSample(kind=kind, line=rows[i].line, other_line=references[j].line)
+            for kind, found in matches.items()
+            for i, j in islice(found.items(), _MAX_SAMPLES)
+        ),
+        **{kind: len(found) for kind, found in matches.items()},
     )
-
-
-def _divide(values: list[T], splits: Mapping[str, list[Any]]) -> dict[str, list[T]]:
-    """Values of all rows, one split after another, by split."""
-    remaining = iter(values)
-    return {name: list(islice(remaining, len(rows))) for name, rows in splits.items()}
-
-
-def _samples(
-    kind: str, rows: list[Example], others: list[Example], matches: Mapping[int, int]
-) -> tuple[OverlapSample, ...]:
-    pairs = list(matches.items())[:_MAX_SAMPLES]
-    return tuple(OverlapSample(kind=kind, line=rows[i].line, other_line=others[j].line) for i, j in pairs)
 
 
 def _sample(rows: Sequence[Example], config: Split) -> list[int]:

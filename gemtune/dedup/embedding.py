@@ -133,49 +133,38 @@ def leaders(
         members[name].append(i)
     for rows in members.values():
         indices = np.array(rows)
-        assign = _leaders_by_cells if len(rows) >= exact_below else _leaders
-        result[indices] = indices[assign(vectors[indices], threshold)]
+        own = vectors[indices]
+        cells = _cells(own) if len(rows) >= exact_below else np.zeros((len(rows), 1), np.int64)
+        result[indices] = indices[_leaders(own, cells, threshold)]
     return result
 
 
-def _leaders(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
-    """Leaders by exact comparison with all kept vectors."""
-    result = np.arange(len(vectors))
-    kept = np.empty(0, np.int64)
-    for begin in range(0, len(vectors), _BLOCK):
-        block = np.arange(begin, min(begin + _BLOCK, len(vectors)))
-        near_kept = vectors[block] @ vectors[kept].T >= threshold - 1e-6
-        first = (
-            np.where(near_kept.any(axis=1), kept[near_kept.argmax(axis=1)], -1)
-            if kept.size
-            else np.full(block.size, -1)
-        )
-        kept = np.concatenate((kept, _assign_within_block(vectors, block, first, threshold, result)))
-    return result
-
-
-def _leaders_by_cells(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
+def _leaders(vectors: NDArray[np.float32], cells: NDArray[np.int64], threshold: float) -> NDArray[np.int64]:
     """Leaders among the kept vectors that share a cell."""
-    cells = _cells(vectors)
     result = np.arange(len(vectors))
     kept_in = [np.empty(0, np.int64) for _ in range(int(cells.max()) + 1)]
-    for begin in range(0, len(vectors), _WIDE_BLOCK):
-        block = np.arange(begin, min(begin + _WIDE_BLOCK, len(vectors)))
+    size = _BLOCK if cells.shape[1] == 1 else _WIDE_BLOCK
+    for begin in range(0, len(vectors), size):
+        block = np.arange(begin, min(begin + size, len(vectors)))
         first = np.full(block.size, len(vectors))
-        order = np.argsort(cells[block], axis=None, kind="stable")
-        cell_ids, owners = cells[block].ravel()[order], order // cells.shape[1]
-        for cell, start, end in _runs(cell_ids):
+        for cell, owners in _by_cell(cells[block]):
             if kept_in[cell].size:
-                rows = owners[start:end]
-                near = vectors[block[rows]] @ vectors[kept_in[cell]].T >= threshold - 1e-6
+                near = vectors[block[owners]] @ vectors[kept_in[cell]].T >= threshold - 1e-6
                 nearest_kept = np.where(near.any(axis=1), kept_in[cell][near.argmax(axis=1)], len(vectors))
-                first[rows] = np.minimum(first[rows], nearest_kept)
+                first[owners] = np.minimum(first[owners], nearest_kept)
         unmatched = _assign_within_block(vectors, block, np.where(first < len(vectors), first, -1), threshold, result)
-        order = np.argsort(cells[unmatched], axis=None, kind="stable")
-        cell_ids, owners = cells[unmatched].ravel()[order], order // cells.shape[1]
-        for cell, start, end in _runs(cell_ids):
-            kept_in[cell] = np.concatenate((kept_in[cell], unmatched[owners[start:end]]))
+        for cell, owners in _by_cell(cells[unmatched]):
+            kept_in[cell] = np.concatenate((kept_in[cell], unmatched[owners]))
     return result
+
+
+def _by_cell(cells: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each cell, and the vectors that it is one of the cells of."""
+    order = np.argsort(cells, axis=None, kind="stable")
+    ordered = cells.ravel()[order]
+    edges = np.flatnonzero(np.diff(ordered, prepend=-1, append=-1))
+    for start, end in pairwise(edges.tolist()):
+        yield int(ordered[start]), order[start:end] // cells.shape[1]
 
 
 def _assign_within_block(
@@ -211,13 +200,6 @@ def _cells(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
             :, :_CELLS_PER_VECTOR
         ]
     return cells
-
-
-def _runs(values: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-    """(value, begin, end) of every run of equal values."""
-    edges = np.flatnonzero(np.diff(values, prepend=-1, append=-1))
-    for start, end in pairwise(edges.tolist()):
-        yield int(values[start]), start, end
 
 
 def neighbours(vectors: NDArray[np.float32], others: NDArray[np.float32], threshold: float) -> dict[int, int]:

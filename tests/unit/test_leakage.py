@@ -14,7 +14,7 @@ from gemtune.config import Split, Task
 from gemtune.data import leakage
 from gemtune.data.compared_text import Remainders
 from gemtune.data.example import Example, example_id
-from gemtune.data.leakage import first_matches, leakage_report
+from gemtune.data.leakage import leakage_report
 from gemtune.dedup.embedding import neighbours
 from gemtune.dedup.overlaps import overlaps
 
@@ -130,8 +130,8 @@ def test_leakage_report_states_sampling_of_large_splits(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("swap", [False, True])
 def test_leakage_near_is_symmetric(swap: bool) -> None:
     few, many = [said(1), said(2), said(3)], [said(n) + " more" for n in (9, 3, 8, 1, 3, 7)]
-    found = first_matches(overlaps(many, few, 0.7) if swap else overlaps(few, many, 0.7))
-    assert found == ({1: 2, 3: 0, 4: 2} if swap else {0: 3, 2: 1})
+    found = overlaps(many, few, 0.7) if swap else overlaps(few, many, 0.7)
+    assert found.tolist() == ([[1, 2], [3, 0], [4, 2]] if swap else [[0, 3], [2, 1], [2, 4]])
 
 
 def test_near_pairs_of_rows_that_were_searched_are_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
