@@ -31,11 +31,11 @@ from gemtune.data.columns import (
 from gemtune.data.formats import OPENAI_PAIR, as_prompt, content_of, is_prompt
 from gemtune.data.group_columns import GroupColumns, words_of
 from gemtune.data.labels import find_spellings, is_flag
-from gemtune.data.nested_rows import MANY
 from gemtune.data.pairs import named_side, turns_of
 from gemtune.data.profile import estimate_tokens, script
 from gemtune.data.segments import UNITS, read_segments
 from gemtune.data.source_rows import ONE_COLUMN
+from gemtune.data.tables import MANY
 from gemtune.data.times import parse_times
 from gemtune.errors import UserError, did_you_mean
 
@@ -363,12 +363,9 @@ def has_header(rows: Sequence[JsonObject]) -> bool:
     values = ("sentiments", "other_values")
     header_names = {name for role, names in known_names().items() if role not in values for name in names}
     named = {c.name for c in columns if plain(c.name) in header_names}
-    labels = [c.name for c in columns if (c.is_label and c.name in c.counts) or _is_number_among_numbers(c)]
+    labels = [c.name for c in columns if c.is_label and c.name in c.counts]
+    labels += [c.name for c in columns if c.name.isdecimal() and all(map(str.isdecimal, c.counts))]
     return not any(len(c.name) > MAX_LABEL_CHARS for c in columns) and all(named - {name} for name in labels)
-
-
-def _is_number_among_numbers(column: Column) -> bool:
-    return column.name.isdecimal() and all(map(str.isdecimal, column.counts))
 
 
 def _ranked_texts(columns: Sequence[Column]) -> list[Column]:

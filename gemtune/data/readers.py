@@ -28,15 +28,14 @@ from pydantic_core import from_json
 
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import RejectedRow, Row
-from gemtune.data.nested_rows import is_scalar, nested_rows
-from gemtune.data.tables import HEAD_LINES, names_columns, table_rows
+from gemtune.data.tables import HEAD_LINES, is_scalar, names_columns, nested_rows, table_rows
 from gemtune.data.text_files import (
+    DELIMITERS,
     MAX_LINE_CHARS,
     Note,
     SourceFile,
     read_lines,
-    recognize_delimiter,
-    recognize_quoting,
+    recognize_dialect,
     require_rows,
     separator_line,
 )
@@ -172,24 +171,32 @@ def _json_rows(file: SourceFile) -> Iterator[Row | RejectedRow]:
     lines: Iterator[tuple[int, str | None]] = (
         item for item in read_lines(file) if item[1] is None or not item[1].isspace()
     )
-    first = next(lines, None)
-    if first is None:
+    begin = list(itertools.islice(lines, 2))
+    first = begin[0][1] if begin else None
+    if first is not None and _is_one_value(first.strip(), len(begin) == 1, file.config.text_column):
+        yield from _value_rows(file, begin[0][0])
         return
-    number, text = first
-    begins = (text or "").lstrip()[:1]
-    if text is not None and begins in ("[", "{"):
-        second = next(lines, None)
-        is_line = begins == "{" and text.strip() != "{"  # lines of objects: a file of one may be objects in one line
-        if (second is None and not (is_line and _is_row(text, file))) or not (is_line or _is_json(text)):
-            yield from _value_rows(file, number)
-            return
-        lines = itertools.chain([second] if second else [], lines)
-    read = _fasttext_row if begins == "_" and text and text.lstrip().startswith(_FASTTEXT) else _json_row
-    for number, line in itertools.chain([first], lines):
+    read = _fasttext_row if first and first.lstrip().startswith(_FASTTEXT) else _json_row
+    for number, line in itertools.chain(begin, lines):
         if line is None:
             yield RejectedRow(number, "too_long", f"the line is longer than {MAX_LINE_CHARS} characters", None)
         else:
             yield read(number, line)
+
+
+def _is_one_value(first: str, is_only: bool, text_column: str) -> bool:
+    """Whether a file with this first (or only) line is one list, or has objects on several lines or several in one, or
+    one with rows in it; not where lines are rows, or damaged.
+    """
+    if not first.startswith(("[", "{")):
+        return False
+    if first == "{" or (is_only and first[0] == "["):
+        return True
+    try:
+        value = parse_json(first)
+    except ValueError as error:
+        return first[0] == "[" or (is_only and "Extra" in str(error))
+    return is_only and bool(nested_rows(value, text_column))
 
 
 def _fasttext_row(number: int, line: str) -> Row | RejectedRow:
@@ -199,28 +206,10 @@ def _fasttext_row(number: int, line: str) -> Row | RejectedRow:
     if not labels:
         return RejectedRow(number, "missing_target", f"the line has no {_FASTTEXT}", line.rstrip("\r\n"))
     text = line.split(maxsplit=len(labels))[len(labels) :]
-    return number, {"label": "; ".join(map(_without_prefix, labels)), "text": "".join(text).rstrip("\r\n")}
-
-
-def _without_prefix(label: str) -> str:
-    return label.removeprefix(_FASTTEXT)
-
-
-def _is_row(text: str, file: SourceFile) -> bool:
-    """Whether the only line of a file is a row, or damaged: not several objects, and no object with rows in it."""
-    try:
-        value = parse_json(text)
-    except ValueError as error:
-        return "Extra" not in str(error)
-    return not nested_rows(value, file.config.text_column)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    return number, {
+        "label": "; ".join(label.removeprefix(_FASTTEXT) for label in labels),
+        "text": "".join(text).rstrip("\r\n"),
+    }
 
 
 def _value_rows(file: SourceFile, number: int) -> Iterator[Row | RejectedRow]:
@@ -309,12 +298,12 @@ def _cells(file: SourceFile, default: str, columns: Sequence[str]) -> Iterator[t
     head = list(itertools.islice(lines, HEAD_LINES))
     if separator := separator_line(head[0]) if head else "":
         head[0] = "\n"
-    delimiter = file.config.delimiter or separator or recognize_delimiter(file, head, default, columns)
-    quoting = recognize_quoting(file, head, delimiter, columns)
+    csv.field_size_limit(MAX_LINE_CHARS)
+    marks = file.config.delimiter or separator or default + DELIMITERS.replace(default, "")
+    delimiter, quoting = recognize_dialect(file, head, marks, columns)
     reader = csv.reader(itertools.chain(head, lines), delimiter=delimiter, strict=True, **quoting)
     has_formulas = any(f'{mark}="' in line or line.startswith('="') for line in head for mark in (delimiter, '"'))
     begin = 1
-    csv.field_size_limit(MAX_LINE_CHARS)
     while True:
         try:
             cells = next(reader)
@@ -469,10 +458,7 @@ def _has_uri(cells: list[str]) -> bool:
 
 
 def _parquet_rows(file: SourceFile) -> Iterator[Row | RejectedRow]:
-    try:
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise UserError("reading Parquet needs pyarrow", file=file.name, remedy="pip install pyarrow") from None
+    import pyarrow.parquet as pq
     from pyarrow import ArrowException
 
     number = 0

@@ -52,10 +52,17 @@ _SIGNS = "’‘‚“”„«»‹›…–—•·€£¥§°ºª©®™¿¡²
 _ONE_LETTER_WORDS = "àáâèéêìíóòôõöøúùåæãäüñ"
 _ESCAPE = re.compile(rb"\x1b\$(?:[@B]|\)C)")  # of ISO 2022, Japanese or Korean mail: ASCII bytes otherwise
 _MIN_NUL_SHARE = 0.005  # of UTF-16 without a mark: delimiters and line ends alone are more
-_DELIMITERS = ",;\t|^~\x01\x1f"
+DELIMITERS = ",;\t|^~\x01\x1f"
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _QUOTED_HEADER = re.compile(r'\ufeff?"[^"\t\n]*"(?:\t"[^"\t\n]*")*\s*$')
 _QUOTED_LINES = 0.3
+_STYLES: tuple[tuple[str, JsonObject], ...] = (  # of quoting, by what notes call them: double quotes are the first
+    ("", {}),
+    ("quoted, with a backslash before quotes within", {"escapechar": "\\"}),
+    ("not quoted, and quotes are plain characters", {"quoting": csv.QUOTE_NONE}),
+    ("quoted in apostrophes", {"quotechar": "'"}),
+    ("quoted in apostrophes", {"quotechar": "'", "escapechar": "\\"}),
+)
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE | re.DOTALL)
 Note = Callable[[str], None]
 
@@ -278,70 +285,53 @@ def separator_line(line: str) -> str:
     return match[1] if match else ""
 
 
-def recognize_delimiter(file: SourceFile, head: Sequence[str], default: str, columns: Sequence[str]) -> str:
-    """The delimiter of a table by its first lines: the one that separates the most of `columns` in the header, else
-    the one that gives every row several cells.
+def recognize_dialect(
+    file: SourceFile, head: Sequence[str], marks: str, columns: Sequence[str]
+) -> tuple[str, JsonObject]:
+    """The delimiter of a table, the first of `marks` unless another fits better, and how its cells are quoted, as
+    arguments of `csv.reader`: those by which its first lines look most like a table with these columns.
     """
-    delimiters = [default, *(mark for mark in _DELIMITERS if mark != default)]
-    best = max(delimiters, key=lambda mark: _delimiter_score(head, mark, columns, mark == default))
-    if best != default:
-        file.assume(f"the cells are separated by {_NAMES.get(best, repr(best))}", "preprocess.delimiter")
-    return best
+    dialects = [(mark, what, style) for mark in marks for what, style in _STYLES if _may_be(head, mark, style)]
+    mark, what, style = max(dialects, key=lambda dialect: _fit(head, dialect[0], dialect[2], columns, marks[0]))
+    if mark != marks[0]:
+        file.assume(f"the cells are separated by {_NAMES.get(mark, repr(mark))}", "preprocess.delimiter")
+    if what:
+        file.note(f"{file.name}: the cells are {what}")
+    return mark, style
 
 
-def _delimiter_score(head: Sequence[str], mark: str, columns: Sequence[str], is_default: bool) -> tuple[int, bool]:
-    try:
-        rows = [cells for cells in csv.reader(head, delimiter=mark) if cells]
-    except csv.Error:
-        return 0, False
-    rows = rows[:-1] if len(rows) > 1 else rows  # the last may be cut within a cell
-    widths = {len(cells) for cells in rows}
-    return _named(rows, columns), min(widths, default=0) > 1 and (is_default or len(widths) == 1)
-
-
-def _named(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> int:
-    """How many of these columns a row names at most: the header, below titles perhaps."""
-    return max((len({cell.strip(" \t\ufeff'\"") for cell in cells} & {*columns}) for cells in rows), default=0)
-
-
-def recognize_quoting(file: SourceFile, head: Sequence[str], delimiter: str, columns: Sequence[str]) -> JsonObject:
-    """How the cells of a table are quoted, by its first lines, as arguments of `csv.reader`: in apostrophes, with
-    backslashes before the quotes in a cell, or not at all; {} for double quotes that are doubled in a cell.
+def _fit(head: Sequence[str], mark: str, style: JsonObject, columns: Sequence[str], default: str) -> tuple[int, ...]:
+    """How well the first lines are read so, the last of which may be cut within a cell: how many columns a row names
+    at most (the header, below titles perhaps); whether every row has several cells; no quotes are left around rows or
+    behind backslashes; all is read, and quotes do not join lines with their tabs; all rows of the table are of one
+    width.
     """
-    lines = [line.strip() for line in head[1:] if line.strip()]
-    edges = [sum(line[edge] == "'" for line in lines) for edge in (0, -1)]  # a cell may have several lines
-    styles: list[JsonObject] = []
-    if lines and sum(edges) >= len(lines) and min(edges) >= _QUOTED_LINES * len(lines):
-        styles, what = [{"quotechar": "'"}, {"quotechar": "'", "escapechar": "\\"}], "quoted in apostrophes"
-    elif any('\\"' in line for line in lines) and not (
-        any('""' in line for line in lines) and _read_head(head, delimiter, {})
-    ):
-        styles, what = [{"escapechar": "\\"}], "quoted, with a backslash before quotes within"
-    elif (
-        delimiter == "\t"
-        and not _QUOTED_HEADER.match("".join(head[:1]))
-        and _quotes_tabs(_read_head(head, delimiter, {}))
-    ):
-        styles, what = [{"quoting": csv.QUOTE_NONE}], "not quoted, and quotes are plain characters"
-    for style in styles:
-        rows = _read_head(head, delimiter, style)
-        if len({len(cells) for cells in rows}) == 1 or (len(columns) > 1 and _named(rows, columns) == len(columns)):
-            file.note(f"{file.name}: the cells are {what}")
-            return style
-    return {}
-
-
-def _read_head(head: Sequence[str], delimiter: str, style: JsonObject) -> list[list[str]]:
-    """The rows in the first lines, the last of which may be cut within a cell; [] where they cannot be read."""
-    rows = []
+    text, rows, is_read = "".join(head), list[list[str]](), True
     try:
-        for cells in csv.reader(head, delimiter=delimiter, strict=True, **style):
+        for cells in csv.reader(head, delimiter=mark, strict=True, **style):
             rows += [cells] if cells else []
     except csv.Error as error:
-        return rows if "end of data" in str(error) else []
-    return rows
+        is_read = "end of data" in str(error)
+    named = max((len({cell.strip(" \t\ufeff'\"") for cell in cells} & {*columns}) for cells in rows), default=0)
+    rows = rows[:-1] if len(rows) > 1 else rows
+    widths = {len(cells) for cells in rows}
+    is_table = min(widths, default=0) > 1 and (mark == default or len(widths) == 1)
+    joins = any("\t" in cell and "\n" in cell for cells in rows for cell in cells) and mark == "\t"
+    is_escaped = "escapechar" not in style and '\\"' in text and '""' not in text
+    leaves_quotes = is_escaped or _is_quoted(rows, "'") or _is_quoted(rows, '"')
+    return named, is_table, not leaves_quotes, is_read and not joins, is_table and len(widths) == 1
 
 
-def _quotes_tabs(rows: list[list[str]]) -> bool:
-    """Whether quotes cannot be read, or would join lines with their tabs in a cell."""
-    return not rows or any("\t" in cell and "\n" in cell for cells in rows for cell in cells)
+def _may_be(head: Sequence[str], mark: str, style: JsonObject) -> bool:
+    """Whether lines have a sign of a style of quoting."""
+    if "quoting" in style:
+        return mark == "\t" and not _QUOTED_HEADER.match("".join(head[:1]))
+    if "quotechar" in style:
+        return _is_quoted([[line.strip()] for line in head[1:] if line.strip()], "'")
+    return "escapechar" not in style or any('\\"' in line for line in head)
+
+
+def _is_quoted(rows: Sequence[Sequence[str]], quote: str) -> bool:
+    """Whether rows begin and end with quotes; a cell may have several lines."""
+    edges = [sum(cells[0].startswith(quote) for cells in rows), sum(cells[-1].endswith(quote) for cells in rows)]
+    return bool(rows) and sum(edges) >= len(rows) and min(edges) >= _QUOTED_LINES * len(rows)
