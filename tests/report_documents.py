@@ -135,12 +135,8 @@ def paths(tmp_path: Path, recorded: list[tuple[Any, ...]]) -> Path:
         target_characters=None,
         scripts={},
         slices={},
-        multi_turn=0,
-        with_system=0,
     ).write(tmp_path / "data")
-    overlap = SplitOverlap(
-        split="test", other_split="train", rows=0, exact=0, near=0, group=0, passage=3, semantic=4, samples=()
-    )
+    overlap = SplitOverlap(split="test", other_split="train", rows=0, exact=0, near=0, group=0, passage=3, semantic=4)
     leakage = LeakageReport(
         jaccard_threshold=0.8,
         passage_chars=100,

@@ -94,30 +94,17 @@ class DataProfile(LabelBalance):
     target_characters: LengthStats | None
     scripts: dict[str, int]
     slices: dict[str, dict[str, int]]
-    multi_turn: int
-    with_system: int
-
-
-class PairProfile(Part):
-    """How many preference pairs a prompt has, and how often the chosen answer is the longer one (0 to 1)."""
-
-    pairs: int
-    prompts: int
-    max_pairs_per_prompt: int
-    chosen_is_longer: float
-    mean_characters: dict[str, float]
 
 
 class RepeatedPassages(Part):
     """Passages that repeat an earlier one: rows that contain one, repeated characters and their share of all.
 
-    `longest` and `commonest` are beginnings of passages; `commonest_rows` is how many rows repeat the commonest.
+    `commonest` is the beginning of the passage that most rows repeat, `commonest_rows` is how many do.
     """
 
     rows: int = 0
     characters: int = 0
     share: float = 0.0
-    longest: str = ""
     commonest: str = ""
     commonest_rows: int = 0
 
@@ -129,13 +116,6 @@ class BorderlineDuplicate(Part):
     similarity: float
     text: str = Field(description="What was compared: without the passages that many rows have in common.")
     detail: str
-
-
-class NearConflicts(Part):
-    """Near-duplicates with different labels, which are kept; lines of the first pairs."""
-
-    rows: int
-    lines: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,23 +174,13 @@ class DataReport(Artifact, ReadReport, DataProfile):
     borderline_duplicates: tuple[BorderlineDuplicate, ...] = Field(
         (), description="The ten least similar near-duplicates."
     )
-    near_conflicts: NearConflicts = NearConflicts(rows=0, lines=())
     label_issues: LabelIssues = LabelIssues(rows=0, flagged=0, worst=())
     cleaning: dict[str, Any] = Field(default_factory=dict, description="The cleaning rules that training saw.")
     dataflow: DataflowCount = DataflowCount()
-    preferences: PairProfile | None = None
     spent: tuple[CostItem, ...] = Field((), description="Cost items of paid requests that made the rows.")
 
 
 # -- split -----------------------------------------------------------------------------------------------------------
-
-
-class OverlapSample(Part):
-    """Two rows of different splits that overlap."""
-
-    kind: str
-    line: int
-    other_line: int
 
 
 class SplitOverlap(Part):
@@ -228,7 +198,6 @@ class SplitOverlap(Part):
     near: int
     passage: int
     semantic: int
-    samples: tuple[OverlapSample, ...]
 
 
 class LeakageReport(Artifact):

@@ -15,7 +15,6 @@ rows shows the passages that many rows have in common. Rows that cannot be used 
 """
 
 import argparse
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +29,7 @@ from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.cleaning import text_key
 from gemtune.data.compared_text import compared_form, full_text
 from gemtune.data.csv_safe import read_review_file
-from gemtune.data.duplicates import duplicate_class, keep_priority, resolve_group
+from gemtune.data.duplicates import duplicate_class, keep_priority, resolve_group, text_digest
 from gemtune.data.example import Example, RejectedRow
 from gemtune.data.readers import parse_json
 from gemtune.data.row_validation import ReadStats, of_source, validate_row
@@ -80,11 +79,6 @@ def text_of(example: Example, common: Common) -> str:
     """The text of a row that is compared; see `Remainders.compared`."""
     with_system, passages = common
     return compared_form(passages.remainders([full_text(example, with_system)])[0])
-
-
-def text_digest(example: Example) -> str:
-    """A key that is equal for rows with the same text."""
-    return hashlib.blake2b(text_key(full_text(example)).encode(), digest_size=16).hexdigest()
 
 
 def resolve_text_group(

@@ -42,7 +42,7 @@ def resolve_exact_duplicates(examples: Sequence[Example], task: Task, config: Pr
     """One example per text: conflicting targets resolved by `conflicts`, exact duplicates dropped."""
     groups: dict[bytes, list[Example]] = defaultdict(list)
     for example in examples:
-        groups[_digest(text_key(full_text(example)))].append(example)
+        groups[text_digest(example)].append(example)
     kept: list[Example] = []
     dropped: list[RejectedRow] = []
     for group in groups.values():
@@ -53,9 +53,9 @@ def resolve_exact_duplicates(examples: Sequence[Example], task: Task, config: Pr
     return kept, dropped
 
 
-def _digest(text: str) -> bytes:
-    """A key for the text that is shorter than most texts."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).digest()
+def text_digest(example: Example) -> bytes:
+    """A key that is equal for rows with the same text, and shorter than most texts."""
+    return hashlib.blake2b(text_key(full_text(example)).encode("utf-8", "surrogatepass"), digest_size=20).digest()
 
 
 def resolve_group(group: list[Example], task: Task, config: Preprocess) -> FilterResult:
@@ -101,7 +101,7 @@ def drop_near_duplicates(
     dropped = []
     for (i, j), similarity in zip(pairs.tolist(), dedup.similarities(texts, pairs).tolist(), strict=True):
         detail = f"a near-duplicate of line {ordered[j].line}: {(left[j].text or ordered[j].text)!r:.80}"
-        rejected = reject(ordered[i], "near_duplicate", detail, kept_id=ordered[j].id, cluster=j)
+        rejected = reject(ordered[i], "near_duplicate", detail, kept_id=ordered[j].id)
         dropped.append(replace(rejected, similarity=round(similarity, 3), compared=left[i].text))
     return kept, dropped
 
@@ -130,18 +130,6 @@ def duplicate_class(example: Example, task: Task) -> str:
     return example.target if task.is_labelled else derived_values(example, task)
 
 
-def near_conflicts(
-    examples: Sequence[Example], task: Task, config: Preprocess, remainders: Remainders | None = None
-) -> list[tuple[Example, Example]]:
-    """Near-duplicates with different labels. They are kept, since the model may learn the difference from them."""
-    if not config.jaccard_threshold or not task.is_labelled:
-        return []
-    ordered = sorted(examples, key=keep_priority)
-    texts = (remainders or Remainders()).compared(ordered)
-    _, pairs = _divide(ordered, dedup.leaders(texts, config.jaccard_threshold))
-    return [(ordered[i], ordered[j]) for i, j in pairs.tolist() if ordered[i].target != ordered[j].target]
-
-
 def drop_semantic_duplicates(
     examples: Sequence[Example],
     task: Task,
@@ -159,7 +147,7 @@ def drop_semantic_duplicates(
     dropped = []
     for i, j in pairs.tolist():
         detail = f"means much the same as line {ordered[j].line}: {ordered[j].text!r:.80}"
-        dropped.append(reject(ordered[i], "semantic_duplicate", detail, kept_id=ordered[j].id, cluster=j))
+        dropped.append(reject(ordered[i], "semantic_duplicate", detail, kept_id=ordered[j].id))
     return kept, dropped
 
 
@@ -207,7 +195,6 @@ def _passage_report(ordered: Sequence[Example], spans: dict[int, list[Span]], le
         rows=len(spans),
         characters=characters,
         share=round(characters / max(1, sum(len(example.text) for example in ordered)), 4),
-        longest=max(passages, key=len, default="")[:200],
         commonest=commonest[:200],
         commonest_rows=commonest_rows,
     )
@@ -221,12 +208,10 @@ def _cut(text: str, spans: list[Span]) -> str:
     return " ".join(piece.strip() for piece in [*pieces, text[position:]] if piece.strip())
 
 
-def reject(
-    example: Example, reason: str, detail: str, kept_id: str | None = None, cluster: int | None = None
-) -> RejectedRow:
+def reject(example: Example, reason: str, detail: str, kept_id: str | None = None) -> RejectedRow:
     """The example as a rejected row."""
     row = {key: value for key, value in to_row(example).items() if value not in (None, {}, ())}
-    return RejectedRow(example.line, reason, detail, row, cluster, kept_id)
+    return RejectedRow(example.line, reason, detail, row, kept_id)
 
 
 def check_removal_limits(

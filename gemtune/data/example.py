@@ -89,15 +89,14 @@ class Example:
 class RejectedRow:
     """A row that is not used: `reason` is a code, `detail` a sentence, `row` the raw row, or its example's fields.
 
-    `kept_id` is the example kept instead, `cluster` the near-duplicate cluster, `similarity` the Jaccard similarity of
-    both and `compared` what was compared of this row.
+    `kept_id` is the example kept instead, `similarity` the Jaccard similarity of both and `compared` what was compared
+    of this row.
     """
 
     line: int
     reason: str
     detail: str
     row: Any
-    cluster: int | None = None
     kept_id: str | None = None
     similarity: float | None = None
     compared: str | None = None

@@ -8,13 +8,13 @@ size the report states.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from itertools import combinations, islice
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gemtune.artifacts.data import LeakageReport, OverlapSample, SplitOverlap
+from gemtune.artifacts.data import LeakageReport, SplitOverlap
 from gemtune.config import Split, Task, fingerprint
 from gemtune.data.cleaning import alphanumeric_key
 from gemtune.data.compared_text import Remainders, derived_values
@@ -23,7 +23,6 @@ from gemtune.dedup.embedding import Embedder, embed, neighbours
 from gemtune.dedup.substrings import shared_passages
 
 MAX_EMBEDDED = 20_000  # rows of a split whose meaning is compared
-_MAX_SAMPLES = 5
 _HELD_OUT_FIRST = ("test", "validation", "train")
 
 
@@ -81,9 +80,8 @@ def leakage_report(
     overlaps = []
     for name, other in combinations(_HELD_OUT_FIRST, 2):
         similar = neighbours(vectors[name], vectors[other], config.semantic_threshold) if vectors else {}
-        semantic = {sampled[name][i]: sampled[other][j] for i, j in similar.items()}
         near = near_matches(splits[name], splits[other], config.jaccard_threshold, task, remainders)
-        overlaps.append(_overlap(name, other, splits, {"near": near, "semantic": semantic}, config, remainders))
+        overlaps.append(_overlap(name, other, splits, near, len(similar), config.passage_chars, remainders))
     return LeakageReport(
         jaccard_threshold=config.jaccard_threshold,
         passage_chars=config.passage_chars,
@@ -100,8 +98,9 @@ def _overlap(
     name: str,
     other: str,
     splits: Mapping[str, list[Example]],
-    matches: Mapping[str, dict[int, int]],
-    config: Split,
+    near: Collection[int],
+    semantic: int,
+    passage_chars: int,
     remainders: Remainders,
 ) -> SplitOverlap:
     rows, references = splits[name], splits[other]
@@ -109,20 +108,16 @@ def _overlap(
     groups = {row.group for row in references} - {None}
     exact = exact_matches(texts, other_texts)
     grouped = [i for i, row in enumerate(rows) if row.group in groups]
-    passages = shared_passages(texts, other_texts, config.passage_chars) if config.passage_chars else []
+    passages = shared_passages(texts, other_texts, passage_chars) if passage_chars else []
     return SplitOverlap(
         split=name,
         other_split=other,
-        rows=len({*exact, *grouped, *matches["near"]}),
+        rows=len({*exact, *grouped, *near}),
         exact=len(exact),
         group=len(grouped),
         passage=len(passages),
-        samples=tuple(
-            OverlapSample(kind=kind, line=rows[i].line, other_line=references[j].line)
-            for kind, found in matches.items()
-            for i, j in islice(found.items(), _MAX_SAMPLES)
-        ),
-        **{kind: len(found) for kind, found in matches.items()},
+        near=len(near),
+        semantic=semantic,
     )
 
 

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gemtune import contents, dedup
-from gemtune.artifacts.data import PairProfile
 from gemtune.config import JsonObject, Preference, Preprocess, Task
 from gemtune.data import sources
 from gemtune.data.cleaning import text_key
@@ -116,7 +115,8 @@ def _sides(row: JsonObject, rules: Preprocess, config: Preference) -> tuple[Json
 
     Raises `KeyError`, `TypeError` or `ValueError` for a row that is not a pair.
     """
-    row = {name: _unpacked(value) if name in _NESTED else value for name, value in row.items()}
+    packed = {name: value for name, value in row.items() if name in _NESTED and isinstance(value, str)}
+    row = {**row, **{name: parse_container(value.strip(), is_exact=True) for name, value in packed.items()}}
     if "completions" in row:
         return _gemini_sides(row)
     if "preferred_output" in row:
@@ -155,11 +155,6 @@ def turns_of(answer: Any) -> list[JsonObject]:
     is_transcript = not before.strip() and set(speakers) == {"Human", "Assistant"}
     pairs = zip(speakers, texts, strict=True) if is_transcript else ()
     return [{"role": speaker.casefold(), "content": text.strip()} for speaker, text in pairs]
-
-
-def _unpacked(value: Any) -> Any:
-    """The value that a cell has in JSON or Python notation."""
-    return parse_container(value.strip(), is_exact=True) if isinstance(value, str) else value
 
 
 def _better(row: JsonObject, config: Preference) -> int:
@@ -229,7 +224,12 @@ def deduplicate(source: Pairs, rules: Preprocess) -> Pairs:
     pairs, equal = _without_copies(pairs)
     by_id = {prompt.id: prompt for prompt in source.prompts}
     pairs, near = _without_near(by_id, pairs, rules.jaccard_threshold)
-    prompts = _with_targets(by_id, pairs)
+    pairs_of = by_prompt(pairs)
+    prompts = [
+        replace(prompt, target=references(pairs_of[prompt.id])[0])  # its best answer
+        for prompt in sorted(by_id.values(), key=lambda prompt: prompt.line)
+        if prompt.id in pairs_of
+    ]
     return Pairs(prompts, pairs, [*source.dropped, *contradictory, *equal, *near], source.rows)
 
 
@@ -293,16 +293,6 @@ def _without_near(
     return sorted(kept, key=lambda pair: pair.line), dropped
 
 
-def _with_targets(by_id: Mapping[str, Example], pairs: Sequence[Pair]) -> list[Example]:
-    """The prompts that still have pairs, each with its best answer as the target."""
-    pairs_of = by_prompt(pairs)
-    return [
-        replace(prompt, target=references(pairs_of[prompt.id])[0])
-        for prompt in sorted(by_id.values(), key=lambda prompt: prompt.line)
-        if prompt.id in pairs_of
-    ]
-
-
 def references(pairs: Sequence[Pair]) -> list[str]:
     """The answers to a prompt that were chosen and never rejected, the most often chosen first.
 
@@ -326,22 +316,6 @@ def by_prompt(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
     for pair in pairs:
         groups[pair.prompt].append(pair)
     return groups
-
-
-def profile_pairs(pairs: Sequence[Pair]) -> PairProfile:
-    """Pairs per prompt, lengths, and how often the chosen answer is the longer one."""
-    sizes = [len(group) for group in by_prompt(pairs).values()]
-    longer = sum(len(pair.chosen) > len(pair.rejected) for pair in pairs)
-    return PairProfile(
-        pairs=len(pairs),
-        prompts=len(sizes),
-        max_pairs_per_prompt=max(sizes, default=0),
-        chosen_is_longer=round(longer / max(1, len(pairs)), 4),
-        mean_characters={
-            side: round(sum(len(getattr(pair, side)) for pair in pairs) / max(1, len(pairs)), 1)
-            for side in ("chosen", "rejected")
-        },
-    )
 
 
 # -- pairs from a model's own answers ---------------------------------------------------------------------------------
@@ -383,12 +357,6 @@ def sampled_pairs(
 
     With `chosen_from: reference` the row's reference is paired with the worst, which makes pairs of a model's errors.
     """
-    pairs: list[Pair] = []
-    rejected: list[RejectedRow] = []
-    for example, own, own_grades in zip(rows, answers, grades, strict=True):
-        pair = build_pair(example, own, own_grades, settings)
-        if isinstance(pair, RejectedRow):
-            rejected.append(pair)
-        else:
-            pairs.append(pair)
-    return pairs, rejected
+    built = [build_pair(*row, settings) for row in zip(rows, answers, grades, strict=True)]
+    pairs = [pair for pair in built if isinstance(pair, Pair)]
+    return pairs, [row for row in built if isinstance(row, RejectedRow)]

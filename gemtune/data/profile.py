@@ -34,8 +34,6 @@ def profile_rows(examples: Sequence[Example], labelled: bool) -> DataProfile:
         target_characters=length_stats([len(example.target) for example in examples]),
         scripts=dict(scripts.most_common()),
         slices={name: _commonest(counts) for name, counts in sorted(slices.items())},
-        multi_turn=sum(len(example.contents or ()) > 1 for example in examples),
-        with_system=sum(example.system is not None for example in examples),
     )
 
 

@@ -85,7 +85,6 @@ def run(
         dropped=reasons,
         **dict(stats.to_report()),
         **dict(profile.profile_rows(rows, False)),
-        preferences=pair_data.profile_pairs([pair for row in rows for pair in row.pairs]),
         spent=tuple(spent),
     ).write(report)
     counts = "; dropped: " + ", ".join(f"{count} {reason}" for reason, count in reasons.items()) if reasons else ""

@@ -14,7 +14,7 @@ from collections import Counter
 from contextlib import nullcontext
 from typing import Any
 
-from gemtune.artifacts.data import DataflowCount, DataReport, NearConflicts, RepeatedPassages
+from gemtune.artifacts.data import DataflowCount, DataReport, RepeatedPassages
 from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data import sources
 from gemtune.data.cleaning import export_rules
@@ -26,7 +26,6 @@ from gemtune.data.duplicates import (
     deduplicate,
     enforce_removal_limits,
     log_if_long,
-    near_conflicts,
     remove_repeated_passages,
     sample_rows,
 )
@@ -82,10 +81,7 @@ def run(
         write_examples(examples, rows)
         earlier = read_dropped(dropped_file) if dropped_file else ()
         write_rows(dropped, map(to_row, itertools.chain(rejected, earlier)))
-    # first: it needs more memory, and leaves less
-    conflicts = near_conflicts(rows, task_section, settings, remainders)
     label_issues = find_label_issues(rows, task_section, settings, remainders)
-    lines = tuple((first.line, second.line) for first, second in conflicts[:20])
     DataReport(
         data=data,
         settings=settings.model_dump(),
@@ -95,7 +91,6 @@ def run(
         valid_rows=valid_rows,
         repeated_passages=passages,
         borderline_duplicates=borderline_duplicates(rejected),
-        near_conflicts=NearConflicts(rows=len(conflicts), lines=lines),
         label_issues=label_issues.summary(),
         cleaning=dict(export_rules(settings, task_section)),
         dataflow=DataflowCount(rows=by_dataflow, file=dataflow_dropped),

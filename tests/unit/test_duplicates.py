@@ -17,7 +17,6 @@ from gemtune.data.duplicates import (
     check_removal_limits,
     drop_near_duplicates,
     drop_semantic_duplicates,
-    near_conflicts,
     remove_repeated_passages,
     resolve_exact_duplicates,
 )
@@ -128,14 +127,13 @@ def test_borderline_duplicates_are_the_least_similar() -> None:
     assert FRAME[:50] not in borderline[0].text + borderline[0].detail
 
 
-def test_near_duplicates_with_other_labels_are_kept_and_reported() -> None:
+def test_near_duplicates_with_other_labels_are_kept() -> None:
     rows = [
         example("please cancel the order I made on monday", "cancel", 1),
         example("please cancel the order I made on Monday.", "keep", 2),
     ]
     kept, dropped = drop_near_duplicates(rows, Task(), Preprocess())
     assert (len(kept), dropped) == (2, [])
-    assert [{a.line, b.line} for a, b in near_conflicts(rows, Task(), Preprocess())] == [{1, 2}]
 
 
 PASSAGE = "This message is confidential and meant for the person it is addressed to; delete it if that is not you."
@@ -147,7 +145,7 @@ def test_repeated_passages_are_reported_cut_or_dropped(action: str, kept: int, d
     stay, leave, found = remove_repeated_passages(rows, Preprocess.of({"repeated": action, "repeated_chars": 50}))
     assert (len(stay), len(leave)) == (kept, dropped)
     assert found.rows == 1
-    assert PASSAGE in found.longest
+    assert found.commonest == PASSAGE[:50]
     assert sum(PASSAGE in row.text for row in stay) == (2 if action == "report" else 1)
     if action == "trim":
         assert {"first words here", "other words"} & {row.text for row in stay}
