@@ -162,14 +162,14 @@ def text_of(parts: Iterable[Mapping[str, Any]]) -> str:
     return pieces
 
 
-def plain_text(parts: Iterable[Mapping[str, Any]]) -> str:
-    """The texts of the parts that have one, a line each."""
-    return "\n".join(part["text"] for part in parts if isinstance(part.get("text"), str))
-
-
 def text_turn(role: str, text: str) -> JsonObject:
     """A turn with one text."""
     return {"role": role, "parts": [{"text": text}]}
+
+
+def role_of(turn: Mapping[str, Any]) -> str:
+    """Who speaks in a turn: user or model."""
+    return ROLES[(turn.get("role") or "user").lower()]
 
 
 def files_of(contents: Iterable[Mapping[str, Any]]) -> Iterator[JsonObject]:

@@ -7,7 +7,7 @@ A card number must pass the Luhn check (ISO/IEC 7812-1), an IBAN its remainder m
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,13 +100,8 @@ def mask(text: str) -> str:
 
 def replace_findings(text: str, matches: Sequence[Finding]) -> str:
     """The text with the characters of each finding (in order, not overlapping) replaced by its kind in brackets."""
-    return "".join(_pieces(text, matches))
-
-
-def _pieces(text: str, matches: Sequence[Finding]) -> Iterator[str]:
-    position = 0
+    pieces, position = list[str](), 0
     for finding in matches:
-        yield text[position : finding.begin]
-        yield f"[{finding.kind.upper()}]"
+        pieces += [text[position : finding.begin], f"[{finding.kind.upper()}]"]
         position = finding.end
-    yield text[position:]
+    return "".join([*pieces, text[position:]])

@@ -81,11 +81,11 @@ class Remainders:
             if used == threshold and own.keys() <= second and others.keys() <= first:
                 return _sorted([(own[b], others[a]) for a, b in pairs if b in own and a in others])
         texts = self.compared([*examples, *references])
-        found = overlaps(texts[: len(examples)], texts[len(examples) :], threshold)
+        near = overlaps(texts[: len(examples)], texts[len(examples) :], threshold)
         if is_unique:
-            ids = [(examples[i].id, references[j].id) for i, j in found.tolist()]
+            ids = [(examples[i].id, references[j].id) for i, j in near.tolist()]
             self._near.append((threshold, {*own}, {*others}, ids))
-        return found
+        return near
 
 
 def _sorted(pairs: list[tuple[int, int]]) -> Pairs:

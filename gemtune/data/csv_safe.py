@@ -30,7 +30,7 @@ def write(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[str 
         writer = csv.writer(file, lineterminator="\r\n")
         writer.writerow(columns)
         for row in rows:
-            writer.writerow([_escaped(cell) if isinstance(cell, str) else cell for cell in row])
+            writer.writerow([f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell for cell in row])
 
 
 def read(
@@ -62,13 +62,8 @@ def read(
         raise UserError(f"cannot read the file: {error}", file=display_name, line=rows.line_num) from None
 
 
-def _escaped(cell: str) -> str:
-    """The cell in a form that no program evaluates."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
-
-
 def _unescaped(cell: str | None) -> str | None:
-    """The cell without the apostrophe of `_escaped`."""
+    """The cell without the apostrophe that `write` adds."""
     return cell[1:] if cell and cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
@@ -88,18 +83,15 @@ def write_review_file(path: str | Path, issues: Sequence[LabelIssue]) -> None:
 
 def read_review_file(path: str | Path) -> dict[str, str]:
     """Reviewed label by row id ("" drops the row); raises `UserError` for a file that is no review file."""
+    labels: dict[str, str] = {}
     try:
         with local_path(str(path)) as file:
-            return dict(_labels(file, path))
+            for line, row in read(file, ("id", "label"), path):
+                if row["id"] and row["label"] is None:
+                    remedy = "to drop a row, leave its cell empty; do not remove the cell"
+                    raise UserError("the row ends before its label", file=path, line=line, remedy=remedy)
+                if row["id"]:  # some programs save blank lines
+                    labels[row["id"].removeprefix("#")] = (row["label"] or "").strip()
     except OSError as error:
         raise UserError(f"cannot read the review file: {error}", file=path) from None
-
-
-def _labels(file: Path, display_name: str | Path) -> Iterator[tuple[str, str]]:
-    for line, row in read(file, ("id", "label"), display_name):
-        if not row["id"]:  # some programs save blank lines
-            continue
-        if row["label"] is None:
-            remedy = "to drop a row, leave its cell empty; do not remove the cell"
-            raise UserError("the row ends before its label", file=display_name, line=line, remedy=remedy)
-        yield row["id"].removeprefix("#"), row["label"].strip()
+    return labels

@@ -118,7 +118,7 @@ def parse_request(row: JsonObject) -> Example:
         if not is_prompt(row):
             raise _InvalidRow("wrong_turns", "it has no contents")
         system, turns, fields = _turns_of(row, set())
-        if not turns or contents.ROLES.get(_role(turns[-1])) != "user":
+        if not turns or contents.role_of(turns[-1]) != "user":
             raise _InvalidRow("wrong_turns", "its last turn is the model's" if turns else "it has no turns")
         return _of_turns(0, [_without_weight(turn) for turn in turns], "", None, system, fields)
     except _InvalidRow as error:
@@ -153,10 +153,10 @@ def _prompt(line: int, row: JsonObject, task: Task, config: Preprocess, row_note
     """A row of turns: the last model turn to be trained on is the reference, the turns before it are the prompt."""
     left_out = set[str]()
     system, turns, fields = _turns_of(row, left_out)
-    roles = " ".join(contents.ROLES.get(_role(turn), "") for turn in turns) or "none"
+    roles = " ".join(map(contents.role_of, turns)) or "none"
     if not roles.endswith("user model"):
         raise _InvalidRow("wrong_turns", f"the turns must end with user, model; they are: {roles}")
-    while turns and (_role(turns[-1]) != "model" or turns[-1].get("weight") == 0):
+    while turns and (contents.role_of(turns[-1]) != "model" or turns[-1].get("weight") == 0):
         turns.pop()
     if len(turns) < 2:
         raise _InvalidRow("missing_target", "every model turn has weight 0, so none is trained on")
@@ -188,7 +188,7 @@ def _turns_of(row: JsonObject, left_out: set[str]) -> tuple[JsonObject | None, l
             system = contents.text_turn("system", "\n".join(texts))
     for number, turn in enumerate(turns, 1):
         if not any(len(part) > 1 or part.get("text", "-").strip() for part in turn["parts"]):
-            is_answer = number == len(turns) and _role(turn) == "model"
+            is_answer = number == len(turns) and contents.role_of(turn) == "model"
             raise _InvalidRow("empty_target" if is_answer else "empty_text", f"turn {number} is empty")
     return system, turns, _request_fields(row, left_out)
 
@@ -229,8 +229,9 @@ def _of_turns(
         if system != contents.text_turn("system", text):
             fields = {"systemInstruction": _shared(json.dumps(system)), **fields}
     own = _interned(text) if system is not None else None
-    texts = [contents.plain_text(turn["parts"]) for turn in before if _role(turn) == "user"]
-    text = next(filter(None, reversed(texts)), "")
+    spoken = [turn["parts"] for turn in reversed(before) if contents.role_of(turn) == "user"]
+    texts = ("\n".join(part["text"] for part in parts if isinstance(part.get("text"), str)) for parts in spoken)
+    text = next(filter(None, texts), "")
     kept = tuple(before)
     return Example(
         id=example_id(text, target, own, kept, fields),
@@ -388,18 +389,22 @@ def _turn(turn: Any, left_out: set[str]) -> JsonObject:
         raise _InvalidRow("wrong_turns", f"a turn has the role {role!r:.40}: {remedy}")
     if unknown := [key for key in turn if key not in ("role", "parts", "weight")]:
         raise _InvalidRow("unsupported_part", f"a turn has {unknown[0]!r:.40}, which tuning does not accept: remove it")
-    _check_weight(turn)
-    parts = _parts(turn.get("parts"), contents.part_problem)
+    own = {"role": name} if "role" in turn else {}
+    return {**turn, **own, "parts": _kept_parts(turn, turn.get("parts"), left_out, contents.part_problem)}
+
+
+def _kept_parts(
+    turn: JsonObject, value: Any, left_out: set[str], problem_of: Callable[[Any], str | None]
+) -> list[JsonObject]:
+    """The parts of a turn or message that has this weight, without thoughts."""
+    if turn.get("weight") not in (None, 0, 1):
+        raise _InvalidRow("wrong_turns", f"a turn has the weight {turn['weight']!r:.40}: write 0 or 1")
+    parts = _parts(value, problem_of)
     if len(kept := [part for part in parts if not contents.is_thought(part)]) < len(parts):
         left_out.add(_THOUGHTS)
     if not kept:
         raise _InvalidRow("unsupported_part", "a turn has only thoughts, which are not trained on: add the answer")
-    return {**turn, **({"role": name} if "role" in turn else {}), "parts": kept}
-
-
-def _check_weight(turn: JsonObject) -> None:
-    if turn.get("weight") not in (None, 0, 1):
-        raise _InvalidRow("wrong_turns", f"a turn has the weight {turn['weight']!r:.40}: write 0 or 1")
+    return kept
 
 
 def _message(message: Any, left_out: set[str]) -> JsonObject:
@@ -412,11 +417,11 @@ def _message(message: Any, left_out: set[str]) -> JsonObject:
     if calls := [key for key in ("tool_calls", "function_call", "audio") if message.get(key)]:
         detail = f"a message has {calls[0]!r}: write calls and results as Gemini contents, with functionCall parts"
         raise _InvalidRow("unsupported_part", detail)
-    _check_weight(message)
     if any(message.get(key) for key in _REASONING):
         left_out.add(_THOUGHTS)
+    parts = _kept_parts(message, content_of(message), left_out, _message_problem)
     weight = {} if message.get("weight") is None else {"weight": message["weight"]}
-    return {"role": _CHAT_ROLES[role], "parts": _parts(content_of(message), _message_problem), **weight}
+    return {"role": _CHAT_ROLES[role], "parts": parts, **weight}
 
 
 def content_of(message: JsonObject) -> Any:
@@ -446,11 +451,6 @@ def _parts(value: Any, problem_of: Callable[[Any], str | None]) -> list[JsonObje
         if not contents.is_thought(part) and (problem := problem_of(part)):
             raise _InvalidRow("unsupported_part" if isinstance(part, dict) else "wrong_type", problem)
     return parts
-
-
-def _role(turn: JsonObject) -> str:
-    """user or model."""
-    return contents.ROLES[(turn.get("role") or "user").lower()]
 
 
 def _without_weight(turn: JsonObject) -> JsonObject:

@@ -207,7 +207,8 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
             stats.samples[rule].append(CleaningSample(line=line, before=before[:200], after=text[:200]))
     if text != example.text:
         example = replace(example, text=text)
-    if config.pii != "off" and (kinds := _pii_kinds(example, stats.pii_detector(config))):
+    texts = filter(None, _texts(example)) if config.pii != "off" else ()
+    if kinds := [finding.kind for text in texts for finding in stats.pii_detector(config).findings(text)]:
         findings = Counter(kinds)
         stats.pii_findings.update(findings)
         stats.pii_lines.append(line)
@@ -300,10 +301,6 @@ def _texts_of(batch: Iterable[Row | RejectedRow], task: Task, config: Preprocess
         if isinstance(example, Example):
             is_plain = example.contents is None
             yield from _texts(replace(example, text=clean(example.text, config, task)) if is_plain else example)
-
-
-def _pii_kinds(example: Example, detector: PiiDetector) -> list[str]:
-    return [finding.kind for text in _texts(example) if text for finding in detector.findings(text)]
 
 
 def masked(example: Example, mask: Callable[[str], str]) -> Example:

@@ -64,7 +64,7 @@ class LimitChecker:
             self._report(f"line {example.line}: about {estimate} tokens, the limit is {self.limits.tokens_per_example}")
         if example.contents is None or row is None:  # a turn of text and its answer
             return
-        roles = [contents.ROLES[(turn.get("role") or "user").lower()] for turn in row["contents"]]
+        roles = [*map(contents.role_of, row["contents"])]
         if roles[0] != "user" or any(map(_repeats_role, row["contents"], row["contents"][1:])):
             roles_are = f"line {example.line}: the roles are {' '.join(roles)}"
             self._report(f"{roles_are}; user and model must alternate, join turns of a role")
@@ -169,8 +169,7 @@ class LimitChecker:
 def _repeats_role(turn: JsonObject, following: JsonObject) -> bool:
     """Whether two turns of a role follow each other; a user may write right after the result of a function."""
     has_result = any("functionResponse" in contents.fields_of(part) for part in turn["parts"])
-    own, other = (contents.ROLES[(each.get("role") or "user").lower()] for each in (turn, following))
-    return own == other and not has_result
+    return contents.role_of(turn) == contents.role_of(following) and not has_result
 
 
 class _Size(NamedTuple):

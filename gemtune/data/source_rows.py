@@ -75,14 +75,9 @@ def read_all(data: str, task: Task, config: Preprocess, stats: ReadStats) -> Fil
 
 def divide(items: Iterable[Example | RejectedRow]) -> FilterResult:
     """The examples and the rejected rows among these."""
-    examples: list[Example] = []
-    rejected: list[RejectedRow] = []
-    for item in items:
-        if isinstance(item, RejectedRow):
-            rejected.append(item)
-        else:
-            examples.append(item)
-    return examples, rejected
+    listed = list(items)
+    examples = [item for item in listed if isinstance(item, Example)]
+    return examples, [item for item in listed if isinstance(item, RejectedRow)]
 
 
 def _merged(examples: list[Example], task: Task, config: Preprocess, stats: ReadStats) -> list[Example]:

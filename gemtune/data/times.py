@@ -69,7 +69,8 @@ def parse_times(line_by_value: Mapping[str, int], column: str) -> dict[str, floa
         other = min(moments, key=line_by_value.__getitem__)
         detail = f"is {number!r}, but {other!r} in line {line_by_value[other]}"
         raise _error(line_by_value[number], column, detail)
-    _note_mixed_offsets(moments.values(), column)
+    if 0 < (local := sum(moment.tzinfo is None for moment in moments.values())) < len(moments):
+        log.warning("%d of %d times in %r have no offset from UTC and are read as UTC", local, len(moments), column)
     return {value: (m if m.tzinfo else m.replace(tzinfo=UTC)).timestamp() for value, m in moments.items()}
 
 
@@ -126,12 +127,6 @@ def _unit(value: str, time: float) -> str:
     if _compact(value.strip()):
         return "the digits of a date"
     return next((f"{unit} since 1970" for unit, (low, high) in _UNITS.items() if low <= abs(time) < high), "")
-
-
-def _note_mixed_offsets(moments: Collection[datetime], column: str) -> None:
-    local = sum(moment.tzinfo is None for moment in moments)
-    if 0 < local < len(moments):
-        log.warning("%d of %d times in %r have no offset from UTC and are read as UTC", local, len(moments), column)
 
 
 def _error(line: int, column: str, detail: str) -> UserError:

@@ -14,7 +14,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain, groupby
 from operator import itemgetter
@@ -122,20 +122,18 @@ class Remainder(NamedTuple):
 class Passages:
     """Windows of passages: their hashes in order, the passage and the place in it of each; and the passages' sizes."""
 
-    sizes: Ints = field(default_factory=lambda: np.empty(0, np.int64))
-    windows: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
-    numbers: Ints = field(default_factory=lambda: np.empty(0, np.int64))
-    offsets: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    sizes: Ints
+    windows: Hashes
+    numbers: Ints
+    offsets: Ints
 
     @classmethod
     def of(cls, passages: list[Hashes]) -> Passages:
         """Passages from the windows of each."""
-        if not passages:
-            return cls()
-        sizes = np.array([path.size for path in passages])
-        joined = np.concatenate(passages)
+        sizes = np.array([path.size for path in passages], np.int64)
+        joined = np.concatenate([np.empty(0, np.uint64), *passages])
         order = np.argsort(joined)
-        offsets = np.concatenate(list(map(np.arange, sizes)))
+        offsets = np.concatenate([np.empty(0, np.int64), *map(np.arange, sizes)])
         return cls(sizes, joined[order], np.repeat(np.arange(sizes.size), sizes)[order], offsets[order])
 
     def remainders(self, texts: Sequence[str], words: _Words | None = None) -> list[Remainder]:
@@ -190,12 +188,7 @@ def find_passages(texts: Sequence[str], words: _Words | None = None) -> Passages
     """The passages that many of the texts have in common (see the top of this file)."""
     words = words or _words(texts)
     search = _Search(words)
-    chosen = set(search.in_half_of(np.arange(len(texts))))
-    for number in search.largest_parts():
-        if number not in chosen:
-            chosen.update(search.template_with(number))
-    passages = [search.paths[number] for number in sorted(chosen)]
-    return Passages.of([words.windows[search.first[path]] for path in passages])
+    return Passages.of([words.windows[search.first[path]] for path in search.passages(len(texts))])
 
 
 class _Search:
@@ -209,13 +202,13 @@ class _Search:
         self._by_kind = places[np.argsort(self._kinds[places], kind="stable")]
         self._ends = np.cumsum(count)
         self.first = self._by_kind[self._ends - count]
-        self.paths = _paths(words, self._kinds, places, count)
+        self._paths = _paths(words, self._kinds, places, count)
         # as common as its median window: some of its words stand elsewhere too
-        self._median = [int(path[np.argsort(support[path])[path.size // 2]]) for path in self.paths]
+        self._median = [int(path[np.argsort(support[path])[path.size // 2]]) for path in self._paths]
         self._rows = [int(support[kind]) for kind in self._median]
-        sizes = [int(words.columns[self.words_of(path)].sum()) for path in self.paths]
+        sizes = [int(words.columns[self._words_of(path)].sum()) for path in self._paths]
         self._path_of = np.full(support.size + 1, -1)  # the last is that of all other windows
-        for number, path in enumerate(self.paths):
+        for number, path in enumerate(self._paths):
             self._path_of[path] = number
         self._shared = self._most_rows(np.array([*self._rows, 0]))
         large = [rows if size >= TEMPLATE // 2 else 0 for rows, size in zip(self._rows, sizes, strict=True)]
@@ -235,21 +228,25 @@ class _Search:
             most[word] = np.maximum(most[word], of_window[inside])
         return most
 
-    def words_of(self, path: Ints) -> Ints:
+    def passages(self, texts: int) -> list[Ints]:
+        """The paths that are passages of so many texts: those that half of them hold, and the parts of templates."""
+        chosen = set(self._in_half_of(np.arange(texts)))
+        for number in range(len(self._paths)):
+            if number not in chosen and self._columns(number) >= LARGEST_PART:
+                chosen.update(self._template_with(number))
+        return [self._paths[number] for number in sorted(chosen)]
+
+    def _words_of(self, path: Ints) -> Ints:
         """The places of its words, each in the first text that holds its window."""
         at, last = self._words.at[self.first[path]], self.first[path[-1]]
         return np.concatenate([at, np.arange(self._words.at[last] + 1, self._words.ends[last])])
 
     def _columns_left(self, number: int) -> int:
         """Its columns, without those that belong to a path that is twice as common."""
-        return self._columns_of(self.words_of(self.paths[number]), 2 * self._rows[number])
+        return self._columns_of(self._words_of(self._paths[number]), 2 * self._rows[number])
 
     def _columns_of(self, words: Ints, rarer_than: int) -> int:
         return int(self._words.columns[words[self._shared[words] < rarer_than]].sum())
-
-    def largest_parts(self) -> Iterator[int]:
-        """Paths that may be the largest part of a template."""
-        yield from (number for number in range(len(self.paths)) if self._columns(number) >= LARGEST_PART)
 
     def _holders(self, number: int) -> Ints:
         """Some texts that hold the path."""
@@ -257,7 +254,7 @@ class _Search:
         places = self._by_kind[self._ends[kind - 1] if kind else 0 : self._ends[kind]]
         return np.unique(self._words.rows[places[:: 1 + places.size // _SAMPLE]])
 
-    def in_half_of(self, rows: Ints) -> list[int]:
+    def _in_half_of(self, rows: Ints) -> list[int]:
         """The passages of PART columns that half of these texts hold."""
         rows = rows[:: 1 + rows.size // _SAMPLE]
         begins = self._words.window_begins
@@ -266,10 +263,10 @@ class _Search:
         common = [number for number, count in held.items() if number >= 0 and 2 * count >= rows.size]
         return [number for number in common if self._columns(number) >= PART and self._rows_differ(number)]
 
-    def template_with(self, number: int) -> list[int]:
+    def _template_with(self, number: int) -> list[int]:
         """The paths of the template that this path is part of; none where they are too short for a template."""
         rows = self._rows[number]
-        parts = [n for n in self.in_half_of(self._holders(number)) if self._rows[n] <= 2 * rows <= 4 * self._rows[n]]
+        parts = [n for n in self._in_half_of(self._holders(number)) if self._rows[n] <= 2 * rows <= 4 * self._rows[n]]
         sizes = [self._columns_in(row, parts, 2 * rows) for row in self._holders(number)[::5].tolist()]
         return parts if np.median(sizes) >= max(TEMPLATE, MIN_REPEATED / rows) else []
 

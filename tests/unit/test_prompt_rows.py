@@ -175,6 +175,8 @@ def test_thoughts_and_weights_are_left_out_and_noted() -> None:
     row = {"contents": [turn("user", "legs?"), turn("model", thought, "8", weight=1)]}
     example = read(row, stats=stats)
     assert (example.target, tuning_row(example)["contents"][-1]) == ("8", turn("model", "8"))
+    said = [{"role": "user", "content": "legs?"}, {"role": "assistant", "content": [thought, {"text": "8"}]}]
+    assert read({"messages": said}).target == "8"
     turns = [turn("user", "a"), turn("model", "b", weight=0), turn("user", "c"), turn("model", "d", weight=1)]
     kept = read({"contents": [*turns, turn("user", "e"), turn("model", "f", weight=0)]}, stats=stats)
     assert kept.target == "d"
