@@ -148,10 +148,8 @@ class Preprocess(Section):
     """
     max_rows: int = Field(0, ge=0)
     """Use at most this many rows, sampled by seed; 0: all."""
-    max_per_label: int = Field(0, ge=0)
-    """Use at most this many rows of a label, sampled by seed; 0: all."""
     seed: int = 7
-    """Seed of max_rows and max_per_label."""
+    """Seed of max_rows."""
     max_chars: int = Field(100_000, gt=0)
     """Longest text (characters); longer texts are rejected."""
     text_buckets: list[str] = Field(default_factory=list)

@@ -280,21 +280,12 @@ def apply_rules(
 
 
 def sample_rows(examples: Sequence[Example], config: Preprocess) -> FilterResult:
-    """At most `max_per_label` rows of a label and `max_rows` in all, by a hash of seed and id: stable as data grows."""
+    """At most `max_rows` rows, by a hash of seed and id: stable as data grows."""
     # not the hash of the split: with that, the rows sampled first would be the rows of the test split
     ranked = sorted(examples, key=lambda example: hashlib.sha256(f"draw {config.seed} {example.id}".encode()).digest())
-    per_label: Counter[str] = Counter()
-    kept: list[Example] = []
-    dropped: list[RejectedRow] = []
-    for example in ranked:
-        if config.max_per_label and per_label[example.target] >= config.max_per_label:
-            dropped.append(reject(example, "not_sampled", f"beyond preprocess.max_per_label={config.max_per_label}"))
-        elif config.max_rows and len(kept) >= config.max_rows:
-            dropped.append(reject(example, "not_sampled", f"beyond preprocess.max_rows={config.max_rows}"))
-        else:
-            per_label[example.target] += 1
-            kept.append(example)
-    return sorted(kept, key=lambda example: example.line), dropped
+    count = config.max_rows or len(ranked)
+    dropped = [reject(example, "not_sampled", f"beyond preprocess.max_rows={count}") for example in ranked[count:]]
+    return sorted(ranked[:count], key=lambda example: example.line), dropped
 
 
 def log_if_long(rule: str, rows: int) -> None:

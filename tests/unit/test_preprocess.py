@@ -133,8 +133,8 @@ def test_near_duplicates_keep_a_near_row_of_the_label(pairs: list[tuple[str, str
 
 def test_sample_rows_is_stable_and_capped() -> None:
     rows = [example(f"row {i}", "ab"[i % 2], i) for i in range(100)]
-    few, _ = sample_rows(rows, Preprocess(max_per_label=10))
-    fewer, gone = sample_rows(rows, Preprocess(max_per_label=10, max_rows=12))
+    few, _ = sample_rows(rows, Preprocess(max_rows=20))
+    fewer, gone = sample_rows(rows, Preprocess(max_rows=12))
     assert len(few) == 20
     assert len(fewer) == 12
     assert len(gone) == 88
