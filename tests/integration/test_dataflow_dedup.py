@@ -22,7 +22,7 @@ from gemtune.steps import preprocess
 WORDS = ["".join(random.Random(n).choices("abcdefghij", k=5)) for n in range(150)] + ["naïve", "届かない荷物", "Größe"]
 
 
-ALONE = (False, Passages())  # no system instructions, no passages that many rows have in common
+ALONE = (False, Passages.of([]))  # no system instructions, no passages that many rows have in common
 PLAIN: dict[str, Any] = {"preprocess": {}}
 SETTINGS = [
     PLAIN,
