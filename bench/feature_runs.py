@@ -110,7 +110,7 @@ RUNS: dict[str, FeatureRun] = {
     "automl_augment_verbal_follow_ups": FeatureRun(
         automl_tickets,
         {
-            "augment": {"min_rows_per_label": 40, "methods": ["paraphrase", "perturb"], "label_check": "model"},
+            "augment": {"min_rows_per_label": 40, "methods": ["paraphrase", "perturb"]},
             "evaluate": {"confidence": "verbal", "baselines": [{"name": "zero_shot"}]},
             "plan": {"trials": [{**SHORT, "epoch_count": 6}], "follow_ups": 1, "min_train_rows": 50},
         },

@@ -284,13 +284,9 @@ class Augment(Section):
     """paraphrase: the base model rewrites rows (paid); perturb: random edits of words and letters."""
     max_per_row: int = Field(3, ge=1, le=20)
     """Most rows generated from one row."""
-    label_check: Literal["tfidf", "model", "none"] = "tfidf"
-    """Check that a new row has its source's label: by TF-IDF with logistic regression on the training rows, by the base
-    model (paid), or none.
-    """
     temperature: float = Field(0.9, gt=0, le=2)
     """Temperature of paraphrases."""
     max_cost: float = Field(5.0, ge=0)
-    """Cost limit of paraphrases and label checks together (US dollars)."""
+    """Cost limit of paraphrases (US dollars)."""
     seed: int = 7
     """Seed of the selection of rows and of perturbations."""

@@ -5,8 +5,8 @@
 Only training rows are augmented, after the split, so that no validation or test row is generated from a row the model
 learns. A new row stays only if a check predicts the label of its source, and if it is no near-duplicate of any row of
 any split, nor of another new row. New rows are recorded in the bucket by what they were generated from: a repeated run
-pays nothing and tunes on the same rows. Before the first request, all of them (paraphrases and label checks) are held
-under `max_cost` and the plan's by their upper bound.
+pays nothing and tunes on the same rows. Before the first request, all of them are held under `max_cost` and the plan's
+by their upper bound.
 """
 
 import asyncio
@@ -16,30 +16,27 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
-from typing import Any
 
 from gemtune import dedup
-from gemtune.artifacts.cost import CostItem, TokenUsage
+from gemtune.artifacts.cost import CostItem
 from gemtune.artifacts.data import AugmentationReport
 from gemtune.artifacts.records import AugmentedRows, NewText
-from gemtune.config import Prompt, fingerprint
-from gemtune.cost.augmentation import AugmentationCost, affordable_rows, missing_rows, paraphrase_request
+from gemtune.config import Task, fingerprint
+from gemtune.cost.data_steps import AugmentationCost, affordable_rows, missing_rows, paraphrase_request
 from gemtune.data.example import Example, example_id, read_examples, write_examples
 from gemtune.data.leakage import find_overlaps, leakage_report
 from gemtune.errors import UserError
 from gemtune.evaluation.scorers import request_usage
 from gemtune.inference import tfidf_baseline
-from gemtune.inference.generate import GenerateAll, GenerateRequest
-from gemtune.inference.parsing import parse
+from gemtune.inference.generate import GenerateAll
 from gemtune.inference.prompt_search import numbered_lines
-from gemtune.inference.prompts import render, resolve
+from gemtune.inference.prompts import resolve
 from gemtune.inference.vertex_generation import sending
 from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
 
 log = logging.getLogger("gemtune")
 
-PURPOSES = ("paraphrases", "label checks of new rows")
 NEAR_ONLY = {"passage_chars": 0, "semantic_threshold": 0}  # what the leakage report of the new rows counts
 
 
@@ -126,8 +123,8 @@ def run(splits: tuple[str, str, str], augmented: str, report: str, name: str, **
     }
     task, threshold = resolve(context.task, rows["train"]), context.split.jaccard_threshold
     champion.require_same_task(context.client, name, task)
-    cost = AugmentationCost.of(task, context.evaluate, context.augment, context.plan, context.catalogue)
-    texts, relabelled, spent = _recorded(rows["train"], cost, context)
+    cost = AugmentationCost.of(context.evaluate.base_model, context.augment, context.plan, context.catalogue)
+    texts, relabelled, spent = _recorded(rows["train"], task, cost, context)
     new, near = without_overlaps(texts, rows, threshold or 1.0)
     rows["train"] += new
     write_examples(augmented, rows["train"])
@@ -151,74 +148,51 @@ def run(splits: tuple[str, str, str], augmented: str, report: str, name: str, **
 
 
 def _recorded(
-    train: list[Example], cost: AugmentationCost, context: StepContext
+    train: list[Example], task: Task, cost: AugmentationCost, context: StepContext
 ) -> tuple[list[NewText], int, list[CostItem]]:
     """New texts that passed the label check, how many did not, what was spent: an earlier run's, else generated now."""
     ids = sorted(example.id for example in train)
-    digest = fingerprint(ids, cost.task, cost.evaluate.base_model, cost.settings, cost.limit)
+    digest = fingerprint(ids, task, cost.model, cost.settings, cost.limit)
     spent = list[CostItem]()
 
     def create() -> AugmentedRows:
-        with sending(cost.evaluate, context.vertex, online=True) as send:
-            texts, relabelled, usage = asyncio.run(_generate(train, cost, send))
-        spent.extend(_items(usage, cost))
-        return AugmentedRows(rows=texts, relabelled=relabelled)
+        with sending(context.evaluate, context.vertex, online=True) as send:
+            texts, items = asyncio.run(_generate(train, cost, send))
+        spent.extend(items)
+        confirmed = _confirmed(texts, train)
+        return AugmentedRows(rows=confirmed, relabelled=len(texts) - len(confirmed))
 
     record = store.once(context.client, AugmentedRows, digest, create)
     return record.rows, record.relabelled, spent
 
 
-def _items(usage: dict[str, TokenUsage], cost: AugmentationCost) -> list[CostItem]:
-    prices: dict[str, Any] = {"input": cost.price.input, "output": cost.price.output}
-    return [
-        CostItem.actual("augmentation", purpose, tokens.total, tokens.cost(prices))
-        for purpose, tokens in usage.items()
-        if tokens.requests
-    ]
-
-
 async def _generate(
     train: list[Example], cost: AugmentationCost, send: GenerateAll
-) -> tuple[list[NewText], int, dict[str, TokenUsage]]:
-    """New texts whose label was confirmed, how many were refused, and the tokens by purpose."""
-    settings = cost.settings
-    usage: dict[str, TokenUsage] = {purpose: TokenUsage() for purpose in PURPOSES}
-    texts: list[NewText] = []
-    missing, affordable = missing_rows(train, settings), affordable_rows(train, cost)
-    if len(affordable) < len(missing):
-        log.warning("%d of %d rows fit within %.2f USD", len(affordable), len(missing), cost.limit)
-    missing = affordable if cost.pays_checks else missing
-    if "paraphrase" in settings.methods:
-        rows = [example for example in train if example.id in affordable]
-        requests = [paraphrase_request(row, affordable[row.id], cost.evaluate.base_model, settings) for row in rows]
-        replies = await send(requests)
-        usage[PURPOSES[0]] = request_usage(replies)
+) -> tuple[list[NewText], list[CostItem]]:
+    """New texts, and what they cost."""
+    settings, price = cost.settings, {"input": cost.price.input, "output": cost.price.output}
+    missing, texts, spent = affordable_rows(train, cost), list[NewText](), list[CostItem]()
+    if len(missing) < (count := len(missing_rows(train, settings))):
+        log.warning("%d of %d rows fit within %.2f USD", len(missing), count, cost.limit)
+    rows = [example for example in train if example.id in missing]
+    if "paraphrase" in settings.methods and rows:
+        replies = await send([paraphrase_request(row, missing[row.id], cost.model, settings) for row in rows])
+        usage = request_usage(replies)
+        spent.append(CostItem.actual("augmentation", "paraphrases", usage.total, usage.cost(price)))
         for row, reply in zip(rows, replies, strict=True):
             paraphrases = parse_paraphrases(reply.text, row.text, missing[row.id])
             texts += [NewText(row.id, text, "paraphrase") for text in paraphrases]
             missing[row.id] -= len(paraphrases)
     if "perturb" in settings.methods:
-        for row in train:
-            perturbed = perturb(row.text, missing.get(row.id, 0), settings.seed, row.id)
+        for row in rows:
+            perturbed = perturb(row.text, missing[row.id], settings.seed, row.id)
             texts += [NewText(row.id, text, "perturb") for text in perturbed]
-    confirmed, usage[PURPOSES[1]] = await _confirmed(texts, train, cost, send)
-    return confirmed, len(texts) - len(confirmed), usage
+    return texts, spent
 
 
-async def _confirmed(
-    texts: Sequence[NewText], train: list[Example], cost: AugmentationCost, send: GenerateAll
-) -> tuple[list[NewText], TokenUsage]:
-    """The new texts for which the check predicts the label of their source, and the check's tokens."""
-    if cost.settings.label_check == "none" or not texts:
-        return list(texts), TokenUsage()
+def _confirmed(texts: Sequence[NewText], train: list[Example]) -> list[NewText]:
+    """The new texts for which TF-IDF with logistic regression predicts the label of their source."""
     labels = {row.id: row.target for row in train}
     rows = [Example(str(n), text.text, labels[text.source]) for n, text in enumerate(texts)]
-    if cost.settings.label_check == "tfidf":
-        predicted, usage = [output.text for output in tfidf_baseline.predict(train, rows)], TokenUsage()
-    else:
-        prompt, model = Prompt(), cost.evaluate.base_model
-        rendered = [render(cost.task, prompt, row) for row in rows]
-        requests = [GenerateRequest(f"check {n}", model, r.system, r.contents) for n, r in enumerate(rendered)]
-        replies = await send(requests)
-        predicted, usage = [parse(cost.task, prompt, reply.text).value for reply in replies], request_usage(replies)
-    return [text for text, row, label in zip(texts, rows, predicted, strict=True) if label == row.target], usage
+    predicted = tfidf_baseline.predict(train, rows) if rows else []
+    return [text for text, row, output in zip(texts, rows, predicted, strict=True) if output.text == row.target]

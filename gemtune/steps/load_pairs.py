@@ -18,7 +18,7 @@ from gemtune.artifacts.cost import CostItem, total
 from gemtune.artifacts.data import DataReport
 from gemtune.artifacts.records import SampledPair, SampledPairs
 from gemtune.config import Preference, fingerprint
-from gemtune.cost import pair_sampling
+from gemtune.cost import data_steps
 from gemtune.data import pairs as pair_data
 from gemtune.data import profile
 from gemtune.data.dataflow_job import require_local_runner
@@ -168,7 +168,8 @@ def _recorded(
 
 def _require_affordable(rows: Sequence[Example], context: StepContext, settings: Preference) -> None:
     counter = context.token_counter(context.task)
-    cost, limit = total(pair_sampling.forecast(rows, counter, settings, context.catalogue)).upper, context.plan.max_cost
+    items = data_steps.sampling_forecast(rows, counter, settings, context.catalogue)
+    cost, limit = total(items).upper, context.plan.max_cost
     if cost > limit:
         raise OverBudgetError(
             f"sampling {len(rows) * settings.samples} answers may cost {cost:.2f} USD, more than plan.max_cost "
@@ -181,7 +182,7 @@ async def _sampled(
     rows: Sequence[Example], context: StepContext, settings: Preference, send: GenerateAll
 ) -> tuple[list[Pair], list[RejectedRow], list[CostItem]]:
     evaluate, prices = context.evaluate, context.prices.models
-    outputs = await send(pair_sampling.sampling_requests(rows, context.task, settings, evaluate.base_model))
+    outputs = await send(data_steps.sampling_requests(rows, context.task, settings, evaluate.base_model))
     require_answers(outputs, evaluate.base_model, evaluate.max_error_share)
     size = settings.samples
     texts = [[output.text or "" for output in outputs[i : i + size]] for i in range(0, len(outputs), size)]

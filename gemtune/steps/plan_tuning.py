@@ -19,8 +19,7 @@ from gemtune.artifacts.records import ChampionEntry, HardRows, LastDecision
 from gemtune.artifacts.tuning import BestPrompt, MethodComparison, TuningPlan
 from gemtune.catalogue import trial_base_model
 from gemtune.config import Gate, ModelVariant, Plan, Task, Trial, fingerprint
-from gemtune.cost import augmentation, pair_sampling, usage
-from gemtune.cost.augmentation import AugmentationCost
+from gemtune.cost import data_steps, usage
 from gemtune.cost.baselines import BaselineForecast, BaselineUsage, baseline_variants
 from gemtune.cost.forecast import Context, Forecast, Forecaster
 from gemtune.cost.items import cheapest_plan
@@ -130,11 +129,12 @@ def dry_run(
     if not offline:
         champion.require_same_task(context.client, name, request.task)
     if context.augment.min_rows_per_label and request.task.is_labelled:
-        cost = AugmentationCost.of(request.task, context.evaluate, context.augment, context.plan, context.catalogue)
-        item, train = augmentation.forecast(request.splits[0], cost)
+        model, catalogue = context.evaluate.base_model, context.catalogue
+        cost = data_steps.AugmentationCost.of(model, context.augment, context.plan, catalogue)
+        item, train = data_steps.augmentation_forecast(request.splits[0], cost)
         request, actual = replace(request, splits=[train, *request.splits[1:]]), [item]
     if rows and (ranking := context.objective.ranking):
-        actual += pair_sampling.forecast(rows, request.counter, ranking, context.catalogue)
+        actual += data_steps.sampling_forecast(rows, request.counter, ranking, context.catalogue)
     variants, notes = request.baselines.fitting(baseline_variants(context.evaluate))
     usages, searches = request.baselines.usages(variants)
     dearest = max(usages, key=lambda baseline: baseline.tokens.input.upper)
@@ -430,7 +430,7 @@ def _tokens(request: PlanRequest, replies: Mapping[str, float], error_rate: floa
     judging = counter.judging(context.catalogue, everything, replies, pairwise_only=objective.judge_ranks)
     tokens = counter.all_rows(objective, request.splits, judging, context.hard_examples, error_rate)
     if sampled and objective.ranking:
-        return pair_sampling.with_unknown_answers(tokens, context.evaluate, objective.ranking)
+        return data_steps.with_unknown_answers(tokens, context.evaluate, objective.ranking)
     return tokens
 
 

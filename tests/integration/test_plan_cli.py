@@ -67,8 +67,7 @@ def test_plan_command_shows_costs_and_submits_nothing(client: Client, tmp_path: 
 
 def test_plan_command_forecasts_augmentation(client: Client, tmp_path: Path) -> None:
     plain = document(planned(tmp_path, "--json", "--offline"))
-    setting = ("--set", "augment.min_rows_per_label=100", "--set", "augment.label_check=model")
-    plan = document(planned(tmp_path, "--json", "--offline", *setting))
+    plan = document(planned(tmp_path, "--json", "--offline", "--set", "augment.min_rows_per_label=100"))
     assert 0 < costs(plan)["augmentation"].expected < costs(plan)["augmentation"].upper <= 5
     assert plan.rows["train"] == 300 > plain.rows["train"]
     assert plan.trials[0].forecast_tokens > plain.trials[0].forecast_tokens

@@ -91,7 +91,7 @@ def test_run_with_augmentation_tunes_on_new_rows_of_the_rare_label(tmp_path):
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
     (tmp_path / "config.yaml").write_text(
         "name: known\ndata: rows.jsonl\n"
-        "augment: {min_rows_per_label: 40, methods: [perturb], label_check: none}\n"
+        "augment: {min_rows_per_label: 40, methods: [perturb]}\n"
         "evaluate: {baselines: [{name: zero_shot}]}\n"
         "plan: {min_train_rows: 50, trials: [{name: short, epoch_count: 2, adapter_size: 4}]}\n"
         "tune: {poll_s: 0.2}\n"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gemtune.artifacts.records import NewText
 from gemtune.catalogue import Catalogue
-from gemtune.config import Augment, Evaluate, Plan, Task
-from gemtune.cost.augmentation import AugmentationCost, affordable_rows, forecast, missing_rows
+from gemtune.config import Augment, Plan
+from gemtune.cost.data_steps import AugmentationCost, affordable_rows, augmentation_forecast, missing_rows
 from gemtune.data.example import Example, example_id
 from gemtune.steps.augment import parse_paraphrases, perturb, without_overlaps
 
@@ -69,39 +69,32 @@ def test_parse_paraphrases_reads_numbered_lines_without_the_original() -> None:
 def cost(plan: float = 100.0, **augment: Any) -> AugmentationCost:
     prices = {"train": 0, "input": 1.0, "output": 10.0}
     catalogue = Catalogue.load({"models": {"gemini-2.5-flash": {"price": prices}}})
-    evaluate, task = Evaluate(base_model="gemini-2.5-flash"), Task(labels=["delivery", "refund"])
-    return AugmentationCost.of(
-        task, evaluate, Augment(min_rows_per_label=20, **augment), Plan(max_cost=plan), catalogue
-    )
+    settings = Augment(min_rows_per_label=20, **augment)
+    return AugmentationCost.of("gemini-2.5-flash", settings, Plan(max_cost=plan), catalogue)
 
 
 @given(
     st.sampled_from([["paraphrase"], ["perturb"], ["paraphrase", "perturb"]]),
-    st.sampled_from(["model", "tfidf"]),
     st.floats(0, 0.1),
     st.booleans(),
 )
-def test_affordable_rows_stay_under_both_limits(methods: list[str], check: str, limit: float, plans: bool) -> None:
+def test_affordable_rows_stay_under_both_limits(methods: list[str], limit: float, plans: bool) -> None:
     limits = {"plan": limit} if plans else {"max_cost": limit}
-    bounded = cost(**limits, methods=methods, label_check=check)
+    bounded = cost(**limits, methods=methods)
     paid, missing = affordable_rows(TRAIN, bounded), missing_rows(TRAIN, bounded.settings)
     rows = {row.id: row for row in TRAIN}
     assert sum(bounded.item(rows[name], count).cost.upper for name, count in paid.items()) <= limit
     assert paid.items() <= missing.items()
-    item, grown = forecast(TRAIN, bounded)
+    item, grown = augmentation_forecast(TRAIN, bounded)
     assert item.cost.expected <= item.cost.upper <= limit
-    free = methods == ["perturb"] and check == "tfidf"
-    assert (item.cost.upper == 0) == (free or not paid)
-    new = paid if check == "model" or methods == ["paraphrase"] else missing
-    assert len(grown) - len(TRAIN) == sum(new.values())
+    assert (item.cost.upper == 0) == (methods == ["perturb"] or not paid)
+    assert methods != ["perturb"] or paid == missing
+    assert len(grown) - len(TRAIN) == sum(paid.values())
     assert len({row.id for row in grown}) == len(grown)
 
 
-def test_affordable_rows_include_a_paid_label_check() -> None:
-    row, free, paid = TRAIN[60], cost(), cost(label_check="model")
-    assert paid.item(row, 3).cost.upper > free.item(row, 3).cost.upper
-    few = affordable_rows(TRAIN, cost(label_check="model", max_cost=0.02))
-    assert 0 < len(few) < len(affordable_rows(TRAIN, cost()))
+def test_affordable_rows_are_fewer_under_a_lower_limit() -> None:
+    assert 0 < len(affordable_rows(TRAIN, cost(max_cost=0.01))) < len(affordable_rows(TRAIN, cost()))
     assert affordable_rows(TRAIN, cost(max_cost=0)) == {}
 
 

@@ -27,7 +27,7 @@ TECHNICAL = {
     ", epoch ", ":generateContent", "data-first=", " leaks",
 }  # fmt: skip
 MODULES = [
-    "catalogue", "cost/baselines", "cost/forecast", "cost/items", "cost/pair_sampling", "cost/usage",
+    "catalogue", "cost/baselines", "cost/forecast", "cost/items", "cost/data_steps", "cost/usage",
     "data/duplicates", "data/formats", "data/group_columns", "data/labels", "data/readers", "data/tables",
     "data/pairs", "data/row_validation", "data/segments", "data/sources", "data/text_files",
     "evaluation/gate", "evaluation/gate_limits", "evaluation/intervals", "evaluation/scorers",
@@ -59,6 +59,9 @@ ELSEWHERE = {
     "the archive is truncated or damaged: compress the file again",
     "set preprocess.text_column and preprocess.target_column7",
     "a YAML or JSON list of labels, or a mapping of labels to descriptions",
+    "Say the text in the JSON object below in 7 other ways, each on a line of its own that begins with a number. Keep "
+    "its language, its meaning and everything that makes its label right; change wording, order and tone as other "
+    "people would. Do not answer the text.", "augment 7 7",  # of requests, and of an order
     "the rows have 77", "quality 7", "retirement 7", "age 7", "draw 7 7", "label 7",
 }  # fmt: skip
 
