@@ -239,12 +239,11 @@ class Preprocess(Section):
 
 
 class Split(Section):
-    """How examples are split; groups and clusters of near-duplicates stay in the same split."""
+    """How examples are split: exact shares of every label; groups and clusters of near-duplicates stay together.
 
-    method: Literal["stratified", "stable"] = "stratified"
-    """stratified: exact shares of every label; split assignments are recorded under the run's name, so that no row
-    moves when data grow; stable: by a hash of each row alone, not recorded, shares met on average.
+    Split assignments are recorded under the run's name, so that no row moves when data grow.
     """
+
     validation: float = Field(0.15, gt=0, lt=1)
     """Share of validation rows, on which prompt and checkpoint are selected."""
     test: float = Field(0.25, gt=0, lt=1)

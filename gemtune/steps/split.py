@@ -3,8 +3,8 @@
 """Examples to train, validation and test splits: exact label shares, recorded assignments, and a leakage report.
 
 Assignments (`split_assignment`) are recorded in the bucket under the run's name, so that a row stays in its split as
-the data grows: a model tuned last month never saw this month's test rows. Alternatives assign by a row's hash alone, or
-by time. When near-duplicates still fall into different splits, the test row is kept, else the validation row, and the
+the data grows: a model tuned last month never saw this month's test rows. The alternative is to assign by time. When
+near-duplicates still fall into different splits, the test row is kept, else the validation row, and the
 others are excluded; a split that the source names is respected. Guarantees: no group and no near-duplicate pair crosses
 splits, and `leakage_report` counts that on the finished splits.
 """
@@ -47,9 +47,11 @@ def split_examples(
     task, remainders = task or Task(), remainders or Remainders()
     splits: Splits = {name: [] for name in SPLITS}
     excluded: Excluded = []
-    by_record = records_assignments(config)
-    recorded = recorded if recorded and by_record else SplitAssignments()
-    assigned = assign_splits(examples, config, recorded, task, remainders) if by_record else _assign(examples, config)
+    recorded = recorded if recorded and not config.time_column else SplitAssignments()
+    if config.time_column:
+        assigned = _assign_by_time(examples, config)
+    else:
+        assigned = assign_splits(examples, config, recorded, task, remainders)
     for example in examples:
         split = assigned[group_key(example)]
         earlier = recorded.rows.get(example.id)
@@ -63,24 +65,26 @@ def split_examples(
     return _exclude_near_duplicates(splits, excluded, config, task, remainders)
 
 
-def records_assignments(config: Split) -> bool:
-    """Whether rows are split by label shares, so that their assignments must be recorded."""
-    return config.method == "stratified" and not config.time_column
+def _assign_by_time(examples: Sequence[Example], config: Split) -> dict[str, str]:
+    """Split of every key: as the source says (test before validation before train), else by its time.
 
-
-def _assign(examples: Sequence[Example], config: Split) -> dict[str, str]:
-    """Split of every key: as the source says (test before validation before train), else by its time or hash."""
+    The newest keys are test, those before them validation; a key is as old as its newest row; equal times stay so.
+    """
     by_source: dict[str, set[str | None]] = defaultdict(set)
     for example in examples:
         by_source[group_key(example)].add(example.split)
-    if config.time_column:
-        computed = _assign_by_time(examples, config)
-    else:
-        computed = {key: split_by_hash(key, config) for key in by_source}
+    newest: dict[str, float] = {}
+    for example, time in zip(examples, _times(examples, config.time_column), strict=True):
+        newest[group_key(example)] = max(time, newest.get(group_key(example), time))
+    ordered = sorted(newest.values())
+    first_test = ordered[min(len(ordered) - 1, round(len(ordered) * (1 - config.test)))]
+    first_validation = ordered[round(len(ordered) * (1 - config.test - config.validation))]
     assigned = {}
     for key, splits in by_source.items():
         named = next((split for split in ("test", "validation", "train") if split in splits), None)
-        assigned[key] = named or computed[key]
+        time = newest[key]
+        by_time = "test" if time >= first_test else "validation" if time >= first_validation else "train"
+        assigned[key] = named or by_time
     if "validation" not in assigned.values() and any(splits != {None} for splits in by_source.values()):
         share = config.validation / (1 - config.test)
         carved = config.model_copy(update={"validation": share / 2, "test": share / 2})
@@ -89,22 +93,6 @@ def _assign(examples: Sequence[Example], config: Split) -> dict[str, str]:
             for key, split in assigned.items()
         }
     return assigned
-
-
-def _assign_by_time(examples: Sequence[Example], config: Split) -> dict[str, str]:
-    """The newest keys are test, those before them validation; a key is as old as its newest row; equal times are not
-    split.
-    """
-    newest: dict[str, float] = {}
-    for example, time in zip(examples, _times(examples, config.time_column), strict=True):
-        newest[group_key(example)] = max(time, newest.get(group_key(example), time))
-    ordered = sorted(newest.values())
-    first_test = ordered[min(len(ordered) - 1, round(len(ordered) * (1 - config.test)))]
-    first_validation = ordered[round(len(ordered) * (1 - config.test - config.validation))]
-    return {
-        key: "test" if time >= first_test else "validation" if time >= first_validation else "train"
-        for key, time in newest.items()
-    }
 
 
 def _times(examples: Sequence[Example], column: str) -> list[float]:
@@ -195,7 +183,7 @@ def run(
     context = StepContext(sections)
     settings = context.split
     rows, remainders = list(read_examples(examples)), Remainders()
-    if sections.get("vertex") is not None and name and records_assignments(settings):
+    if sections.get("vertex") is not None and name and not settings.time_column:
         divided, excluded, recorded = _split_by_record(rows, context, name, keep, remainders)
     else:
         recorded = SplitAssignments()

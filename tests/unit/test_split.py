@@ -72,13 +72,6 @@ def test_split_assignments_do_not_move_when_rows_are_added(few: list[Example], m
     assert all(stands(after).get(key, home) == home for key, home in stands(before).items())
 
 
-@given(st.lists(WORDS.map(" ".join), unique=True, min_size=2, max_size=30), st.integers(0, 29), st.integers(0, 5))
-def test_split_by_hash_does_not_move_rows(texts: list[str], cut: int, seed: int) -> None:
-    examples, config = [made(text) for text in texts], Split(seed=seed, method="stable")
-    before, after = (stands(split_examples(some, config)[0]) for some in (examples[:cut], examples))
-    assert all(after.get(key, home) == home for key, home in before.items())
-
-
 LABELS = st.dictionaries(
     st.text(alphabet="abcdef", min_size=1, max_size=3), st.integers(5, 60), min_size=1, max_size=12
 )
