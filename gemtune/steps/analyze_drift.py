@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare the windows since the last run with the tuned prompt and with the windows of the past."""
 
-import logging
 from collections import Counter
 from datetime import timedelta
 
@@ -15,9 +14,7 @@ from gemtune.data.sources import stored_examples
 from gemtune.monitoring import drift, records, similarity, skew
 from gemtune.monitoring.differences import differences
 from gemtune.monitoring.windows import MIN_ROWS
-from gemtune.steps.context import Section, StepContext
-
-log = logging.getLogger("gemtune")
+from gemtune.steps.context import Section, StepContext, log
 
 
 def run(rows: str, counts: str, report: str, name: str, **sections: Section) -> None:

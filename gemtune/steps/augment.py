@@ -10,7 +10,6 @@ by their upper bound.
 """
 
 import asyncio
-import logging
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -33,9 +32,7 @@ from gemtune.inference.prompt_search import numbered_lines
 from gemtune.inference.prompts import resolve
 from gemtune.inference.vertex_generation import sending
 from gemtune.state import champion, store
-from gemtune.steps.context import Section, StepContext
-
-log = logging.getLogger("gemtune")
+from gemtune.steps.context import Section, StepContext, log
 
 NEAR_ONLY = {"passage_chars": 0, "semantic_threshold": 0}  # what the leakage report of the new rows counts
 

@@ -8,7 +8,6 @@ on every path. So what every path costs is bounded first; a run that could not e
 limit is refused while it has cost nothing.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,10 +26,8 @@ from gemtune.evaluation.human_ratings import load_human_ratings
 from gemtune.inference import prompts
 from gemtune.state import champion, store
 from gemtune.state.reconcile import reconcile
-from gemtune.steps.context import Section, StepContext
+from gemtune.steps.context import Section, StepContext, log
 from gemtune.vertex.calls import PermanentError
-
-log = logging.getLogger("gemtune")
 
 
 def run(splits: Sequence[str], budget: str, name: str, spent: str = "", **sections: Section) -> bool:

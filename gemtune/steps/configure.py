@@ -5,17 +5,14 @@
 A console shows sections as JSON text; what a person changes there most are parameters of their own.
 """
 
-import logging
 from typing import Any, NamedTuple
 
 from gemtune.config import Config
 from gemtune.cost.preflight import problems
 from gemtune.data.sources import with_labels
 from gemtune.errors import UserError
-from gemtune.steps.context import Section, StepContext
+from gemtune.steps.context import Section, StepContext, log
 from gemtune.vertex import connect, storage
-
-log = logging.getLogger("gemtune")
 
 
 class Sections(NamedTuple):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gemtune.evaluation.evaluator import Evaluator
     from gemtune.tuning.objective import Objective
 
+log = logging.getLogger("gemtune")
 Section = Mapping[str, Any]
 Sections = Mapping[str, Section]
 S = TypeVar("S", bound=config.Section)

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verdict of a monitoring run, and what the next run needs to know of this one."""
 
-import logging
-
 from gemtune.artifacts.monitoring import Check, DriftReport, MonitoringDecision, MonitoringRecord, QualityReport
 from gemtune.config import Monitor
 from gemtune.monitoring import records
@@ -11,9 +9,7 @@ from gemtune.monitoring.decision import MonitoringEvidence, decide
 from gemtune.monitoring.drift import compacted
 from gemtune.monitoring.quality import is_current
 from gemtune.monitoring.windows import moment
-from gemtune.steps.context import Section, StepContext
-
-log = logging.getLogger("gemtune")
+from gemtune.steps.context import Section, StepContext, log
 
 
 def run(

@@ -8,7 +8,6 @@ from. Alias and default checkpoint follow from the record (`state.reconcile`): a
 has changed nothing, what a run killed after it left undone is done by the next command. Every step may be repeated.
 """
 
-import logging
 import os
 import random
 import tempfile
@@ -38,10 +37,9 @@ from gemtune.inference.vertex_generation import generation_settings, vertex_gene
 from gemtune.monitoring.reference import drawn_rows, training_reference
 from gemtune.state import champion, endpoints
 from gemtune.state.reconcile import reconcile
-from gemtune.steps.context import Section, StepContext
+from gemtune.steps.context import Section, StepContext, log
 from gemtune.vertex import Client, actor, connect, models, storage
 
-log = logging.getLogger("gemtune")
 _RATED_ROWS = 100
 
 

@@ -6,7 +6,6 @@ Each is prompted like the best prompt first; if that does not reach the target, 
 the best trial so far, within what the plan allows it to cost.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +18,9 @@ from gemtune.config import Escalation, ModelVariant, Trial
 from gemtune.cost import usage
 from gemtune.data.example import Example, read_before_gate
 from gemtune.evaluation.evaluator import Dataset
-from gemtune.steps.context import Section, StepContext
+from gemtune.steps.context import Section, StepContext, log
 from gemtune.tuning.checkpoint_selection import VariantScore, choose, variant_scores
 from gemtune.tuning.tuner import Tuner
-
-log = logging.getLogger("gemtune")
 
 
 def run(

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Estimate the quality of the answers from labels, and draw the rows of the newest window that people should label."""
 
-import logging
 import re
 from math import sqrt
 
@@ -18,10 +17,8 @@ from gemtune.monitoring import labelling, quality, records, windows
 from gemtune.monitoring.similarity import TrainingRows
 from gemtune.monitoring.traffic import ServedRow, distinct, served_rows
 from gemtune.state import champion
-from gemtune.steps.context import Section, StepContext
+from gemtune.steps.context import Section, StepContext, log
 from gemtune.vertex import Client
-
-log = logging.getLogger("gemtune")
 
 
 def run(rows: str, drift: str, report: str, to_label: str, name: str, **sections: Section) -> None:

@@ -6,7 +6,6 @@ Few-shot examples come from training rows alone. Test rows are read only by the 
 recorded in the bucket before the first request.
 """
 
-import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,9 +24,8 @@ from gemtune.evaluation.metrics import primary_metric
 from gemtune.evaluation.predictions import CHAMPION_TEST_SET, Prediction, write_predictions
 from gemtune.inference import prompts
 from gemtune.state import champion, test_set_usage
-from gemtune.steps.context import Section, StepContext
+from gemtune.steps.context import Section, StepContext, log
 
-log = logging.getLogger("gemtune")
 MAX_MATRIX_LABELS = 100  # the metadata of an artifact may have 200 KB; a matrix of 120 labels has 166, one of 150 257
 
 

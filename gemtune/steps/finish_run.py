@@ -5,16 +5,13 @@
 It never fails a run that succeeded: what does not work is logged.
 """
 
-import logging
-
 from gemtune.errors import UserError
 from gemtune.monitoring import records
 from gemtune.state import endpoints
-from gemtune.steps.context import Section, StepContext
+from gemtune.steps.context import Section, StepContext, log
 from gemtune.vertex import jobs, notification
 from gemtune.vertex.calls import PermanentError, TransientError
 
-log = logging.getLogger("gemtune")
 SUCCEEDED = {"SUCCEEDED", "COMPLETE", "CACHED", "RUNNING"}
 """States of a run's steps that are no failure. Kubeflow reports RUNNING where loops succeeded (pipelines #13321)."""
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decide from test predictions whether the candidate may be deployed (`evaluation.gate` has the rules)."""
 
-import logging
 from collections.abc import Sequence
 
 from gemtune.artifacts.decision import DecisionRecord
@@ -13,9 +12,7 @@ from gemtune.errors import UserError, without_values
 from gemtune.evaluation.comparison import Compare, CompareByMetric, ComparePairwise
 from gemtune.evaluation.gate import Evidence, decide
 from gemtune.evaluation.predictions import CHAMPION_TEST_SET, ScoredVariant, read_predictions
-from gemtune.steps.context import Section, StepContext
-
-log = logging.getLogger("gemtune")
+from gemtune.steps.context import Section, StepContext, log
 
 
 def run(predictions: str, selection: str, tuning_plan: str, tested: str, decision: str, **sections: Section) -> bool:

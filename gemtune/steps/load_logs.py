@@ -2,13 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The production logs of the windows that have not been examined yet."""
 
-import logging
-
 from gemtune.artifacts.production_log import LogRow, LogWindow, UnreadableRow, write_log_rows
 from gemtune.monitoring import logs, records, windows
-from gemtune.steps.context import Section, StepContext
-
-log = logging.getLogger("gemtune")
+from gemtune.steps.context import Section, StepContext, log
 
 
 def run(rows: str, counts: str, name: str, now: str = "", **sections: Section) -> None:

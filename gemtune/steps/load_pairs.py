@@ -9,7 +9,6 @@ it may cost more than `plan.max_cost`.
 """
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,9 +33,7 @@ from gemtune.inference import data_fit
 from gemtune.inference.generate import GenerateAll, require_answers
 from gemtune.inference.vertex_generation import sending
 from gemtune.state import champion, store
-from gemtune.steps.context import Section, StepContext
-
-log = logging.getLogger("gemtune")
+from gemtune.steps.context import Section, StepContext, log
 
 
 def run(

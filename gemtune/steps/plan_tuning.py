@@ -6,7 +6,6 @@ Source: the published advice on when prompting is enough and how to start tuning
 under `max_cost` by its upper bound, tokens of a trial beyond the plan cancel its job, and every "no" has a reason.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,7 +32,7 @@ from gemtune.evaluation.scorers import describe_unusable
 from gemtune.inference import prompts
 from gemtune.inference.prompt_search import constraint_problem
 from gemtune.state import champion, store
-from gemtune.steps.context import Section, StepContext
+from gemtune.steps.context import Section, StepContext, log
 from gemtune.tuning.checkpoint_selection import MAX_PROMPTS, other_prompts
 from gemtune.tuning.hard_examples import record_name
 from gemtune.tuning.rewards import equivalent_values, require_steps
@@ -49,8 +48,6 @@ from gemtune.tuning.trials import (
     with_continued,
 )
 from gemtune.vertex.assessment import assess
-
-log = logging.getLogger("gemtune")
 
 
 @dataclass(frozen=True)

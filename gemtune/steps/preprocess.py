@@ -9,7 +9,6 @@ decided by content, never by the order of rows.
 from __future__ import annotations
 
 import itertools
-import logging
 from collections import Counter
 from contextlib import nullcontext
 from typing import Any
@@ -35,9 +34,7 @@ from gemtune.data.profile import profile_rows
 from gemtune.data.row_validation import ReadStats
 from gemtune.data.source_rows import no_usable_rows, read_all
 from gemtune.errors import UserError
-from gemtune.steps.context import Section, StepContext
-
-log = logging.getLogger("gemtune")
+from gemtune.steps.context import Section, StepContext, log
 
 
 def prepare_dataflow_job(data: str, name: str, **sections: Section) -> DataflowJob:

@@ -7,7 +7,6 @@ are data: the template escapes them, and shows control characters as symbols. Th
 nothing, so that it can be mailed and archived; its script only filters rows.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,10 +38,8 @@ from gemtune.inference import few_shot, prompts
 from gemtune.inference.prompts import response_schema
 from gemtune.state import champion, store
 from gemtune.steps import report_page, templates
-from gemtune.steps.context import Section, StepContext
+from gemtune.steps.context import Section, StepContext, log
 from gemtune.vertex import schema_mime_type
-
-log = logging.getLogger("gemtune")
 
 HEADLINES = {
     "deploy": "Deploy the tuned model",

@@ -6,7 +6,6 @@ Which rows are hard is decided once per data, prompt and settings, and recorded 
 the same rows, so that it finds its jobs again, and sends no request.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,10 +19,8 @@ from gemtune.cost import usage
 from gemtune.data.example import Example, read_before_gate, write_examples
 from gemtune.evaluation.evaluator import Dataset
 from gemtune.state import store
-from gemtune.steps.context import Section, StepContext
+from gemtune.steps.context import Section, StepContext, log
 from gemtune.tuning.hard_examples import near_hard, record_name, reweight
-
-log = logging.getLogger("gemtune")
 
 
 def run(

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Select the candidate among all checkpoints on validation rows, and name what it is compared with on test rows."""
 
-import logging
 from collections.abc import Sequence
 
 from gemtune.artifacts.cost import CostItem, read_spent
@@ -22,7 +21,7 @@ from gemtune.config import ModelVariant
 from gemtune.cost import usage
 from gemtune.errors import without_values
 from gemtune.state import champion
-from gemtune.steps.context import Section, StepContext
+from gemtune.steps.context import Section, StepContext, log
 from gemtune.tuning.checkpoint_selection import (
     Z95,
     VariantScore,
@@ -34,8 +33,6 @@ from gemtune.tuning.checkpoint_selection import (
 from gemtune.tuning.job_evaluation import compare_scores, difference
 from gemtune.tuning.loss_diagnostics import hacked
 from gemtune.tuning.objective import Objective
-
-log = logging.getLogger("gemtune")
 
 
 def run(

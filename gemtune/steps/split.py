@@ -9,7 +9,6 @@ others are excluded; a split that the source names is respected. Guarantees: no 
 splits, and `leakage_report` counts that on the finished splits.
 """
 
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,9 +25,7 @@ from gemtune.data.split_assignment import SPLITS, SplitAssignments, assign_split
 from gemtune.data.times import parse_times
 from gemtune.errors import TooFewRowsError, without_values
 from gemtune.inference import data_fit
-from gemtune.steps.context import Section, StepContext
-
-log = logging.getLogger("gemtune")
+from gemtune.steps.context import Section, StepContext, log
 
 MAX_TIME_SLICES = 20  # with more distinct times, metrics by time would be one row each
 MAX_REPORTED_LABELS = 1000

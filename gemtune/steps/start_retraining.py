@@ -3,16 +3,14 @@
 """What a verdict starts: a notification, a structured log line that alerts can be defined on, the tuning pipeline."""
 
 import json
-import logging
 
 from gemtune.artifacts.monitoring import MonitoringDecision
 from gemtune.errors import UserError
 from gemtune.monitoring import records
-from gemtune.steps.context import Section, StepContext
+from gemtune.steps.context import Section, StepContext, log
 from gemtune.vertex import notification, pipeline_jobs, storage
 from gemtune.vertex.calls import PermanentError, TransientError
 
-log = logging.getLogger("gemtune")
 CLAIM_DAYS = 3.0  # a run that has not ended tuning by then was killed; windows are longer
 NOTIFIED = ("watch", "retrain", "cannot_tell")
 

@@ -2,19 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tune one trial (`gemtune.tuning.tuner` has the guarantees)."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
 from gemtune.artifacts.tuning import TuningRecord
 from gemtune.config import Trial
 from gemtune.data.example import read_before_gate
-from gemtune.steps.context import Section, StepContext
+from gemtune.steps.context import Section, StepContext, log
 from gemtune.tuning.loss_diagnostics import VALIDATION
 from gemtune.tuning.trials import lowest_loss, started_from
 from gemtune.tuning.tuner import Tuner
-
-log = logging.getLogger("gemtune")
 
 
 def run(
