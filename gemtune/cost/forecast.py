@@ -32,32 +32,6 @@ from gemtune.tuning.trials import checkpoint_count, supervised_start
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What costs besides the trials: baselines, the best prompt, what was spent, the champion.
-
-    `on_test` and `on_train` are the best prompt's tokens per row, `train_probe` the training rows it answers,
-    `champion_rows` the rows of the champion's test set that are no test rows today, `first` the job that the trials
-    start from. `other_prompts` are the answers of further prompts to the test rows: those that may be as good as the
-    best.
-    """
-
-    baselines: Sequence[BaselineUsage]
-    best: BaselineUsage
-    on_test: RequestTokens
-    spent: Sequence[CostItem] = ()
-    train_probe: int = 0
-    on_train: RequestTokens | None = None
-    champion_rows: int = 0
-    champion: ModelVariant | None = None
-    first: Trial | None = None
-    is_pairwise: bool = False
-    location: str = ""
-    rates_texts: bool = False
-    """Whether a judge rates the answers of a reinforcement trial without rewards of its own."""
-    other_prompts: Sequence[CostItem] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Forecast:
     """What is paid anyway, what each trial would add, the trials that fit under the limit.
 
@@ -86,27 +60,45 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Forecaster:
-    """Forecasts a plan's cost from token estimates and list prices."""
+    """Forecasts a plan's cost from token estimates, list prices, and what costs besides the trials.
+
+    `best` is the best prompt, `on_test` are its tokens per row (`on_train`: where it answers the training rows too),
+    `champion_rows` the rows of the champion's test set that are no test rows today, `first` the job that the trials
+    start from. `other_prompts` are the answers of further prompts to the test rows: those that may be as good as the
+    best.
+    """
 
     catalogue: Catalogue
     evaluate: Evaluate
     plan: Plan
     tokens: TokenEstimates
-    context: Context
+    baselines: Sequence[BaselineUsage]
+    best: BaselineUsage
+    on_test: RequestTokens
+    spent: Sequence[CostItem] = ()
+    on_train: RequestTokens | None = None
+    champion_rows: int = 0
+    champion: ModelVariant | None = None
+    first: Trial | None = None
+    is_pairwise: bool = False
+    location: str = ""
+    rates_texts: bool = False
+    """Whether a judge rates the answers of a reinforcement trial without rewards of its own."""
+    other_prompts: Sequence[CostItem] = ()
 
     def forecast(self, trials: Sequence[Trial], escalation: Sequence[Trial] = ()) -> Forecast:
         """The forecast with the trials, and then the larger models, that fit under the limit, in their order."""
         everything = [*trials, *escalation]
-        context, judging = self.context, self.tokens.judging
-        spent = [item for usage in context.baselines for item in usage.items(judging, self._base)]
-        unranked = sum(not usage.actual for usage in context.baselines[1:])  # each is compared with the first
+        judging = self.tokens.judging
+        spent = [item for usage in self.baselines for item in usage.items(judging, self._base)]
+        unranked = sum(not usage.actual for usage in self.baselines[1:])  # each is compared with the first
         spent += judging.ranking("prompts", unranked * self.tokens.validation) if unranked else []
-        spent += context.spent
+        spent += self.spent
         fixed = [
             *self._best_prompt(everything),
-            *(self._trial(context.first) if context.first else []),
+            *(self._trial(self.first) if self.first else []),
             *self._other_prompts(escalation),
-            *self._finalists(trials[0], everything, escalation),
+            *self._finalists(everything, escalation),
             *judging.validating(),
             IDLE,
         ]
@@ -140,46 +132,46 @@ class Forecaster:
         return self.catalogue.tuning_price(trial, self.evaluate.base_model)
 
     @property
+    def _longest_answer(self) -> int:
+        return answer_token_limit(self.best.variant.prompt) or self.evaluate.max_output_tokens
+
+    @property
     def _champion(self) -> Price:
-        champion = self.context.champion
-        return self.catalogue.price(champion.base_model if champion else "", self.evaluate.base_model)
+        return self.catalogue.price(self.champion.base_model if self.champion else "", self.evaluate.base_model)
 
     def _dearest(self, trials: Iterable[Trial]) -> Price:
         prices = [self._base, self._champion, *map(self._price, trials)]
         return max(prices, key=lambda price: (price.input, price.output))
 
     def _price_list(self, trials: Sequence[Trial]) -> PriceList:
-        champion = self.context.champion
-        names = [*(trial.base_model or trial.base for trial in trials), champion.base_model if champion else ""]
+        served = self.champion.base_model if self.champion else ""
+        names = [*(trial.base_model or trial.base for trial in trials), served]
         return price_list(self.catalogue, self.evaluate, self.evaluate.base_model, names)
 
     def _best_prompt(self, trials: Sequence[Trial]) -> list[CostItem]:
         """The best prompt on test rows, where it may be the prompt of the dearest model; on training rows; and on
         validation rows again, where checkpoints are compared with its answers.
         """
-        context, rows, name = self.context, self.tokens, self.context.best.variant.name
-        likely = RequestTokens(context.on_test.input, context.best.tokens.output)
+        rows, name = self.tokens, self.best.variant.name
+        likely = RequestTokens(self.on_test.input, self.best.tokens.output)
         items = [self._bounded("best_prompt", "best prompt on test", rows.test, likely, self._dearest(trials), name)]
-        if context.train_probe and context.on_train:
-            probe = RequestTokens(context.on_train.input, context.best.tokens.output)
-            items.append(
-                self._bounded(
-                    "train_probe", "best prompt on training rows", context.train_probe, probe, self._base, name
-                )
-            )
-        if context.is_pairwise:
+        if self.on_train:
+            probe = RequestTokens(self.on_train.input, self.best.tokens.output)
+            label = "best prompt on training rows"
+            items.append(self._bounded("train_probe", label, rows.train, probe, self._base, name))
+        if self.is_pairwise:
             again = "best prompt on validation, again"
-            items.append(self._bounded("best_prompt", again, rows.validation, context.best.tokens, self._base, name))
+            items.append(self._bounded("best_prompt", again, rows.validation, self.best.tokens, self._base, name))
             items += rows.judging.items(again, rows.validation, 0, self._base)
         return items
 
     def _other_prompts(self, escalation: Sequence[Trial]) -> list[CostItem]:
         """Further prompts on test rows; with a larger model's prompt as the best, that of the base model is one."""
-        context, rows, best = self.context, self.tokens.test, self.context.best
-        items = list(context.other_prompts)
+        rows, best = self.tokens.test, self.best
+        items = list(self.other_prompts)
         if escalation:
             label = f"{best.variant.name} with the base model on test, if needed"
-            tokens = RequestTokens(context.on_test.input, best.tokens.output)
+            tokens = RequestTokens(self.on_test.input, best.tokens.output)
             items.append(self._bounded("best_prompt", label, rows, tokens, self._base, best.variant.name).if_needed())
         return items
 
@@ -187,48 +179,43 @@ class Forecaster:
         self, kind: Kind, label: str, count: int, tokens: RequestTokens, dearest: Price, subject: str
     ) -> CostItem:
         """Prompted rows at the base model's price, bounded by the longest answers at the dearest price."""
-        limit = answer_token_limit(self.context.best.variant.prompt) or self.evaluate.max_output_tokens
-        upper = max(tokens.output.upper, self.tokens.samples * limit)
+        upper = max(tokens.output.upper, self.tokens.samples * self._longest_answer)
         sizes = RequestTokens(tokens.input, Estimate(expected=tokens.output.expected, upper=upper))
         expected, bound = (requests_item(kind, label, count, sizes, price, subject) for price in (self._base, dearest))
         return with_batch_price(expected.bounded_by(bound), self.evaluate, count, self._base)
 
-    def _finalists(self, likely: Trial, trials: Sequence[Trial], escalation: Sequence[Trial]) -> list[CostItem]:
+    def _finalists(self, trials: Sequence[Trial], escalation: Sequence[Trial]) -> list[CostItem]:
         """Candidate, start and champion on test rows and on the champion's test set, and judging all finalists.
 
         No champion is expected where there is none now, but there may be one by then.
         """
-        context, rows, judging = self.context, self.tokens, self.tokens.judging
-        tuned = 1 + (context.first is not None)
+        rows, judging = self.tokens, self.tokens.judging
+        tuned = 1 + (self.first is not None)
         items = [self._tuned("finalists", "candidate and champion on test", rows.test, tuned, rows.request, trials)]
         smoke = min(smoke_test.ROWS, rows.test) * rows.samples
-        smoke_item = requests_item(
-            "finalists", "smoke test of the candidate", smoke, rows.request, self._dearest(trials)
-        )
-        items.append(smoke_item.if_needed())
-        certain = 1 + sum(not item.conditional for item in context.other_prompts)
-        possible = 1 + len(context.other_prompts) + bool(escalation)
+        label, dearest = "smoke test of the candidate", self._dearest(trials)
+        items.append(requests_item("finalists", label, smoke, rows.request, dearest).if_needed())
+        certain = 1 + sum(not item.conditional for item in self.other_prompts)
+        possible = 1 + len(self.other_prompts) + bool(escalation)
         tuned_roles: tuple[Role, ...] = ("candidate", "supervised")
         prompts: list[Role] = ["baseline"] * possible
         roles = [*prompts, *tuned_roles[:tuned]]
-        items += judged_finalists(judging, rows.test, roles, context.champion, self._base, possible - certain)
+        items += judged_finalists(judging, rows.test, roles, self.champion, self._base, possible - certain)
         items += self._injection(trials)
-        if context.champion_rows:
+        if self.champion_rows:
             longer = Estimate(expected=rows.prompt.expected, upper=LONGER_ROWS * rows.prompt.upper)
             sizes = RequestTokens(longer, rows.answer)
             label = "candidate and champion on the champion's test set"
-            items.append(self._tuned("champion_test_set", label, context.champion_rows, 1, sizes, trials))
-            items += judging.ranking(label, context.champion_rows)
+            items.append(self._tuned("champion_test_set", label, self.champion_rows, 1, sizes, trials))
+            items += judging.ranking(label, self.champion_rows)
         return items
 
     def _injection(self, trials: Sequence[Trial]) -> list[CostItem]:
         """The injection probe of the best prompt, the candidate and the champion, at the dearest price."""
-        context, dearest = self.context, self._dearest(trials)
-        limit = answer_token_limit(context.best.variant.prompt) or self.evaluate.max_output_tokens
-        prompted = RequestTokens(
-            context.on_test.input,
-            Estimate(expected=context.best.tokens.output.expected, upper=max(limit, context.best.tokens.output.upper)),
-        )
+        dearest = self._dearest(trials)
+        answer = self.best.tokens.output
+        longest = Estimate(expected=answer.expected, upper=max(self._longest_answer, answer.upper))
+        prompted = RequestTokens(self.on_test.input, longest)
         tuned = RequestTokens(self.tokens.prompt.times(self.tokens.samples), self.tokens.answer)
         sent = {"the best prompt": prompted, "the candidate": tuned, "the champion": tuned}
         items = [
@@ -236,7 +223,7 @@ class Forecaster:
             for name, tokens in sent.items()
             for item in injection_items(self.evaluate, self.tokens.test, name, tokens, dearest)
         ]
-        return [item if context.champion or item.label != items[-1].label else item.if_needed() for item in items]
+        return [item if self.champion or item.label != items[-1].label else item.if_needed() for item in items]
 
     def _tuned(
         self, kind: Kind, label: str, rows: int, tuned: int, sizes: RequestTokens, trials: Sequence[Trial]
@@ -247,7 +234,7 @@ class Forecaster:
         own = requests_item(kind, label, tuned * count, sizes, likely)
         own = own.bounded_by(requests_item(kind, label, tuned * count, sizes, dearest))
         served = requests_item(kind, label, count, sizes, self._champion)
-        served = served if self.context.champion else served.if_needed()
+        served = served if self.champion else served.if_needed()
         return own.model_copy(update={"tokens": own.tokens + served.tokens, "cost": own.cost + served.cost})
 
     def _trial(self, trial: Trial, rater: Price | None = None) -> list[CostItem]:
@@ -261,7 +248,7 @@ class Forecaster:
         """The judge's ratings of a reinforcement trial's answers, where it gives a reward."""
         judging, rows = self.tokens.judging, self.tokens
         rubrics = sum(bool(reward.rubric) for reward in trial.rewards)
-        rubrics += self.context.rates_texts and not trial.rewards
+        rubrics += self.rates_texts and not trial.rewards
         if trial.method != "reinforcement" or not rubrics or not (judging.rating and judging.judge):
             return []
         sampled = -(-rows.train // trial.batch_size) * trial.batch_size * trial.samples_per_prompt
@@ -275,7 +262,7 @@ class Forecaster:
         `rater` is the price of the model that rates its confidence in words.
         """
         rows, count, judging = self.tokens, checkpoint_count(trial.epoch_count), self.tokens.judging
-        first = self.context.first is not None and trial.name == self.context.first.name
+        first = self.first is not None and trial.name == self.first.name
         count = 1 if first else count
         label = f"checkpoints of {trial.name} on validation"
         requests = rows.validation * count
@@ -283,13 +270,13 @@ class Forecaster:
             "checkpoints", label, requests * rows.samples, rows.request, self._price(trial), trial.name
         )
         in_job = self._in_job(trial)
-        compared = requests if self.context.is_pairwise else rows.validation * (count - 1)
+        compared = requests if self.is_pairwise else rows.validation * (count - 1)
         items = [item, *in_job, *judging.items(label, requests, compared, rater, trial.name)]
         return items if first else [*items, *judging.ranking(label, 2 * requests, trial.name)]
 
     def _in_job(self, trial: Trial) -> list[CostItem]:
         """What the job's own evaluation of its checkpoints costs, where it is offered: batch prediction."""
-        offered = self.catalogue.evaluates_in_job(trial, self.evaluate.base_model, self.context.location)
+        offered = self.catalogue.evaluates_in_job(trial, self.evaluate.base_model, self.location)
         if not (self.evaluate.in_job and offered):
             return []
         count, label = self.tokens.validation * checkpoint_count(trial.epoch_count), f"evaluation in {trial.name}"
@@ -298,12 +285,11 @@ class Forecaster:
 
     def _larger_model(self, trial: Trial) -> list[CostItem]:
         """A larger model, if needed: the best prompt with it, the job, its checkpoints."""
-        price, rows, best = self._price(trial), self.tokens, self.context.best
-        limit = answer_token_limit(best.variant.prompt) or self.evaluate.max_output_tokens
+        price, rows, best = self._price(trial), self.tokens, self.best
         sent = best.tokens.input.expected
         sizes = RequestTokens(
             Estimate(expected=sent, upper=max(best.tokens.input.upper, LONGER_ROWS * sent)),
-            Estimate(expected=best.tokens.output.expected, upper=rows.samples * limit),
+            Estimate(expected=best.tokens.output.expected, upper=rows.samples * self._longest_answer),
         )
         label = f"{best.variant.name} of {trial.name} on validation"
         items = [

@@ -15,7 +15,7 @@ from gemtune.artifacts.cost import CostItem, Kind
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport, invalid_rate
 from gemtune.artifacts.tuning import TrialRecord, TuningPlan, TuningRecord
 from gemtune.config import Escalation, ModelVariant, Trial
-from gemtune.cost import usage
+from gemtune.cost.items import answers_item, judging_items
 from gemtune.data.example import Example, read_before_gate
 from gemtune.evaluation.evaluator import Dataset
 from gemtune.steps.context import Section, StepContext, log
@@ -120,8 +120,8 @@ class EscalationState:
         reports = context.evaluator.evaluate(dataset, self.train, variants).report.variants
         if reports:
             prices = context.prices
-            self.spent.append(usage.answers_item(kind, label, reports, prices.models[prices.base_model]))
-            self.spent += usage.judging_items(label, reports, prices)
+            self.spent.append(answers_item(kind, label, reports, prices.models[prices.base_model]))
+            self.spent += judging_items(label, reports, prices)
         return reports
 
 

@@ -14,14 +14,14 @@ from typing import Any
 from gemtune import contents
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
-from gemtune.artifacts.records import ChampionEntry, HardRows, LastDecision
-from gemtune.artifacts.tuning import BestPrompt, MethodComparison, TuningPlan
+from gemtune.artifacts.records import ChampionEntry, ChampionRecord, HardRows, LastDecision
+from gemtune.artifacts.tuning import BestPrompt, TuningPlan
 from gemtune.catalogue import trial_base_model
 from gemtune.config import Gate, ModelVariant, Plan, Task, Trial, fingerprint
-from gemtune.cost import data_steps, usage
+from gemtune.cost import data_steps
 from gemtune.cost.baselines import BaselineForecast, BaselineUsage, baseline_variants
-from gemtune.cost.forecast import Context, Forecast, Forecaster
-from gemtune.cost.items import cheapest_plan
+from gemtune.cost.forecast import Forecast, Forecaster
+from gemtune.cost.items import judging_items, ranking_items, replies_by_model, search_item
 from gemtune.cost.method_comparison import compare_methods
 from gemtune.cost.tokens import MARGIN, TokenCounter, TokenEstimates
 from gemtune.data.example import Example, read_examples
@@ -39,7 +39,6 @@ from gemtune.tuning.rewards import equivalent_values, require_steps
 from gemtune.tuning.submission import upload_rows
 from gemtune.tuning.trials import (
     SET_BY_PLAN,
-    Lineage,
     named,
     reasons_for_a_fresh_start,
     require_tunable,
@@ -73,6 +72,11 @@ class PlanRequest:
         """Forecasts the prompts' cost."""
         return BaselineForecast(self.counter, self.context.catalogue, self.splits)
 
+    @cached_property
+    def champion(self) -> ChampionRecord:
+        """The record of what is in production under the name; an empty one in a dry run."""
+        return champion.read(self.context.client, self.name) if self.online else ChampionRecord()
+
 
 def run(
     splits: Sequence[str], evaluated: str, tuning_plan: str, name: str, spent: str = "", **sections: Section
@@ -91,7 +95,7 @@ def run(
     actual = _paid(context, report, spent)
     near = other_prompts(best, report.variants, metric, report.confidence_level)
     others = [BaselineUsage.of_report(prompt, report.rows) for prompt in near]
-    baseline, replies = BaselineUsage.of_report(best, report.rows), usage.replies_by_model(report)
+    baseline, replies = BaselineUsage.of_report(best, report.rows), replies_by_model(report)
     plan = make_plan(request, usages, baseline, best, actual, replies, _on_test(request, others))
     warnings, problems = [*report.notes, *plan.warnings], unusable(report, context.gate)
     plan = plan.model_copy(
@@ -191,10 +195,10 @@ def _request(context: StepContext, name: str, paths: Sequence[str], online: bool
 def _paid(context: StepContext, report: EvaluationReport, spent: str) -> list[CostItem]:
     """What was spent before: data steps, prompt searches, judging the baselines' answers, ranking them."""
     prices = context.prices
-    actual = [*usage.search_item(report, prices.models[prices.base_model]), *read_spent(spent)]
+    actual = [*search_item(report, prices.models[prices.base_model]), *read_spent(spent)]
     for result in report.variants:
-        actual += usage.judging_items(f"{result.variant.name} on validation", [result], prices, result.variant.name)
-    return [*actual, *usage.ranking_items(report, "prompts", context.evaluate.judge.model, prices)]
+        actual += judging_items(f"{result.variant.name} on validation", [result], prices, result.variant.name)
+    return [*actual, *ranking_items(report, "prompts", context.evaluate.judge.model, prices)]
 
 
 def best_prompt(report: EvaluationReport, metric: str, max_invalid_rate: float) -> VariantReport:
@@ -239,13 +243,13 @@ def make_plan(
     metric = objective.metric(request.task)
     score = best.metrics[metric] if best else None
     tokens = _tokens(request, replies, 1 - score.value if score and not objective.is_pairwise else 0.5, sampled)
-    serving = champion.read(context.client, request.name).variant if request.online else None
+    serving, lifts = request.champion.variant, detectable_lifts(request, score.value if score else 0.5)
     trials = _trials(request, tokens)
     escalation = _escalation(request, trials, tokens)
     first = objective.first_trial(trials)
     notes: list[str] = []
     if plan.start_from_champion and serving and serving.is_tuned:
-        against = _reasons_for_a_fresh_start(request, serving)
+        against = _reasons_for_a_fresh_start(request)
         notes = [f"trials start from the base model: {'; '.join(against)}"] if against else []
         if first and not against:  # one job comes before all preference trials
             first, trials = started_from(serving, [first])[0], started_from(serving, trials)
@@ -262,28 +266,25 @@ def make_plan(
         settings,
         plan,
         tokens,
-        Context(
-            baselines=usages,
-            best=baseline,
-            on_test=request.baselines.on_test(baseline.variant),
-            spent=spent,
-            train_probe=len(request.splits[0]) if probe else 0,
-            on_train=request.baselines.on_train(baseline.variant) if probe else None,
-            champion_rows=_other_test_rows(request) if serving else 0,
-            champion=serving,
-            first=first,
-            is_pairwise=objective.is_pairwise,
-            location=context.client.location,
-            rates_texts=request.task.is_free_text,
-            other_prompts=others_on_test,
-        ),
+        baselines=usages,
+        best=baseline,
+        on_test=request.baselines.on_test(baseline.variant),
+        spent=spent,
+        on_train=request.baselines.on_train(baseline.variant) if probe else None,
+        champion_rows=_other_test_rows(request) if serving else 0,
+        champion=serving,
+        first=first,
+        is_pairwise=objective.is_pairwise,
+        location=context.client.location,
+        rates_texts=request.task.is_free_text,
+        other_prompts=others_on_test,
     )
     forecast = forecaster.forecast(trials, escalation)
     reasons = reasons_against(request, best, metric, tokens.train)
     over_budget = [] if reasons else forecast.over_budget  # what is not wanted anyway is not too expensive
     if not reasons and not forecast.trials:
-        own = {trial.name: forecast.per_trial[trial.name] for trial in trials}
-        least = cheapest_plan(own, [*forecast.spent, *forecast.fixed])
+        least = min(total(forecast.per_trial[trial.name]).upper for trial in trials)
+        least += total([*forecast.spent, *forecast.fixed]).upper
         reasons.append(f"the cheapest trial may cost {least:.2f} USD in all, more than max_cost {plan.max_cost:.2f}")
     forecast = forecaster.with_follow_ups(forecast)
     if best and reasons:
@@ -294,7 +295,7 @@ def make_plan(
         reasons=reasons,
         metric=metric,
         best_prompt=BestPrompt(variant=best.variant, score=best.metrics[metric]) if best else None,
-        detectable_lift=_detectable_lift(request, score.value if score else 0.5),
+        detectable_lift=lifts[objective.is_pairwise],
         rows={"train": tokens.train, "validation": tokens.validation, "test": tokens.test},
         first_trial=None if reasons else first,
         trials=[] if reasons else _ordered(forecast, plan),
@@ -302,36 +303,28 @@ def make_plan(
         over_budget=over_budget,
         prices=forecast.prices,
         warnings=[*notes, *forecast.warnings, *(n for trial in trials for n in equivalent_values(trial, request.task))],
-        methods=_methods(request, tokens, score.value if score else 0.5),
+        methods=compare_methods(request.task, settings, catalogue, request.splits[0], tokens, lifts),
         forecast=CostForecast.of(forecast.items, plan.max_cost),
         fingerprint=digest,
     )
 
 
-def _methods(request: PlanRequest, tokens: TokenEstimates, score: float) -> list[MethodComparison]:
-    context, test = request.context, len(request.splits[2])
-    lifts = (detectable_lift(1 - score, test), detectable_lift(1.0, test))
-    return compare_methods(request.task, context.evaluate, context.catalogue, request.splits[0], tokens, lifts)
-
-
-def _reasons_for_a_fresh_start(request: PlanRequest, serving: ModelVariant) -> list[str]:
+def _reasons_for_a_fresh_start(request: PlanRequest) -> list[str]:
     """Why the champion is not continued; empty where it may be."""
-    client, name, evaluate = request.context.client, request.name, request.context.evaluate
-    current, last = champion.read(client, name).current, store.read(client, LastDecision, name)
-    lineage = Lineage(
-        base_model=serving.base_model,
-        labels=current.task.labels if current else [],
-        new_share=_new_share(request, current),
-        continuations=current.continuations if current else 0,
-        forgot=bool(last and last.forgot),
+    current, context = request.champion.current, request.context
+    assert current is not None  # it serves
+    last = store.read(context.client, LastDecision, request.name)
+    reasons = reasons_for_a_fresh_start(
+        current, _new_share(request, current), context.evaluate.base_model, request.task, context.plan.fresh_start_share
     )
-    limit = request.context.plan.fresh_start_share
-    return reasons_for_a_fresh_start(lineage, evaluate.base_model, request.task.labels, limit)
+    if last and last.forgot:
+        reasons.append("the last continuation was shown to be worse on the champion's test set")
+    return reasons
 
 
-def _new_share(request: PlanRequest, current: ChampionEntry | None) -> float:
+def _new_share(request: PlanRequest, current: ChampionEntry) -> float:
     """The share of training rows that the champion was not trained on, by the sample that was kept; 0: none was."""
-    if not (current and (reference := current.reference)):
+    if not (reference := current.reference):
         return 0.0
     own = {row.id for row in request.splits[0]}
     kept = [row.id in own for row in stored_examples(request.context.client, reference.train)]
@@ -341,9 +334,7 @@ def _new_share(request: PlanRequest, current: ChampionEntry | None) -> float:
 def _other_test_rows(request: PlanRequest) -> int:
     """Rows of the champion's test set that are neither test nor training rows today."""
     own = {row.id for split in (request.splits[0], request.splits[2]) for row in split}
-    client = request.context.client
-    kept = stored_examples(client, champion.read(client, request.name).test_uri)
-    return sum(row.id not in own for row in kept)
+    return sum(row.id not in own for row in stored_examples(request.context.client, request.champion.test_uri))
 
 
 def _ordered(forecast: Forecast, plan: Plan) -> list[Trial]:
@@ -396,7 +387,7 @@ def reasons_against(request: PlanRequest, best: VariantReport | None, metric: st
         name, low = best.variant.name, best.metrics[metric].low
         target = plan.skip_if_baseline_reaches
         reasons.append(f"the prompt {name} is good enough: its {metric} is at least {low:.3f}, the target is {target}")
-    lift = _detectable_lift(request, best.metrics[metric].value if best else 0.5)
+    lift = detectable_lifts(request, best.metrics[metric].value if best else 0.5)[objective.is_pairwise]
     if 0 < plan.required_lift < lift:
         reasons.append(
             f"with {test} test {held_out}, a lift of {lift:.3f} or more can be detected, not the required "
@@ -405,16 +396,13 @@ def reasons_against(request: PlanRequest, best: VariantReport | None, metric: st
     return reasons
 
 
-def _detectable_lift(request: PlanRequest, score: float) -> float:
-    return detectable_lift(1.0 if request.context.objective.is_pairwise else 1 - score, len(request.splits[2]))
-
-
-def detectable_lift(error_rate: float, test_rows: int) -> float:
-    """The smallest true lift that is detected with 80 % power on this number of test rows.
+def detectable_lifts(request: PlanRequest, score: float) -> tuple[float, float]:
+    """The smallest true lifts of the metric and of a win rate that are detected with 80 % power on the test rows.
 
     For win rates every row may change: the error rate is 1, when no two answers tie.
     """
-    return smallest_detectable_lift(max(1, test_rows), min(1.0, max(0.05, error_rate)))
+    rows = max(1, len(request.splits[2]))
+    return smallest_detectable_lift(rows, max(0.05, 1 - score)), smallest_detectable_lift(rows, 1.0)
 
 
 # -- which trials ----------------------------------------------------------------------------------------------------

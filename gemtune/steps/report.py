@@ -31,7 +31,7 @@ from gemtune.artifacts.manifest import Manifest, key_id, public_key, versions
 from gemtune.artifacts.records import LastDecision
 from gemtune.artifacts.tuning import Selection, TuningPlan
 from gemtune.config import ModelVariant, Task
-from gemtune.cost import usage
+from gemtune.cost.items import ranking_items, variant_items
 from gemtune.data.example import Example, read_examples
 from gemtune.evaluation.predictions import read_predictions
 from gemtune.inference import few_shot, prompts
@@ -291,13 +291,13 @@ def actual_items(documents: Documents) -> list[CostItem]:
     actual = [item for item in plan.forecast.items if item.stage == "actual"]
     items = [*actual, *documents.selection.spent]
     for result in tested.variants:
-        items += usage.variant_items(result, f"{result.variant.name} on test", "finalists", prices)
+        items += variant_items(result, f"{result.variant.name} on test", "finalists", prices)
     for probed in tested.injection:
         own = prices.of(next(result.variant for result in tested.variants if result.variant.name == probed.variant))
         label = f"injection probe of {probed.variant}"
         items.append(CostItem.actual("finalists", label, probed.tokens.total, probed.tokens.cost(own)))
     judge = tested.judge.model if tested.judge else ""
-    items += usage.ranking_items(tested, "the finalists", judge, prices)
+    items += ranking_items(tested, "the finalists", judge, prices)
     if smoke := documents.deployment.smoke_test:
         variant = documents.deployment.variant
         cost = smoke.tokens.cost(prices.of(variant))
@@ -305,8 +305,8 @@ def actual_items(documents: Documents) -> list[CostItem]:
     if tested.champion_test_set:
         for result in tested.champion_test_set.variants:
             label = f"{result.variant.name} on the champion's test set"
-            items += usage.variant_items(result, label, "champion_test_set", prices)
-        items += usage.ranking_items(tested.champion_test_set, "the champion's test set", judge, prices)
+            items += variant_items(result, label, "champion_test_set", prices)
+        items += ranking_items(tested.champion_test_set, "the champion's test set", judge, prices)
     return items
 
 

@@ -15,7 +15,7 @@ from gemtune.artifacts.data import HardExamplesReport
 from gemtune.artifacts.records import HardRows
 from gemtune.artifacts.tuning import TuningPlan
 from gemtune.config import HardExamples
-from gemtune.cost import usage
+from gemtune.cost.items import variant_items
 from gemtune.data.example import Example, read_before_gate, write_examples
 from gemtune.evaluation.evaluator import Dataset
 from gemtune.state import store
@@ -76,7 +76,7 @@ def _hard_rows(
         own = [row for row in evaluation.predictions if row["variant"] == prompt.name]
         missed = {row["id"] for row in own if row["parsed"] != row["reference"]}
         variant = evaluation.report.variants[0]
-        spent.extend(usage.variant_items(variant, "best prompt on training rows", "train_probe", plan.prices))
+        spent.extend(variant_items(variant, "best prompt on training rows", "train_probe", plan.prices))
         mislabelled = _label_issues(rows, context.hard_examples)
         return HardRows(hard_ids=sorted(missed - mislabelled), label_issues=sorted(missed & mislabelled))
 

@@ -18,7 +18,7 @@ from gemtune.artifacts.tuning import (
     TuningRecord,
 )
 from gemtune.config import ModelVariant
-from gemtune.cost import usage
+from gemtune.cost.items import checkpoint_items, ranking_items, tuning_items, variant_items
 from gemtune.errors import without_values
 from gemtune.state import champion
 from gemtune.steps.context import Section, StepContext, log
@@ -26,11 +26,12 @@ from gemtune.tuning.checkpoint_selection import (
     Z95,
     VariantScore,
     choose,
+    compare_scores,
+    difference,
     learned_nothing,
     other_prompts,
     variant_scores,
 )
-from gemtune.tuning.job_evaluation import compare_scores, difference
 from gemtune.tuning.loss_diagnostics import hacked
 from gemtune.tuning.objective import Objective
 
@@ -222,11 +223,11 @@ def _spent(
     """What tuning and evaluating checkpoints cost, as the service counted it."""
     prices, judge = plan.prices, context.evaluate.judge.model
     jobs = [job for record in records for job in record.jobs]
-    spent = usage.tuning_items(records)
+    spent = tuning_items(records)
     for report in reports[:1]:  # what larger models cost is in their record
-        spent += usage.checkpoint_items(report, jobs, prices)
+        spent += checkpoint_items(report, jobs, prices)
         for result in report.variants:
             if result.variant.role == "baseline":
-                spent += usage.variant_items(result, "best prompt on validation, again", "best_prompt", prices)
-        spent += usage.ranking_items(report, "checkpoints", judge, prices)
+                spent += variant_items(result, "best prompt on validation, again", "best_prompt", prices)
+        spent += ranking_items(report, "checkpoints", judge, prices)
     return [*spent, *(item for record in records for item in record.spent)]

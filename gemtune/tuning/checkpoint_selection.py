@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What validation rows decide: the checkpoint that is the candidate, and the prompts that it has to beat.
+"""What validation rows decide: the checkpoint that is the candidate, and the prompts that it has to beat. Pure.
 
 A checkpoint is selected by the one-standard-error rule (Breiman et al. 1984).
 
@@ -8,6 +8,10 @@ Among the checkpoints whose score is within one standard error of the best: the 
 of those the one that was trained least. It is as good as the best as far as the data can show, costs no more, and is
 less likely to have memorised the training rows. The standard error is that of the paired difference: checkpoints of one
 job miss mostly the same rows.
+
+Where the service scored the checkpoints, too, its scores are compared with ours: both answer sets come from the same
+model and settings, so that a difference is a fault of the deployment, of the settings, or of a metric that counts other
+spellings as right.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from gemtune.artifacts.evaluation import EvaluationReport, Score, VariantReport
-from gemtune.artifacts.tuning import TrialRecord
+from gemtune.artifacts.tuning import ScoreComparison, TrialRecord
 from gemtune.config import ModelVariant
 from gemtune.evaluation.intervals import z_score
 from gemtune.tuning.objective import Objective
@@ -117,3 +121,31 @@ def learned_nothing(scores: Sequence[VariantScore]) -> str:
         return ""
     score = f"the best checkpoint scores {best.score.value:.3f} (perhaps only {best.score.low:.3f})"
     return f"{score}, a model that learned nothing {best.chance:.3f}"
+
+
+def compare_scores(record: TrialRecord, reports: Sequence[EvaluationReport]) -> list[ScoreComparison]:
+    """The service's score of each checkpoint beside ours; a checkpoint that either did not score is left out."""
+    by_checkpoint = {score.checkpoint_id: score for score in record.job.service_scores}
+    comparisons = []
+    for result in (result for report in reports for result in report.variants):
+        variant = result.variant
+        score = by_checkpoint.get(variant.checkpoint_id) if variant.tuned_model == record.job.model else None
+        if score is None or (score.value is not None and score.metric not in result.metrics):
+            continue
+        own = result.metrics.get(score.metric) or next(iter(result.metrics.values()))
+        differs = score.value is not None and not own.low <= score.value <= own.high
+        comparisons.append(ScoreComparison(checkpoint=variant.name, service=score, own=own, differs=differs))
+    return comparisons
+
+
+def difference(comparison: ScoreComparison) -> str:
+    """A sentence on a checkpoint whose score by the service differs from ours, or that it could not score; else ""."""
+    service, own = comparison.service, comparison.own
+    if service.value is None:
+        return f"the job did not evaluate {comparison.checkpoint}: {service.error}"
+    if not comparison.differs:
+        return ""
+    return (
+        f"{comparison.checkpoint}: the job itself scored {service.metric} {service.value:.3f}, here it is "
+        f"{own.value:.3f} ({own.low:.3f} to {own.high:.3f})"
+    )

@@ -3,10 +3,10 @@
 """Which trials are run: merged where one job's checkpoints cover another's, named, started from the champion. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from gemtune.artifacts.records import ChampionEntry
 from gemtune.catalogue import Catalogue
-from gemtune.config import ModelVariant, Trial, is_resource_name
+from gemtune.config import ModelVariant, Task, Trial, is_resource_name
 from gemtune.errors import UserError
 
 # what the plan adds to a trial; it does not change what the job trains
@@ -97,35 +97,22 @@ def named(trials: Sequence[Trial], merge: bool) -> list[Trial]:
 MOST_CONTINUATIONS = 3
 
 
-@dataclass(frozen=True)
-class Lineage:
-    """What the champion was tuned on: base model and labels ("", []: not recorded), the share of today's training rows
-    that are new to it, how often it was continued since the base model, and whether the last continuation was shown to
-    forget.
-    """
-
-    base_model: str
-    labels: Sequence[str]
-    new_share: float
-    continuations: int
-    forgot: bool
-
-
 def reasons_for_a_fresh_start(
-    lineage: Lineage, base_model: str, labels: Sequence[str], fresh_start_share: float
+    current: ChampionEntry, new_share: float, base_model: str, task: Task, fresh_start_share: float
 ) -> list[str]:
-    """Why trials start from the base model and do not continue the champion; empty: both are worth trying."""
-    reasons = []
-    if lineage.base_model and lineage.base_model != base_model:
-        reasons.append(f"the base model changed from {lineage.base_model} to {base_model}")
-    if lineage.labels and (changed := {*lineage.labels} ^ {*labels}):
+    """Why trials start from the base model and do not continue the champion; empty: both are worth trying.
+
+    `new_share` is the share of today's training rows that are new to it.
+    """
+    reasons, before = [], current.variant.base_model
+    if before and before != base_model:
+        reasons.append(f"the base model changed from {before} to {base_model}")
+    if current.task.labels and (changed := {*current.task.labels} ^ {*task.labels}):
         reasons.append(f"the labels changed ({', '.join(sorted(changed)[:3])})")
-    if lineage.new_share > fresh_start_share:
-        reasons.append(f"{lineage.new_share:.0%} of the training rows are new (at most {fresh_start_share:.0%})")
-    if lineage.continuations >= MOST_CONTINUATIONS:
-        reasons.append(f"the champion was continued {lineage.continuations} times in a row")
-    if lineage.forgot:
-        reasons.append("the last continuation was shown to be worse on the champion's test set")
+    if new_share > fresh_start_share:
+        reasons.append(f"{new_share:.0%} of the training rows are new (at most {fresh_start_share:.0%})")
+    if current.continuations >= MOST_CONTINUATIONS:
+        reasons.append(f"the champion was continued {current.continuations} times in a row")
     return reasons
 
 

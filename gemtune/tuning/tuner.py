@@ -28,8 +28,7 @@ from gemtune.inference.prompts import tuning_rows
 from gemtune.interruption import ended_by_signals
 from gemtune.state import endpoints
 from gemtune.tuning import early_stopping, loss_diagnostics, rewards, submission
-from gemtune.tuning.job_evaluation import job_evaluation
-from gemtune.tuning.submission import JobFailed, Row
+from gemtune.tuning.submission import JobFailed
 from gemtune.tuning.tensorboard import write_events
 from gemtune.tuning.trials import lowest_loss, started_from, supervised_start
 from gemtune.vertex import Client, jobs, models, storage
@@ -42,35 +41,6 @@ REFRESH_S, STALE_S = 20.0, 150.0  # how often a waiting process says so, and how
 
 STATES = {"PROCESSING_DATASET": "processing the rows", "POST_PROCESSING": "deploying checkpoints"}
 """What a job does where the service's word for it does not say."""
-
-
-@dataclass(frozen=True)
-class TuningData:
-    """The rows that jobs are tuned and validated on, and the prompt that they are written with."""
-
-    prompt: Prompt
-    train: Sequence[Row]
-    validation: Sequence[Row]
-    reinforcement: JsonObject = field(default_factory=dict)
-    evaluation: JsonObject = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls, client: Client, task: Task, evaluate: Evaluate,
-        train: Sequence[Example], validation: Sequence[Example], trial: Trial, last_only: bool,
-    ) -> TuningData:  # fmt: skip
-        """The rows of a trial's job, which saves only its last checkpoint with `last_only`; labels come from the
-        training rows unless the task names them.
-        """
-        task = prompts.resolve(task, train)
-        own, held_out = ([row for _, row in tuning_rows(task, split, trial.method)] for split in (train, validation))
-        reinforced = trial.method == "reinforcement"
-        fields = rewards.job_fields(trial, task, evaluate, len(train), last_only) if reinforced else {}
-        offered = client.catalogue.evaluates_in_job(trial, evaluate.base_model, client.location)
-        base = trial_base_model(trial, evaluate.base_model)
-        in_job = evaluate.in_job and validation and offered
-        evaluation = job_evaluation(task, evaluate, client.catalogue, base) if in_job else {}
-        return cls(prompts.tuned_prompt(task), own, held_out, fields, evaluation)
 
 
 class EarlyStopped(Exception):
@@ -116,12 +86,7 @@ class Tuner:
 
     def _tune(self, trial: Trial) -> dict[str, float]:
         """One job from its specification to its diagnosis. A job that is stopped early leaves only its record."""
-        client, settings = self.client, self.settings
-        rows = self.train, self.validation
-        self._data = TuningData.of(client, self.task, self.evaluate, *rows, trial, settings.last_checkpoint_only)
-        spec = submission.build_spec(client, trial, settings, self.evaluate.base_model, self.name)
-        spec = replace(spec, reinforcement=self._data.reinforcement, evaluation=self._data.evaluation)
-        spec = submission.with_rows(client, spec, self._data.train, self._data.validation)
+        client, (spec, prompt, rows) = self.client, self._specification(trial)
         self._start_record(spec, trial)
         try:
             runner = self._runner(trial, spec.labels[FINGERPRINT])
@@ -135,15 +100,50 @@ class Tuner:
             self._write(None, diagnosis=Diagnosis(kind="early_stopped", evidence=str(stopped), action="none"))
             return {}
         series = jobs.loss_series(client, job)
-        diagnosis = loss_diagnostics.diagnose_job(series, job.dropped, len(self._data.train), job.dropped_reasons)
+        diagnosis = loss_diagnostics.diagnose_job(series, job.dropped, rows, job.dropped_reasons)
         write_events(self.events / (trial.name or "trial"), series, job.created.timestamp())
         base_model = trial_base_model(trial, self.evaluate.base_model)
         # before it is looked whether they serve; a repeated step is the same user
         in_use = endpoints.use(client, job.model, self.name, fingerprint(str(self.path.resolve())))
-        variants = [self._variant(trial, base_model, job, point) for point in _serving(client, job)]
+        variants = [self._variant(trial, base_model, prompt, job, point) for point in _serving(client, job)]
         self._write(job, curve=series, diagnosis=diagnosis, variants=variants, use=in_use)
         log.info("diagnosis: %s, because %s; next: %s", diagnosis.kind, diagnosis.evidence, diagnosis.action)
         return _metrics(job, series)
+
+    def _specification(self, trial: Trial) -> tuple[TuningJobSpec, Prompt, int]:
+        """The trial's job with its rows uploaded, the prompt that they are written with, the number of training rows.
+
+        Labels come from the training rows unless the task names them.
+        """
+        client, evaluate = self.client, self.evaluate
+        task = prompts.resolve(self.task, self.train)
+        train, validation = (
+            [row for _, row in tuning_rows(task, split, trial.method)] for split in (self.train, self.validation)
+        )
+        spec = submission.build_spec(client, trial, self.settings, evaluate.base_model, self.name)
+        if trial.method == "reinforcement":
+            last_only = self.settings.last_checkpoint_only
+            spec = replace(spec, reinforcement=rewards.job_fields(trial, task, evaluate, len(self.train), last_only))
+        offered = client.catalogue.evaluates_in_job(trial, evaluate.base_model, client.location)
+        if evaluate.in_job and validation and offered:
+            spec = replace(spec, evaluation=self._in_job(task, trial))
+        return submission.with_rows(client, spec, train, validation), prompts.tuned_prompt(task), len(train)
+
+    def _in_job(self, task: Task, trial: Trial) -> JsonObject:
+        """The metric that a job is to compute, and how its checkpoints answer (`inference_generation_config`)."""
+        evaluate = self.evaluate
+        base = trial_base_model(trial, evaluate.base_model)
+        budget, level = self.client.catalogue.thinking(base, evaluate.thinking_budget)
+        thinking = {"thinking_level": level} if level else {"thinking_budget": budget} if budget is not None else None
+        return {
+            "metric": "rouge_l" if task.is_free_text else "exact_match",
+            "inference_generation_config": {
+                "temperature": evaluate.temperature,
+                "max_output_tokens": evaluate.max_output_tokens,
+                "seed": evaluate.seed,
+                **({"thinking_config": thinking} if thinking else {}),
+            },
+        }
 
     def _job(self, spec: TuningJobSpec, trial: Trial, runner: _Runner, holder: JobHolder) -> TuningJob:
         """The succeeded job: found or submitted; submitted again when the service failed, as often as configured."""
@@ -193,11 +193,13 @@ class Tuner:
         group = "" if self.jobs[1:] else early_stopping.group_of(trial, self.settings.early_stopping)
         return _Runner(self.client, group, fingerprint, trial.epoch_count, self.settings.first_rung_epochs)
 
-    def _variant(self, trial: Trial, base_model: str, job: TuningJob, point: Checkpoint) -> ModelVariant:
+    def _variant(
+        self, trial: Trial, base_model: str, prompt: Prompt, job: TuningJob, point: Checkpoint
+    ) -> ModelVariant:
         return ModelVariant(
             name=f"{trial.name or 'trial'}@{point.checkpoint_id or 'last'}",
             model=point.endpoint,
-            prompt=self._data.prompt,
+            prompt=prompt,
             role="candidate",
             tuned_model=job.model,
             base_model=base_model,

@@ -15,7 +15,7 @@ from samples import sections, splits, write_plan
 from gemtune.artifacts.evaluation import EvaluationReport
 from gemtune.artifacts.tuning import Selection, TuningRecord
 from gemtune.steps import evaluate, select_model, tune
-from gemtune.tuning.job_evaluation import compare_scores
+from gemtune.tuning.checkpoint_selection import compare_scores
 from gemtune.vertex import Client
 
 OFFERED = (

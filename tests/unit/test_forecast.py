@@ -19,7 +19,7 @@ from gemtune.catalogue import Catalogue, Price
 from gemtune.config import Evaluate, ModelVariant, Plan, Prompt, Reward, Task, Trial
 from gemtune.cost import items
 from gemtune.cost.baselines import BaselineForecast, BaselineUsage, baseline_variants
-from gemtune.cost.forecast import Context, Forecast, Forecaster
+from gemtune.cost.forecast import Forecast, Forecaster
 from gemtune.cost.items import JudgingCost, RequestTokens
 from gemtune.cost.tokens import TokenCounter, TokenEstimates, count_offline
 from gemtune.data.example import Example
@@ -80,7 +80,7 @@ def forecaster(
     tokens, evaluate = tokens or sizes(), evaluate or Evaluate(base_model="m")
     best = BaselineUsage(PROMPT, REQUEST, tokens.validation, actual=True)
     defaults = {"baselines": [best], "best": best, "on_test": REQUEST}
-    return Forecaster(catalogue, evaluate, plan, tokens, Context(**{**defaults, **context}))
+    return Forecaster(catalogue, evaluate, plan, tokens, **{**defaults, **context})
 
 
 def by_label(forecast: Forecast) -> dict[str, CostItem]:
@@ -159,7 +159,7 @@ def test_forecast_no_choice_exceeds_the_limit(
     made = forecaster(
         priced(m=base, large=large), Plan(max_cost=limit, follow_ups=follow_ups),
         sizes(tokens, judging=judging or JudgingCost(), samples=2),
-        Evaluate(base_model="m", injection_rows=rows), train_probe=rows, on_train=REQUEST,
+        Evaluate(base_model="m", injection_rows=rows), on_train=REQUEST if rows else None,
         champion_rows=rows, champion=CHAMPION if champion else None, is_pairwise=is_pairwise,
         first=Trial(name="supervised", epoch_count=2) if is_pairwise else None,
         spent=[CostItem.actual("augmentation", "augmentation", 1, 0.5)], other_prompts=other_prompts(others, base),
@@ -288,10 +288,10 @@ def test_forecast_expects_a_champion_only_where_there_is_one() -> None:
 
 def test_forecast_includes_the_champions_test_set_and_the_training_probe() -> None:
     catalogue = priced(m=Price(train=1, input=1, output=1))
-    made = forecaster(catalogue, Plan(), champion_rows=30, train_probe=40, on_train=REQUEST)
+    made = forecaster(catalogue, Plan(), champion_rows=30, on_train=REQUEST)
     labels = by_label(made.forecast([Trial(name="t", epoch_count=2)]))
     probe, old = labels["best prompt on training rows"], labels["candidate and champion on the champion's test set"]
-    assert probe.cost.expected * 1e6 == pytest.approx(40 * 54)
+    assert probe.cost.expected * 1e6 == pytest.approx(500 * 54)
     assert old.cost.expected * 1e6 == pytest.approx(30 * 54)
     assert old.cost.upper * 1e6 == pytest.approx(30 * 2 * (1.5 * 80 + 64))  # its rows were not counted
 

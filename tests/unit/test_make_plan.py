@@ -102,9 +102,11 @@ def test_reasons_against_count_pairs_in_preference_tuning() -> None:
 
 
 def test_detectable_lift_falls_with_test_rows() -> None:
-    lifts = [plan_tuning.detectable_lift(0.2, n) for n in (50, 100, 500, 2000)]
+    lifts = [plan_tuning.detectable_lifts(request(test=n), 0.8)[0] for n in (50, 100, 500, 2000)]
     assert lifts == sorted(lifts, reverse=True)
-    assert plan_tuning.detectable_lift(0.2, 1000) == pytest.approx(0.04, abs=0.002)  # 20 % of the rows may change
+    lift, win_rate = plan_tuning.detectable_lifts(request(test=1000), 0.8)
+    assert lift == pytest.approx(0.04, abs=0.002)  # 20 % of the rows may change
+    assert win_rate > lift
 
 
 def test_modality_is_the_heaviest_part_of_any_row() -> None:

@@ -27,14 +27,14 @@ TECHNICAL = {
     ", epoch ", ":generateContent", "data-first=", " leaks",
 }  # fmt: skip
 MODULES = [
-    "catalogue", "cost/baselines", "cost/forecast", "cost/items", "cost/data_steps", "cost/usage",
+    "catalogue", "cost/baselines", "cost/forecast", "cost/items", "cost/data_steps",
     "data/duplicates", "data/formats", "data/group_columns", "data/labels", "data/readers", "data/tables",
     "data/pairs", "data/row_validation", "data/segments", "data/sources", "data/text_files",
     "evaluation/gate", "evaluation/gate_limits", "evaluation/intervals", "evaluation/scorers",
     "inference/free_baselines", "monitoring/decision", "monitoring/differences", "monitoring/drift", "monitoring/logs",
     "monitoring/quality", "monitoring/skew", "steps/analyze_drift", "steps/estimate_quality", "steps/escalation",
     "steps/gate", "steps/plan_tuning", "steps/select_model", "steps/split", "tuning/checkpoint_selection",
-    "tuning/early_stopping", "tuning/job_evaluation", "tuning/loss_diagnostics", "tuning/trials",
+    "tuning/early_stopping", "tuning/loss_diagnostics", "tuning/trials",
 ]  # fmt: skip
 """The modules that write sentences for a report."""
 ELSEWHERE = {

@@ -28,7 +28,7 @@ from gemtune.artifacts.tuning import (
 )
 from gemtune.config import Evaluate, ModelVariant, Task, Trial
 from gemtune.contents import ModelOutput
-from gemtune.cost import usage
+from gemtune.cost.items import checkpoint_items
 from gemtune.data.example import Example
 from gemtune.evaluation import intervals, metrics, pairwise
 from gemtune.evaluation.judge import CREDIT, PairwiseResult
@@ -314,7 +314,7 @@ def test_checkpoint_scoring_is_charged_once_by_counted_tokens() -> None:
         return reported(variant(trial), 0.5, tokens=tokens, judging=judging if trial == "a" else {})
 
     report = evaluated(entry("a", 100), entry("a", 200), entry("b", 5), entry("", 7))
-    answers, judged = usage.checkpoint_items(report, [job("a")], PRICES)
+    answers, judged = checkpoint_items(report, [job("a")], PRICES)
     assert (answers.label, answers.tokens.expected) == ("checkpoints of a on validation", 320)
     assert answers.cost.expected == pytest.approx((300 + 2 * 20) / 2 / 1e6)
     assert (judged.label, judged.tokens.expected) == ("judging checkpoints of a on validation", 220)
