@@ -292,7 +292,7 @@ def try_larger_models(
 @component
 def select_model(
     tuning_plan: Input[Artifact],
-    task: dict, evaluate: dict, select: dict, deploy: dict, preference: dict, vertex: dict,
+    task: dict, evaluate: dict, select: dict, preference: dict, vertex: dict,
     name: str,
     selection: Output[Artifact],
     tuning: Input[List[Artifact]] = None, evaluated: Input[Artifact] = None, start: Input[Artifact] = None,
@@ -306,7 +306,7 @@ def select_model(
         evaluated.path if evaluated else "", start.path if start else "",
         (larger_tuning.path if larger_tuning else "", larger_report.path if larger_report else ""),
         spent.path if spent else "",
-        task=task, evaluate=evaluate, select=select, deploy=deploy, preference=preference, vertex=vertex,
+        task=task, evaluate=evaluate, select=select, preference=preference, vertex=vertex,
     )
     return selection.uri
 

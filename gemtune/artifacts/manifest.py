@@ -136,15 +136,12 @@ def public_key(private: bytes) -> str:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    remedy = "make one: openssl genpkey -algorithm ed25519 -out key.pem"
     try:
-        key = load_pem_private_key(private, None)
+        if not isinstance(key := load_pem_private_key(private, None), Ed25519PrivateKey):
+            raise ValueError("not an Ed25519 key")
     except (ValueError, TypeError) as error:
-        raise UserError(
-            f"reporting.signing_key: no private key in PEM without a password: {error}", remedy=remedy
-        ) from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise UserError("reporting.signing_key: not an Ed25519 key", remedy=remedy)
+        problem = f"reporting.signing_key: no private key in PEM without a password: {error}"
+        raise UserError(problem, remedy="make one: openssl genpkey -algorithm ed25519 -out key.pem") from None
     return base64.b64encode(key.public_key().public_bytes_raw()).decode()
 
 
@@ -153,13 +150,12 @@ def read_public_key(path: Path) -> str:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    remedy = "write it: openssl pkey -in key.pem -pubout -out public.pem"
     try:
-        key = load_pem_public_key(path.read_bytes())
+        if not isinstance(key := load_pem_public_key(path.read_bytes()), Ed25519PublicKey):
+            raise ValueError("not an Ed25519 key")
     except (ValueError, OSError) as error:
+        remedy = "write it: openssl pkey -in key.pem -pubout -out public.pem"
         raise UserError(f"no public key in PEM: {error}", file=path, remedy=remedy) from None
-    if not isinstance(key, Ed25519PublicKey):
-        raise UserError("not an Ed25519 key", file=path, remedy=remedy)
     return base64.b64encode(key.public_bytes_raw()).decode()
 
 

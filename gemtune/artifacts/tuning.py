@@ -298,7 +298,6 @@ class Selection(Artifact):
     trials: list[TrialSummary] = []
     ablation: Ablation | None = None
     spent: list[CostItem] = []
-    alias: str = ""
 
     @property
     def finalists(self) -> list[ModelVariant]:

@@ -98,7 +98,6 @@ def _prices(config: Config, catalogue: Catalogue) -> Iterator[Problem]:
 
 
 def _unpriced(config: Config, catalogue: Catalogue) -> list[Trial]:
-    """A job of each model and method whose price is unknown."""
     trials = catalogue.grid if config.plan.preset == "grid" else config.plan.trials
     jobs = [*filter(None, map(supervised_start, trials)), *trials, *(Trial(base=m) for m in config.escalation.models)]
     by_price = {(trial_base_model(job, config.evaluate.base_model), price_field(job.method)): job for job in jobs}
@@ -137,7 +136,6 @@ def _requested_models(config: Config, catalogue: Catalogue, today: date) -> Iter
 
 
 def _metrics(config: Config) -> Iterator[Problem]:
-    """Metrics that choose and decide."""
     names = ["win_rate"] if config.method == "preference" else metric_names(config.task)
     for setting, metric in (("select.metric", config.select.metric), ("gate.metric", config.gate.metric)):
         if metric and metric not in names:
@@ -146,7 +144,6 @@ def _metrics(config: Config) -> Iterator[Problem]:
 
 
 def _combinations(config: Config) -> Iterator[Problem]:
-    """Settings that need another one."""
     confidence, kind = config.evaluate.confidence, config.task.kind
     if confidence != "none" and config.task.is_free_text:
         reason = f"two texts of {kind} are seldom equal, so answers have no confidence (evaluate.confidence=none)"

@@ -166,7 +166,6 @@ def _recorded(
 async def _generate(
     train: list[Example], cost: AugmentationCost, send: GenerateAll
 ) -> tuple[list[NewText], list[CostItem]]:
-    """New texts, and what they cost."""
     settings, price = cost.settings, {"input": cost.price.input, "output": cost.price.output}
     missing, texts, spent = affordable_rows(train, cost), list[NewText](), list[CostItem]()
     if len(missing) < (count := len(missing_rows(train, settings))):

@@ -112,8 +112,9 @@ def _entry(
     client, task, (train, test) = context.client, verdict.task, rows
     examples = list(read_examples(train)) if train else []
     test_set, now = verdict.test_set_usage.test if verdict.test_set_usage else "", champion.now()
-    score = _test_score(task, answers)
-    kept: dict[str, Any] = {}
+    # what monitoring compares labelled production rows with: not the gate's metric, which single rows may not have
+    scores = [row["scores"][primary_metric(task)] for row in answers if row["outcome"] != FAILED]
+    score, kept = fmean(scores) if scores else None, dict[str, Any]()
     if examples:
         with tempfile.TemporaryDirectory() as folder:
             write_examples(drawn := Path(folder) / "train.jsonl", drawn_rows(examples))
@@ -160,15 +161,6 @@ def _to_rate(client: Client, answers: Sequence[Prediction], test: str) -> str:
         sample = random.Random(7).sample(answered, min(_RATED_ROWS, len(answered)))
         write_ratings_file(path := Path(folder) / "ratings.csv", sample, texts)
         return storage.upload(client, path, "ratings")
-
-
-def _test_score(task: Task, answers: Sequence[Prediction]) -> float | None:
-    """The mean score of the answers to test rows: what monitoring compares the scores of labelled production rows with.
-
-    Not the metric of the gate, which may be one that single rows do not have.
-    """
-    scores = [row["scores"][primary_metric(task)] for row in answers if row["outcome"] != FAILED]
-    return fmean(scores) if scores else None
 
 
 def _to_repeat(

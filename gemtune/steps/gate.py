@@ -49,18 +49,11 @@ def run(predictions: str, selection: str, tuning_plan: str, tested: str, decisio
     )
     record = decide(task, gate, evidence, comparing)
     cached = {variant.variant.name: variant.cached for variant in report.variants if variant.cached}
-    notes = [
-        *record.notes,
-        *report.notes,
-        *_pairwise_notes(context, record),
-        *(plan.baselines.notes if plan.baselines else []),
-    ]
-    notes += [
-        f"{count} of {report.rows} answers of {name} are from the response cache" for name, count in cached.items()
-    ]
-    record = record.model_copy(
-        update={"task": report.task, "test_set_usage": usage, "notes": notes, "cached_answers": cached}
-    )
+    notes = [*record.notes, *report.notes, *_pairwise_notes(context, record)]
+    notes += plan.baselines.notes if plan.baselines else []
+    notes += [f"{n} of {report.rows} answers of {name} are from the response cache" for name, n in cached.items()]
+    more = {"task": report.task, "test_set_usage": usage, "notes": notes, "cached_answers": cached}
+    record = record.model_copy(update=more)
     record.write(decision)
     for sentence in [*record.reasons, *record.notes]:
         log.info("%s", without_values(sentence))

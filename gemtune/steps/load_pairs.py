@@ -97,7 +97,6 @@ def _no_pair_left(data: str, rejected: Sequence[RejectedRow]) -> UserError:
 
 
 def _read(data: str, context: StepContext, settings: Preference, stats: ReadStats) -> Pairs:
-    """The pairs in the data."""
     if context.preprocess.corrections:
         raise UserError("preprocess.corrections is for labelled rows", remedy="leave it out")
     pairs = pair_data.read(data, context.task, context.preprocess, settings, stats)

@@ -17,7 +17,7 @@ from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
 from gemtune.artifacts.records import ChampionEntry, ChampionRecord, HardRows, LastDecision
 from gemtune.artifacts.tuning import BestPrompt, TuningPlan
 from gemtune.catalogue import trial_base_model
-from gemtune.config import Gate, ModelVariant, Plan, Task, Trial, fingerprint
+from gemtune.config import HardExamples, ModelVariant, Plan, Task, Trial, fingerprint
 from gemtune.cost import data_steps
 from gemtune.cost.baselines import BaselineForecast, BaselineUsage, baseline_variants
 from gemtune.cost.forecast import Forecast, Forecaster
@@ -97,15 +97,9 @@ def run(
     others = [BaselineUsage.of_report(prompt, report.rows) for prompt in near]
     baseline, replies = BaselineUsage.of_report(best, report.rows), replies_by_model(report)
     plan = make_plan(request, usages, baseline, best, actual, replies, _on_test(request, others))
-    warnings, problems = [*report.notes, *plan.warnings], unusable(report, context.gate)
-    plan = plan.model_copy(
-        update={
-            "baselines": report,
-            "warnings": warnings,
-            "unusable": problems,
-            "max_invalid_rate": context.gate.max_invalid_rate,
-        }
-    )
+    allowed = context.gate.max_invalid_rate
+    more = {"baselines": report, "unusable": unusable(report, allowed), "max_invalid_rate": allowed}
+    plan = plan.model_copy(update={**more, "warnings": [*report.notes, *plan.warnings]})
     plan = _assessed(plan, request)
     plan.write(tuning_plan)
     _log(plan, best)
@@ -183,7 +177,6 @@ def _assessed(plan: TuningPlan, request: PlanRequest) -> TuningPlan:
 
 
 def _on_test(request: PlanRequest, prompts_: Sequence[BaselineUsage]) -> list[CostItem]:
-    """What further prompts' answers to the test rows cost."""
     return [request.baselines.prompt_on_test(prompt, f"{prompt.variant.name} on test") for prompt in prompts_]
 
 
@@ -209,16 +202,12 @@ def best_prompt(report: EvaluationReport, metric: str, max_invalid_rate: float) 
     return max(usable or report.variants, key=lambda result: (result.metrics[metric].value, -result.tokens.total))
 
 
-def unusable(report: EvaluationReport, gate: Gate) -> list[str]:
+def unusable(report: EvaluationReport, max_invalid_rate: float) -> list[str]:
     """A sentence for each prompt with too many unusable answers: how many, their commonest forms, the remedy."""
-    problems = {
-        result.variant.name: describe_unusable(result.outcomes, result.unusable_forms, gate.max_invalid_rate)
-        for result in report.variants
-    }
     return [
-        f"the prompt {name} is not usable, and being better than it does not count: {problem}"
-        for name, problem in problems.items()
-        if problem
+        f"the prompt {result.variant.name} is not usable, and being better than it does not count: {problem}"
+        for result in report.variants
+        if (problem := describe_unusable(result.outcomes, result.unusable_forms, max_invalid_rate))
     ]
 
 
@@ -434,7 +423,7 @@ def _trials(request: PlanRequest, tokens: TokenEstimates) -> list[Trial]:
     _require(request, [*filter(None, [first, *starts]), *trials])
     for trial in trials:
         require_steps(trial, len(train))
-    return [_bounded(trial, tokens) for trial in _ablation_arms(request, trials)]
+    return [_bounded(trial, tokens) for trial in _ablation_arms(context.hard_examples, trials)]
 
 
 def _require(request: PlanRequest, trials: Sequence[Trial]) -> None:
@@ -442,9 +431,8 @@ def _require(request: PlanRequest, trials: Sequence[Trial]) -> None:
     require_tunable(client.catalogue, client.location, client.settings.encryption_key, base_model, trials)
 
 
-def _ablation_arms(request: PlanRequest, trials: Sequence[Trial]) -> list[Trial]:
+def _ablation_arms(hard_examples: HardExamples, trials: Sequence[Trial]) -> list[Trial]:
     """The trials on reweighted rows, and for the ablation the first one without reweighting too."""
-    hard_examples = request.context.hard_examples
     if not hard_examples.target_share:
         return list(trials)
     first = trials[0]

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from gemtune import __version__
 from gemtune.artifacts.base import open_atomic
-from gemtune.artifacts.cost import BudgetReport, CostItem
+from gemtune.artifacts.cost import BudgetReport, CostItem, total
 from gemtune.artifacts.data import DataReport, SplitReport
 from gemtune.artifacts.decision import (
     CostSummary,
@@ -109,16 +109,12 @@ def run(
         rows_fingerprint=documents.split.leakage_report.splits,
     )
     identity = RunIdentity(
-        job=job[0],
-        started=_started(job[1]),
-        decided=_now(),
+        **_identity(context, job, covered),
         version=__version__,
         base_model=documents.plan.prices.base_model,
         data=covered.data,
         rows_fingerprint=covered.rows_fingerprint,
         emulated=client.token() is not None,
-        digest=covered.digest,
-        key=_key_id(context),
     )
     content = summarize(documents, name, identity, settings)
     _write(content, outputs, context, covered, lambda: _details(content, documents, paths))
@@ -140,12 +136,10 @@ def run_unchanged(budget: str, job: tuple[str, str], outputs: Mapping[str, str],
     context, checked = StepContext(sections), BudgetReport.read(budget)
     last = RunSummary.model_validate(checked.last_summary)
     kept: Verdict = "keep_champion" if last.verdict == "deploy" else last.verdict
-    unchanged = f"unchanged: rows, settings and champion are those of the last decision ({last.headline}); nothing"
-    items = checked.forecast.items
-    cost = CostSummary(
-        actual=checked.forecast.cost.expected, forecast=0, items=items, summary="cost: no request was sent"
-    )
-    before = last.identity
+    unchanged = f"unchanged: rows, settings and champion are those of the last decision ({last.headline})"
+    spent, before = checked.forecast, last.identity
+    summary = "cost: no request was sent"
+    cost = CostSummary(actual=spent.cost.expected, forecast=0, items=spent.items, summary=summary)
     covered = Manifest.of(
         outputs["manifest"],
         {"budget": budget},
@@ -156,24 +150,21 @@ def run_unchanged(budget: str, job: tuple[str, str], outputs: Mapping[str, str],
         data=before.data,
         rows_fingerprint=before.rows_fingerprint,
     )
-    times = {"started": _started(job[1]), "decided": _now(), "digest": covered.digest, "key": _key_id(context)}
-    identity = before.model_copy(update={"job": job[0], **times})
+    identity = before.model_copy(update=_identity(context, job, covered))
     update = {"verdict": kept, "passed": False, "headline": HEADLINES[kept], "cost": cost, "identity": identity}
-    reasons = [f"{unchanged} was evaluated", *last.reasons]
+    reasons = [f"{unchanged}; nothing was evaluated", *last.reasons]
     _write(last.model_copy(update={**update, "reasons": reasons}), outputs, context, covered)
 
 
-def _key_id(context: StepContext) -> str:
-    return key_id(public_key(context.signing_key)) if context.signing_key else ""
-
-
-def _started(text: str) -> str:
-    """The start of the pipeline job (UTC, ISO 8601); empty where the backend left its placeholder."""
-    return "" if "{" in text else text
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _identity(context: StepContext, job: tuple[str, str], covered: Manifest) -> dict[str, str]:
+    """Of this run itself. Its start is empty where the backend left its placeholder."""
+    return {
+        "job": job[0],
+        "started": "" if "{" in job[1] else job[1],
+        "decided": datetime.now(UTC).isoformat(timespec="seconds"),
+        "digest": covered.digest,
+        "key": key_id(public_key(context.signing_key)) if context.signing_key else "",
+    }
 
 
 def _details(summary: RunSummary, documents: Documents, paths: Mapping[str, str]) -> report_page.Details:
@@ -227,7 +218,7 @@ def summarize(documents: Documents, name: str, identity: RunIdentity, settings: 
     baselines = plan.baselines
     assert baselines is not None  # the plan of a run has them
     items = actual_items(documents)
-    actual = sum(item.cost.expected for item in items)
+    actual = total(items).expected
     serving = documents.deployment.variant
     task = tested.task
     # prompts that did not count are a reason where none is left, and where nothing is deployed

@@ -85,7 +85,6 @@ def _hard_rows(
 
 
 def _label_issues(rows: Sequence[Example], settings: HardExamples) -> set[str]:
-    """Ids of rows whose label is likely wrong."""
     if not settings.skip_label_issues:
         return set()
     from gemtune.data.label_issues import rank_label_issues

@@ -5,12 +5,13 @@
 from collections.abc import Sequence
 
 from gemtune.artifacts.cost import CostItem, read_spent
-from gemtune.artifacts.evaluation import Confusion, EvaluationReport, invalid_rate
+from gemtune.artifacts.evaluation import EvaluationReport, invalid_rate
 from gemtune.artifacts.tuning import (
     Ablation,
     AblationArm,
     CheckpointScore,
     Diagnosis,
+    PriceList,
     Selection,
     TrialRecord,
     TrialSummary,
@@ -51,7 +52,7 @@ def run(
 
     `evaluated` is the report on the checkpoints, `start` the record of the job they started from, `larger` the record
     and the report of larger models, `spent` the report of reweighting hard examples. Reads the sections task,
-    evaluate, select, deploy, vertex, preference.
+    evaluate, select, vertex, preference.
     """
     context, planned = StepContext(sections), TuningPlan.read(tuning_plan)
     trials_records = [TuningRecord.read(path) for path in [*tuning, *filter(None, larger[:1])]]
@@ -73,6 +74,7 @@ def run(
     notes += [note for report in reports for note in report.notes]
     summaries = [_trial(job, candidates, context.objective, reports) for job in jobs]
     notes += filter(None, (difference(own) for summary in summaries for own in summary.service_scores))
+    confusions = {result.variant.model: result.confusion for report in reports for result in report.variants}
     document = Selection(
         metric=metric,
         reason=reason,
@@ -82,7 +84,7 @@ def run(
         start=first.start if first else None,
         candidate=candidate,
         selected=chosen.variant if chosen else None,
-        confusion=_confusion(reports, chosen.variant) if chosen else None,
+        confusion=confusions[chosen.variant.model] if chosen else None,
         champion=serving,
         champion_generation=record.generation,
         regression_variants=[candidate, serving] if candidate and serving else [],
@@ -90,25 +92,17 @@ def run(
         rejected=[v for record in records for v in record.variants if not chosen or v.model != chosen.variant.model],
         uses=sorted({job.use for job in jobs if job.use}),
         checkpoints=[
-            CheckpointScore(
-                name=scored.variant.name, variant=scored.variant, score=scored.score, selected=scored is chosen
-            )
-            for scored in candidates
+            CheckpointScore(name=own.variant.name, variant=own.variant, score=own.score, selected=own is chosen)
+            for own in candidates
         ],
         trials=summaries,
         ablation=ablation,
-        spent=[*read_spent(spent), *_spent(context, planned, records, reports)],
-        alias=context.deploy.alias,
+        spent=[*read_spent(spent), *_spent(context.evaluate.judge.model, planned.prices, records, reports)],
     )
     document.write(selection)
     for note in notes:
         log.info("%s", without_values(note))
     log.info("done: %s", f"{chosen.variant.name} at {chosen.score.value:.3f}: {reason}" if chosen else reason)
-
-
-def _confusion(reports: Sequence[EvaluationReport], variant: ModelVariant) -> Confusion | None:
-    by_model = {result.variant.model: result.confusion for report in reports for result in report.variants}
-    return by_model[variant.model]
 
 
 def _prompts(
@@ -128,13 +122,11 @@ def _prompts(
     ]
     planned_report = next((prompt for prompt in prompts if prompt.variant == planned_best), None)
     best = max(larger, key=lambda result: result.metrics[metric].value, default=planned_report)
-    if best is None:
+    if not (best and planned.baselines):
         return planned_best, [], []
-    notes = []
-    if larger:
-        notes.append(f"the best prompt is that of {best.variant.model}: {best.metrics[metric].value:.3f}")
-    level = planned.baselines.confidence_level if planned.baselines else 0.95
-    others = [prompt.variant for prompt in other_prompts(best, prompts, planned.metric, level)]
+    notes = [f"the best prompt is that of {best.variant.model}: {best.metrics[metric].value:.3f}"] if larger else []
+    near = other_prompts(best, prompts, planned.metric, planned.baselines.confidence_level)
+    others = [prompt.variant for prompt in near]
     if others:
         names = ", ".join(variant.name for variant in others)
         notes.append(f"on validation rows these prompts may be as good as {best.variant.name}: {names}")
@@ -215,13 +207,8 @@ def _trial(
 
 
 def _spent(
-    context: StepContext,
-    plan: TuningPlan,
-    records: Sequence[TuningRecord],
-    reports: Sequence[EvaluationReport],
+    judge: str, prices: PriceList, records: Sequence[TuningRecord], reports: Sequence[EvaluationReport]
 ) -> list[CostItem]:
-    """What tuning and evaluating checkpoints cost, as the service counted it."""
-    prices, judge = plan.prices, context.evaluate.judge.model
     jobs = [job for record in records for job in record.jobs]
     spent = tuning_items(records)
     for report in reports[:1]:  # what larger models cost is in their record

@@ -93,7 +93,6 @@ def _assign_by_time(examples: Sequence[Example], config: Split) -> dict[str, str
 
 
 def _times(examples: Sequence[Example], column: str) -> list[float]:
-    """The time of every example, as a number."""
     line_by_value = {example.slices.get(column, ""): example.line for example in reversed(examples)}
     times = parse_times(line_by_value, column)
     return [times[example.slices.get(column, "")] for example in examples]

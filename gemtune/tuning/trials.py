@@ -69,9 +69,7 @@ def checkpoint_count(epochs: int) -> int:
 
 def covers(longer: int, shorter: int) -> bool:
     """Whether a job of `longer` epochs leaves a checkpoint at the end of epoch `shorter`."""
-    if longer <= 10:
-        return shorter <= longer
-    return shorter <= longer and any(round(longer * k / 10) == shorter for k in range(1, 11))
+    return any(round(longer * k / 10) == shorter for k in range(1, 11))
 
 
 def merge_epoch_variants(trials: Sequence[Trial]) -> list[Trial]:
