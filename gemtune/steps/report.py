@@ -161,10 +161,14 @@ def _identity(context: StepContext, job: tuple[str, str], covered: Manifest) -> 
     return {
         "job": job[0],
         "started": "" if "{" in job[1] else job[1],
-        "decided": datetime.now(UTC).isoformat(timespec="seconds"),
+        "decided": _now(),
         "digest": covered.digest,
         "key": key_id(public_key(context.signing_key)) if context.signing_key else "",
     }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _details(summary: RunSummary, documents: Documents, paths: Mapping[str, str]) -> report_page.Details:

@@ -122,10 +122,11 @@ def _prompts(
     ]
     planned_report = next((prompt for prompt in prompts if prompt.variant == planned_best), None)
     best = max(larger, key=lambda result: result.metrics[metric].value, default=planned_report)
-    if not (best and planned.baselines):
+    if best is None:
         return planned_best, [], []
     notes = [f"the best prompt is that of {best.variant.model}: {best.metrics[metric].value:.3f}"] if larger else []
-    near = other_prompts(best, prompts, planned.metric, planned.baselines.confidence_level)
+    level = planned.baselines.confidence_level if planned.baselines else 0.95
+    near = other_prompts(best, prompts, planned.metric, level)
     others = [prompt.variant for prompt in near]
     if others:
         names = ", ".join(variant.name for variant in others)

@@ -73,7 +73,7 @@ def test_reasons_against_begin_with_prompts_that_are_not_usable() -> None:
 
 def test_unusable_names_each_prompt_with_its_commonest_forms() -> None:
     reports = evaluated(report("unread", 0.1, unusable=24), report("read", 0.6, unusable=2))
-    (sentence,) = plan_tuning.unusable(reports, Gate())
+    (sentence,) = plan_tuning.unusable(reports, Gate().max_invalid_rate)
     assert sentence == (
         "the prompt unread is not usable, and being better than it does not count: 60.0% of its answers are unusable, "
         "at most 5.0% may be (24 invalid; most often 'perhaps <label>' (24)): correct the prompt"
