@@ -21,14 +21,6 @@ DEFAULT_WORDING = {
 }
 
 
-def is_text_encoding(name: str) -> bool:
-    """Whether Python has a text encoding of that name."""
-    try:
-        return codecs.lookup(name)._is_text_encoding
-    except (LookupError, ValueError):
-        return False
-
-
 FieldRules = Annotated[
     list[Literal["exact", "number", "date", "ignore_case", "set", "sequence"]],
     Field(min_length=1),
@@ -221,7 +213,11 @@ class Preprocess(Section):
     @field_validator("encoding")
     @classmethod
     def _encoding_exists(cls, encoding: str) -> str:
-        if encoding and not is_text_encoding(encoding):
+        try:
+            is_known = not encoding or codecs.lookup(encoding)._is_text_encoding
+        except (LookupError, ValueError):
+            is_known = False
+        if not is_known:
             raise ValueError(f"no encoding {encoding!r}; such as utf-8, cp932, cp949, gb18030, cp1252")
         return encoding
 

@@ -243,14 +243,12 @@ class BaselineForecast:
         (own,) = prompt_search.rewritten(variant, ModelOutput())
         forecasts = [self._forecast(v) for v in (own, *prompt_search.grid(variant))]
         wording = Estimate(expected=0, upper=self.evaluate.samples_per_row * prompt_search.MAX_INSTRUCTION_CHARS)
-        return [*forecasts, *(self._reworded(forecasts[0], n, wording) for n in range(1, variant.prompt.rewrites + 1))]
-
-    def _reworded(self, usage: BaselineUsage, number: int, wording: Estimate) -> BaselineUsage:
-        variant = usage.variant.model_copy(
-            update={"name": f"{usage.variant.name}_r{number}", "searched_from": usage.variant.name}
-        )
-        tokens = RequestTokens(usage.tokens.input + wording, usage.tokens.output)
-        return replace(usage, variant=variant, tokens=tokens, wording=wording)
+        first, name = forecasts[0], forecasts[0].variant.name
+        tokens = RequestTokens(first.tokens.input + wording, first.tokens.output)
+        for number in range(1, variant.prompt.rewrites + 1):
+            reworded = first.variant.model_copy(update={"name": f"{name}_r{number}", "searched_from": name})
+            forecasts.append(replace(first, variant=reworded, tokens=tokens, wording=wording))
+        return forecasts
 
     def _forecast(self, variant: ModelVariant) -> BaselineUsage:
         rows = len(self.splits[1])

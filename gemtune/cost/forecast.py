@@ -109,6 +109,8 @@ class Forecaster:
         with_trials = anyway + sum((total(per_trial[trial.name]) for trial in chosen), ZERO)
         escalated = affordable(escalation, per_trial, with_trials, limit) if chosen else []
         planned = (*chosen, *escalated)
+        served = self.champion.base_model if self.champion else ""
+        names = [*(trial.base_model or trial.base for trial in everything), served]
         excluded = {t.name: total(per_trial[t.name]).upper for t in everything if t not in planned}
         return Forecast(
             spent,
@@ -116,7 +118,7 @@ class Forecaster:
             per_trial,
             chosen,
             [f"{name} may cost {upper:.2f} USD: over max_cost beside the others" for name, upper in excluded.items()],
-            self._price_list(everything),
+            price_list(self.catalogue, self.evaluate, self.evaluate.base_model, names),
             [*self.catalogue.warnings(self.evaluate.base_model), *judging.warnings(self.evaluate.judge.ratings)],
             tuple(escalated),
         )
@@ -142,11 +144,6 @@ class Forecaster:
     def _dearest(self, trials: Iterable[Trial]) -> Price:
         prices = [self._base, self._champion, *map(self._price, trials)]
         return max(prices, key=lambda price: (price.input, price.output))
-
-    def _price_list(self, trials: Sequence[Trial]) -> PriceList:
-        served = self.champion.base_model if self.champion else ""
-        names = [*(trial.base_model or trial.base for trial in trials), served]
-        return price_list(self.catalogue, self.evaluate, self.evaluate.base_model, names)
 
     def _best_prompt(self, trials: Sequence[Trial]) -> list[CostItem]:
         """The best prompt on test rows, where it may be the prompt of the dearest model; on training rows; and on

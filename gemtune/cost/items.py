@@ -246,16 +246,14 @@ def tuning_items(records: Iterable[TuningRecord]) -> list[CostItem]:
     """An item per job; trials that turned out equal share one job, which is paid once."""
     jobs = [job for record in records for job in record.jobs]
     once = {job.job.name or f"none-{number}": job for number, job in enumerate(jobs)}
-    return [_tuning_item(job) for job in once.values()]
-
-
-def _tuning_item(record: TrialRecord) -> CostItem:
-    tokens, trial = record.billed_tokens, record.trial
-    item = CostItem.actual(
-        "tuning", f"tuning {trial.name}", tokens, tokens * record.price["train"] / MILLION, trial.name
-    )
-    planned = {"tokens_forecast": trial.forecast_tokens, "tokens_allowed": trial.max_billable_tokens}
-    return item.model_copy(update=planned)
+    items = []
+    for job in once.values():
+        tokens, trial = job.billed_tokens, job.trial
+        cost = tokens * job.price["train"] / MILLION
+        item = CostItem.actual("tuning", f"tuning {trial.name}", tokens, cost, trial.name)
+        planned = {"tokens_forecast": trial.forecast_tokens, "tokens_allowed": trial.max_billable_tokens}
+        items.append(item.model_copy(update=planned))
+    return items
 
 
 def replies_by_model(report: EvaluationReport | None) -> dict[str, float]:

@@ -59,7 +59,10 @@ def run(
     """
     context = StepContext(sections)
     task_section, vertex_section = context.task, context.vertex
-    settings = with_pii_parent(context.preprocess, vertex_section)
+    settings = context.preprocess
+    if settings.pii_detector == "dlp" and not settings.pii_parent and vertex_section.project:
+        parent = f"projects/{vertex_section.project}/locations/global"
+        settings = settings.model_copy(update={"pii_parent": parent})
     stats, remainders = ReadStats(read_review_file(settings.corrections) if settings.corrections else {}), Remainders()
     with sources.local_path(dataflow_dropped) if dataflow_dropped else nullcontext() as dropped_file:
         rows, rejected = read_all(data, task_section, settings, stats)
@@ -132,10 +135,3 @@ def _deduplicate(
             remedy="provide rows of two labels or more",
         )
     return sampled, rejected, passages
-
-
-def with_pii_parent(config: Preprocess, vertex: Vertex) -> Preprocess:
-    """The settings with `pii_parent` filled in from `vertex.project`, where Sensitive Data Protection is used."""
-    if config.pii_detector != "dlp" or config.pii_parent or not vertex.project:
-        return config
-    return config.model_copy(update={"pii_parent": f"projects/{vertex.project}/locations/global"})
