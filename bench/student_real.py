@@ -135,7 +135,7 @@ def tuned(student: Student, work: Set, spec: TuningSpec) -> Measure:
         rows.append(TrainingRow((*asked.turns, Turn("model", example.target)), asked.system))
     with tempfile.TemporaryDirectory() as out:
         result = student.tune(TuningTask(rows, [], spec, Path(out)))
-        return work.measure(ask(student, work, prompt, adapter=result.checkpoints[-1].path), prompt)
+        return work.measure(ask(student, work, prompt, adapter=result[-1].path), prompt)
 
 
 # -- free baselines ---------------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from typing import Any
 
 import anyio.to_thread
 from starlette.responses import Response, StreamingResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.core.faults import Faults
 from emulator.core.google_rest import ApiError, Call, Json, not_found
@@ -36,7 +35,7 @@ _POLICY += "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # no o
 
 
 class Dashboard:
-    """The page and its content; `see` receives each request, and `Requests` those that the page lists."""
+    """The page and its content; `see` receives each call of the API, `list_request` each request."""
 
     def __init__(
         self, state: State, storage: Storage, models: Models, tensorboards: Tensorboards, faults: Faults
@@ -46,7 +45,7 @@ class Dashboard:
         self._runs: dict[str, Json] = {}
         self._graphs: dict[str, list[Json]] = {}
         self._seen: dict[str, Json] = {}
-        self.requests: deque[Json] = deque(maxlen=REQUESTS)
+        self._requests: deque[Json] = deque(maxlen=REQUESTS)
 
     def file(self, call: Call) -> Response:
         """The page, its styles or its program."""
@@ -104,6 +103,12 @@ class Dashboard:
         turn = {**last, "parts": [*last["parts"][:-1], {"text": frame}]}
         self._seen[match[1]] = {"start": start, "end": end, "body": {**body, "contents": [*shots, turn]}}
 
+    def list_request(self, method: str, path: str, status: int, seconds: float) -> None:
+        """List an answered request, unless it is one of the page itself."""
+        if path != "/" and not path.startswith("/emulator/"):
+            shown = {"method": method, "path": path[:200], "status": status}
+            self._requests.append({**shown, "time": time.strftime("%H:%M:%S"), "ms": round(1000 * seconds)})
+
     def console(self, call: Call) -> Json:
         """What the page shows; the newest of each kind."""
         models = ((model, reversed(model["_versions"].values())) for model in self._newest("models"))
@@ -117,7 +122,7 @@ class Dashboard:
             "models": [_named(version, **version) for version in versions],
             "endpoints": [_named(endpoint, **endpoint) for endpoint in self._newest("endpoints")],
             "schedules": [_named(item, next=item.get("nextRunTime", "")[:19]) for item in self._newest("schedules")],
-            "requests": list(reversed(self.requests)),
+            "requests": list(reversed(self._requests)),
             "prompts": {name: seen["body"] for name, seen in self._seen.items()},
             "buckets": [bucket["name"] for bucket in self._storage.buckets()],
             "faults": self._faults.plan.model_dump(mode="json"),
@@ -125,7 +130,7 @@ class Dashboard:
 
     def clear(self) -> None:
         """Forget runs, requests and prompts."""
-        for kept in (self._runs, self._graphs, self._seen, self.requests):
+        for kept in (self._runs, self._graphs, self._seen, self._requests):
             kept.clear()
 
     def _newest(self, kind: str) -> Iterable[Json]:
@@ -158,28 +163,6 @@ class Dashboard:
         details = job.get("jobDetail", {}).get("taskDetails", [])
         states = {_plain(task["taskName"]): task["state"] for task in details if "taskName" in task and "state" in task}
         return _named(job, tasks=self._graphs[name], states=states)
-
-
-class Requests:
-    """Middleware: lists method, path, status and time of each request to the API."""
-
-    def __init__(self, app: ASGIApp, requests: deque[Json]) -> None:
-        self._app, self._requests = app, requests
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on and list it once it is answered."""
-        path, started, status = scope.get("path", "/"), time.monotonic(), 0
-
-        async def sent(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        await self._app(scope, receive, sent)
-        if scope["type"] == "http" and path != "/" and not path.startswith("/emulator/"):
-            shown = {"method": scope["method"], "path": path[:200], "status": status}
-            at = time.strftime("%H:%M:%S")
-            self._requests.append({**shown, "time": at, "ms": round(1000 * (time.monotonic() - started))})
 
 
 def task_graph(spec: Json) -> list[Json]:

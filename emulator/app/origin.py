@@ -14,8 +14,8 @@ import re
 import time
 from collections.abc import Collection
 
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope
 
 from emulator.core.google_rest import ApiError
 
@@ -23,75 +23,48 @@ MAX_REQUEST_BYTES, MAX_UPLOAD_BYTES = 32 << 20, 2 << 30
 BODY_TIMEOUT_S, SLOWEST_BYTES_PER_S = 20.0, 10_000.0
 
 
-class OriginCheck:
-    """Middleware: 403 for requests of other sites' pages, 413 for a body above the limit, 408 for a slow one."""
-
-    def __init__(self, app: ASGIApp, allowed_hosts: Collection[str] = ()) -> None:
-        self._app = app
-        self._allowed = {"localhost", *(name.lower() for name in allowed_hosts)}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
-        uploads = "/storage/" in scope["path"] or scope["method"] == "PUT"  # of the XML API
-        limit = MAX_UPLOAD_BYTES if uploads else MAX_REQUEST_BYTES
-        error = self._foreign(scope, headers) or _too_large(headers, limit)
-        try:
-            if error is not None:
-                raise error
-            await self._app(scope, _bounded(receive, limit), send)
-        except ApiError as refusal:  # also of a body, which is read before the response begins
-            answer = JSONResponse(refusal.body(), refusal.code, headers={"Connection": "close"})
-            await answer(scope, receive, send)
-
-    def _foreign(self, scope: Scope, headers: dict[str, str]) -> ApiError | None:
-        host, origin = headers.get("host", "localhost"), headers.get("origin")
-        if not self._is_allowed(host):
-            name = host[:200]
-            return ApiError(403, f"The emulator does not answer as {name!r}; start it with --allow-host {name}.")
-        if origin is not None and origin.lower() != f"{scope['scheme']}://{host}".lower():
-            return ApiError(403, f"The emulator answers no pages of other sites ({origin[:200]!r}).")
-        opens_page = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
-        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not opens_page:
-            return ApiError(403, "The emulator answers no pages of other sites.")
-        return None
-
-    def _is_allowed(self, host: str) -> bool:
-        parts = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([^:@\[\]]*))(?::[0-9]*)?", host.lower())
-        if parts is None:
-            return False
-        name = parts[1] or parts[2]
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return name.removesuffix(".") in self._allowed
-        return True
+def check_origin(request: Request, allowed_hosts: Collection[str]) -> None:
+    """`ApiError` 403 for a request of another site's page."""
+    headers = request.headers
+    host, origin = headers.get("host", "localhost"), headers.get("origin")
+    if not _is_own(host, {"localhost", *map(str.lower, allowed_hosts)}):
+        name = host[:200]
+        raise ApiError(403, f"The emulator does not answer as {name!r}; start it with --allow-host {name}.")
+    if origin is not None and origin.lower() != f"{request.scope['scheme']}://{host}".lower():
+        raise ApiError(403, f"The emulator answers no pages of other sites ({origin[:200]!r}).")
+    opens_page = request.method == "GET" and headers.get("sec-fetch-mode") == "navigate"
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not opens_page:
+        raise ApiError(403, "The emulator answers no pages of other sites.")
 
 
-def _too_large(headers: dict[str, str], limit: int) -> ApiError | None:
-    length = headers.get("content-length", "0")
-    if length.isascii() and length.isdigit() and int(length) > limit:
-        return _above(limit)
-    return None
+def _is_own(host: str, names: Collection[str]) -> bool:
+    parts = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([^:@\[\]]*))(?::[0-9]*)?", host.lower())
+    if parts is None:
+        return False
+    name = parts[1] or parts[2]
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name.removesuffix(".") in names
+    return True
 
 
-def _above(limit: int) -> ApiError:
-    return ApiError(413, f"Request payload size exceeds the limit: {limit} bytes.")
-
-
-def _bounded(receive: Receive, limit: int) -> Receive:
-    """`receive` that raises `ApiError` for a body above the limit, or one that is sent too slowly.
+def bounded(scope: Scope, receive: Receive) -> Receive:
+    """`receive` that raises `ApiError` for a body above the limit (413), or one that is sent too slowly (408).
 
     It may take `BODY_TIMEOUT_S` and a second more for each `SLOWEST_BYTES_PER_S`, without the time that the emulator
     takes for it.
     """
+    is_upload = "/storage/" in scope["path"] or scope["method"] == "PUT"  # of the XML API
+    limit = MAX_UPLOAD_BYTES if is_upload else MAX_REQUEST_BYTES
+    announced = int(dict(scope["headers"]).get(b"content-length", 0))
+    too_large = ApiError(413, f"Request payload size exceeds the limit: {limit} bytes.")
     taken, left_s, complete = 0, BODY_TIMEOUT_S, False
 
-    async def bounded() -> Message:
+    async def bounded_receive() -> Message:
         nonlocal taken, left_s, complete
+        if announced > limit:
+            raise too_large
         begun = time.monotonic()
         try:
             async with asyncio.timeout(None if complete else max(left_s, 0)):
@@ -103,7 +76,7 @@ def _bounded(receive: Receive, limit: int) -> Receive:
         left_s += size / SLOWEST_BYTES_PER_S - (time.monotonic() - begun)
         complete = complete or not message.get("more_body", False)
         if taken > limit:
-            raise _above(limit)
+            raise too_large
         return message
 
-    return bounded
+    return bounded_receive

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,13 @@ from urllib.parse import parse_qs
 import anyio.to_thread
 from pydantic import ValidationError
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emulator.app.dashboard import Dashboard, Requests
-from emulator.app.origin import OriginCheck
+from emulator.app.dashboard import Dashboard
+from emulator.app.origin import bounded, check_origin
 from emulator.catalogue import BaseModelEntry, Catalogue, load_catalogue
 from emulator.core.faults import FaultPlan, Faults
 from emulator.core.filters import select_fields
@@ -136,15 +136,7 @@ class Emulator:
         self.routes = routes[: -len(self.xml_routes)]
         taken = {route.template.split("/")[1] for route in self.routes if route.template.startswith("/")}
         self._not_buckets = {"", *(path.strip("/") for path in _API_PATHS), *taken}
-        self.app: ASGIApp = Starlette(
-            routes=[Mount("/", app=self._serve)],
-            middleware=[
-                Middleware(Requests, self.dashboard.requests),
-                Middleware(OriginCheck, settings.allowed_hosts),
-                Middleware(_FaultInjection, self.faults),
-            ],
-            lifespan=self._lifespan,
-        )
+        self.app: ASGIApp = Starlette(routes=[Mount("/", app=self._serve)], lifespan=self._lifespan)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -217,13 +209,39 @@ class Emulator:
         return self.get_faults(call)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        raw_path = scope.get("raw_path", scope["path"].encode()).decode("latin-1").split("?")[0]
-        query = scope["query_string"].decode("latin-1")
-        content = await request.body()
-        base_url = f"{scope['scheme']}://{request.headers.get('host', 'localhost')}"
-        response = await self.handle(request.method, raw_path, query, request.headers, content, base_url)
+        started, request = time.monotonic(), Request(scope, bounded(scope, receive))
+        try:
+            check_origin(request, self.settings.allowed_hosts)
+            response = await self._respond(request)
+        except ApiError as refusal:
+            response = JSONResponse(refusal.body(), refusal.code, headers={"Connection": "close"})
         await response(scope, receive, send)
+        self.dashboard.list_request(request.method, scope["path"], response.status_code, time.monotonic() - started)
+
+    async def _respond(self, request: Request) -> Response:
+        """The response to a request, with the request faults of the plan but for control routes and the dashboard."""
+        scope, path, content = request.scope, request.scope["path"], await request.body()
+        raw_path = scope.get("raw_path", path.encode()).decode("latin-1").split("?")[0]
+        query = scope["query_string"].decode("latin-1")
+        base_url = f"{scope['scheme']}://{request.headers.get('host', 'localhost')}"
+        call = partial(self.handle, request.method, raw_path, query, request.headers, content, base_url)
+        faults, plan = self.faults, self.faults.plan
+        if path.startswith("/emulator") or path == "/" or not faults.apply_to(path):
+            return await call()
+        if request.headers.get("authorization", "").removeprefix("Bearer ") in plan.expired_tokens:
+            text = "Request had invalid authentication credentials: the access token has expired."
+            return _error(ApiError(401, text))
+        key = f"{request.method} {path}?".encode(), scope["query_string"], content
+        if faults.happens("slow", plan.slow_rate, *key):
+            await asyncio.sleep(plan.slow_seconds)
+        if faults.happens("drop", plan.drop_rate, *key):
+            return _CutOff()
+        if faults.happens("error", plan.error_rate, *key):
+            text = "The service is currently unavailable, as the fault plan requests."
+            return _error(ApiError(faults.error_code(*key), text))
+        is_lost = faults.happens("lost", plan.lost_rate, *key)
+        response = await call()
+        return _CutOff(response) if is_lost else response
 
     async def _dispatch_part(self, method: str, target: str, headers: Mapping[str, str], content: bytes) -> Response:
         path, _, query = target.partition("?")
@@ -307,65 +325,21 @@ def _body(content: bytes, headers: Mapping[str, str], storage: bool) -> Json:
     return value if storage else camelize(value)
 
 
-class _FaultInjection:
-    """Injects the fault plan's request faults, except into the control routes and the dashboard."""
+class _CutOff(Response):
+    """The start of a response whose connection then breaks; `lost` is what was answered and nobody receives."""
 
-    def __init__(self, app: ASGIApp, faults: Faults) -> None:
-        self._app = app
-        self._faults = faults
+    def __init__(self, lost: Response | None = None) -> None:
+        super().__init__()
+        self._lost = lost
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        faults, plan = self._faults, self._faults.plan
-        path: str = scope.get("path", "")
-        if scope["type"] != "http" or path.startswith("/emulator") or path == "/" or not faults.apply_to(path):
-            await self._app(scope, receive, send)
-            return
-        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
-        if headers.get("authorization", "").removeprefix("Bearer ") in plan.expired_tokens:
-            error = ApiError(401, "Request had invalid authentication credentials: the access token has expired.")
-            await JSONResponse(error.body(), status_code=401)(scope, receive, send)
-            return
-        if not (plan.error_rate or plan.drop_rate or plan.lost_rate or plan.slow_rate):
-            await self._app(scope, receive, send)
-            return
-        body, receive = await _read(receive)
-        key = f"{scope['method']} {path}?".encode() + scope["query_string"] + body
-        if faults.happens("slow", plan.slow_rate, key):
-            await asyncio.sleep(plan.slow_seconds)
-        if faults.happens("drop", plan.drop_rate, key):
-            await _disconnect(send)
-        elif faults.happens("error", plan.error_rate, key):
-            code = faults.error_code(key)
-            error = ApiError(code, "The service is currently unavailable, as the fault plan requests.")
-            await JSONResponse(error.body(), status_code=code)(scope, receive, send)
-        elif faults.happens("lost", plan.lost_rate, key):
-            await self._app(scope, receive, _unsent)
-            await _disconnect(send)
-        else:
-            await self._app(scope, receive, send)
+        """Announce more bytes than are sent: the server closes the connection in the middle of the response."""
+        if self._lost is not None:
+            await self._lost(scope, receive, _unsent)
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"1000000")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"{", "more_body": True})
 
 
 async def _unsent(_: Message) -> None:
     """Drop a part of a response."""
-
-
-async def _read(receive: Receive) -> tuple[bytes, Receive]:
-    body = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            break
-    pending = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> Message:
-        return pending.pop() if pending else await receive()
-
-    return body, replay
-
-
-async def _disconnect(send: Send) -> None:
-    """Announce more bytes than are sent: the server closes the connection in the middle of the response."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"1000000")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"{", "more_body": True})

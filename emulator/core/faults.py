@@ -107,11 +107,11 @@ class Faults:
             self._tokens = float(plan.quota_burst)
             self._filled = time.monotonic()
 
-    def happens(self, kind: str, rate: float, key: bytes) -> bool:
+    def happens(self, kind: str, rate: float, *key: bytes) -> bool:
         """Whether a fault of this rate happens to this request, by seed, key and how often the key was seen."""
         if rate <= 0:
             return False
-        digest = hashlib.sha256(b"%d/%s/" % (self.plan.seed, kind.encode()) + key).digest()
+        digest = hashlib.sha256(b"".join((b"%d/%s/" % (self.plan.seed, kind.encode()), *key))).digest()
         with self._lock:
             if len(self._seen) > 100_000:
                 self._seen.clear()
@@ -119,12 +119,11 @@ class Faults:
         draw = hashlib.sha256(digest + b"%d" % count).digest()
         return int.from_bytes(draw[:8], "big") / 2**64 < rate
 
-    def error_code(self, key: bytes) -> int:
+    def error_code(self, *key: bytes) -> int:
         """The code of an error for this request."""
         codes = self.plan.error_code
-        if isinstance(codes, int):
-            return codes
-        return codes[hashlib.sha256(b"code/" + key).digest()[0] % len(codes)]
+        codes = (codes,) if isinstance(codes, int) else codes
+        return codes[hashlib.sha256(b"".join((b"code/", *key))).digest()[0] % len(codes)]
 
     def apply_to(self, path: str) -> bool:
         """Whether request faults apply to a path."""

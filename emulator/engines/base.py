@@ -6,10 +6,14 @@
 answers a test can set. Metrics are computed, never constants: a tuning job that learns nothing must show it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,9 @@ Reward = Callable[[Sequence[tuple[ReinforcementRow, str]]], list[float]]
 """The rewards of answers, each between -1 and 1."""
 
 
-@dataclass(frozen=True, slots=True)
+@checked_dataclass(frozen=True, slots=True)
 class TuningSpec:
-    """Hyperparameters of one job, under the service's names.
+    """Hyperparameters of one job, under the service's names; `ValueError` for one that is out of range.
 
     `adapter_size` is the LoRA rank. `initial_adapter` continues from a saved adapter (continuous tuning), which keeps
     its own rank. With fewer than `checkpoint_count` epochs there is a checkpoint after each, otherwise that many,
@@ -65,16 +69,16 @@ class TuningSpec:
     checkpoints (0: an epoch).
     """
 
-    epoch_count: int
-    learning_rate_multiplier: float
-    adapter_size: int
+    epoch_count: PositiveInt
+    learning_rate_multiplier: PositiveFloat
+    adapter_size: PositiveInt
     seed: int
-    checkpoint_count: int = 10
-    beta: float = 0.1
+    checkpoint_count: PositiveInt = 10
+    beta: NonNegativeFloat = 0.1
     initial_adapter: Path | None = None
-    batch_size: int = 32
-    samples_per_prompt: int = 16
-    max_output_tokens: int = 64
+    batch_size: PositiveInt = 32
+    samples_per_prompt: PositiveInt = 16
+    max_output_tokens: PositiveInt = 64
     step_count: int = 0
     evaluate_interval: int = 0
     checkpoint_interval: int = 0
@@ -116,14 +120,6 @@ class TuningTask:
     on_checkpoint: Callable[[Checkpoint], None] = lambda checkpoint: None
     should_stop: Callable[[], bool] = lambda: False
     reward: Reward | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TuningResult:
-    """The checkpoints of a finished job, oldest first, and its number of optimizer steps."""
-
-    checkpoints: tuple[Checkpoint, ...]
-    total_steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,15 +203,31 @@ def row_texts(row: Row) -> tuple[list[str], list[str]]:
 MAX_REINFORCEMENT_STEPS = 500
 
 
-def reinforcement_steps(rows: int, spec: TuningSpec) -> int:
-    """Steps of a reinforcement tuning job over this number of prompts."""
-    return min(spec.step_count or spec.epoch_count * -(-rows // spec.batch_size), MAX_REINFORCEMENT_STEPS)
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Rows of a batch, steps in all and of an epoch, the steps with a checkpoint and those with an evaluation."""
+
+    batch_size: int
+    total: int
+    per_epoch: int
+    saves: Sequence[int]
+    evaluations: Sequence[int]
 
 
-def interval_steps(rows: int, spec: TuningSpec, interval: int) -> list[int]:
-    """The steps of a reinforcement tuning job at each interval (0: an epoch), and the last one."""
-    total, every = reinforcement_steps(rows, spec), interval or -(-rows // spec.batch_size)
-    return sorted({*range(every, total, every), total})
+def schedule(rows: Sequence[Row], spec: TuningSpec, batch_size: int) -> Schedule:
+    """The steps of a job over these rows; reinforcement tuning has its own batch size, and intervals in steps."""
+    if isinstance(rows[0], ReinforcementRow):
+        per_epoch = -(-len(rows) // spec.batch_size)
+        total = min(spec.step_count or spec.epoch_count * per_epoch, MAX_REINFORCEMENT_STEPS)
+        saves, evaluations = (
+            sorted({*range(interval or per_epoch, total, interval or per_epoch), total})
+            for interval in (spec.checkpoint_interval, spec.evaluate_interval)
+        )
+        return Schedule(spec.batch_size, total, per_epoch, saves, evaluations)
+    per_epoch, count = -(-len(rows) // batch_size), min(spec.epoch_count, spec.checkpoint_count)
+    total = spec.epoch_count * per_epoch
+    saves = [round(total * k / count) for k in range(1, count + 1)]
+    return Schedule(batch_size, total, per_epoch, saves, saves)
 
 
 class FailedPrecondition(ValueError):
@@ -224,6 +236,29 @@ class FailedPrecondition(ValueError):
 
 class Cancelled(Exception):
     """Raised by `tune` at most one optimizer step after `should_stop` returned True."""
+
+
+def follow(
+    task: TuningTask, steps: Schedule, step: Callable[[int, bool], dict[str, float]], save: Callable[[Path, int], None]
+) -> list[Checkpoint]:
+    """Take all steps of a job with its callbacks; raises `Cancelled` before the step after a stop.
+
+    `step` takes a step (from 1), evaluates after it if it should, and returns the metrics; `save` writes the directory
+    of a checkpoint at a step.
+    """
+    checkpoints: list[Checkpoint] = []
+    for number in range(1, steps.total + 1):
+        if task.should_stop():
+            raise Cancelled(f"stopped before step {number} of {steps.total}")
+        values = step(number, number in steps.evaluations)
+        task.on_metrics(StepMetrics(number, steps.total, number / steps.per_epoch, values))
+        if number in steps.saves:
+            name = str(len(checkpoints) + 1)
+            path = task.out / f"checkpoint-{name}"
+            save(path, number)
+            checkpoints.append(Checkpoint(name, number, math.ceil(number / steps.per_epoch), path))
+            task.on_checkpoint(checkpoints[-1])
+    return checkpoints
 
 
 class Engine(Protocol):
@@ -247,14 +282,8 @@ class Engine(Protocol):
         inputs, outputs = row_texts(row)
         return sum(self.count_tokens(inputs)), sum(self.count_tokens(outputs))
 
-    def step_count(self, rows: Sequence[Row], spec: TuningSpec) -> int:
-        """Optimizer steps a job over these rows would take."""
-        if isinstance(rows[0], ReinforcementRow):
-            return reinforcement_steps(len(rows), spec)
-        return spec.epoch_count * -(-len(rows) // self.batch_size)
-
-    def tune(self, task: TuningTask) -> TuningResult:
-        """Tune an adapter. Raises `Cancelled`, `ValueError`."""
+    def tune(self, task: TuningTask) -> list[Checkpoint]:
+        """The checkpoints of a new adapter, oldest first. Raises `Cancelled`, `ValueError`."""
         ...
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:

@@ -18,12 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from emulator.engines.base import (
-    Cancelled,
     Candidate,
     Checkpoint,
     Engine,
@@ -32,13 +30,12 @@ from emulator.engines.base import (
     PreferenceRow,
     ReinforcementRow,
     Row,
-    StepMetrics,
     TokenLogprob,
     TrainingRow,
-    TuningResult,
     TuningTask,
     Turn,
-    interval_steps,
+    follow,
+    schedule,
 )
 from emulator.engines.grammar import answer_schema, write_answer
 
@@ -93,70 +90,49 @@ class RulesEngine(Engine):
         """Rows of an optimizer step, from the rules."""
         return self.rules.batch_size
 
-    def tune(self, task: TuningTask) -> TuningResult:
+    def tune(self, task: TuningTask) -> list[Checkpoint]:
         """Follow the loss curve of the rules; a checkpoint holds the rows and the accuracy reached."""
-        spec = task.spec
-        total = self.step_count(task.train, spec)
-        count, rows = max(1, min(spec.checkpoint_count, spec.epoch_count)), len(task.train)
-        steps = evaluations = [round(total * (n + 1) / count) for n in range(count)]
-        if isinstance(task.train[0], ReinforcementRow):
-            steps = interval_steps(rows, spec, spec.checkpoint_interval)
-            evaluations = interval_steps(rows, spec, spec.evaluate_interval)
-        saves = {step: number for number, step in enumerate(steps, 1)}
-        tokens_per_row = sum(self.row_tokens(row)[1] for row in task.train) / max(1, len(task.train))
-        checkpoints: list[Checkpoint] = []
-        for step in range(1, total + 1):
-            if task.should_stop():
-                raise Cancelled
+        steps = schedule(task.train, task.spec, self.rules.batch_size)
+        tokens_per_row = sum(self.row_tokens(row)[1] for row in task.train) / len(task.train)
+
+        def step(number: int, evaluate: bool) -> dict[str, float]:
             time.sleep(self.rules.step_seconds)
-            values = self._values(
-                task.train[0], step / total, tokens_per_row, bool(task.validation) and step in evaluations
-            )
-            task.on_metrics(StepMetrics(step, total, spec.epoch_count * step / total, values))
-            if step in saves:
-                checkpoints.append(self._save(task, str(saves[step]), step, total))
-                task.on_checkpoint(checkpoints[-1])
-        return TuningResult(tuple(checkpoints), total)
+            values = self._values(task.train[0], number / steps.total, tokens_per_row)
+            is_shown = evaluate and task.validation
+            return {key: value for key, value in values.items() if is_shown or not key.startswith("/eval")}
+
+        return follow(task, steps, step, lambda path, number: self._save(task, path, number / steps.total))
 
     def _accuracy(self, progress: float) -> float:
         rules = self.rules
         return rules.base_accuracy + (rules.tuned_accuracy - rules.base_accuracy) * progress
 
-    def _values(self, row: Any, progress: float, tokens_per_row: float, validate: bool) -> dict[str, float]:
-        rules = self.rules
+    def _values(self, row: Row, progress: float, tokens_per_row: float) -> dict[str, float]:
+        rules, accuracy = self.rules, self._accuracy(progress)
         loss = rules.last_loss + (rules.first_loss - rules.last_loss) * math.exp(-4 * progress)
         eval_loss = loss + 0.05 + rules.overfit * progress**2
         if isinstance(row, ReinforcementRow):
-            reward = 2 * self._accuracy(progress) - 1
-            return {"/train_mean_reward": reward} | ({"/eval_mean_reward": reward} if validate else {})
+            return {"/train_mean_reward": 2 * accuracy - 1, "/eval_mean_reward": 2 * accuracy - 1}
         if isinstance(row, PreferenceRow):
-            values = {"/preference_optimization_train_loss": loss}
-            return values | ({"/eval_total_loss": eval_loss} if validate else {})
-        accuracy = self._accuracy(progress)
+            return {"/preference_optimization_train_loss": loss, "/eval_total_loss": eval_loss}
         count = max(1.0, round(tokens_per_row * rules.batch_size))
-        values = {
+        return {
             "/train_total_loss": loss,
             "/train_fraction_of_correct_next_step_preds": accuracy,
             "/train_num_predictions": count,
+            "/eval_total_loss": eval_loss,
+            "/eval_fraction_of_correct_next_step_preds": accuracy - 0.02,
+            "/eval_num_predictions": count,
         }
-        if validate:
-            values |= {
-                "/eval_total_loss": eval_loss,
-                "/eval_fraction_of_correct_next_step_preds": accuracy - 0.02,
-                "/eval_num_predictions": count,
-            }
-        return values
 
-    def _save(self, task: TuningTask, name: str, step: int, total: int) -> Checkpoint:
-        path = task.out / f"checkpoint-{name}"
+    def _save(self, task: TuningTask, path: Path, progress: float) -> None:
         path.mkdir(parents=True, exist_ok=True)
-        rows = [_learned(row) for row in task.train]
-        spec = task.spec
+        rows, spec = [_learned(row) for row in task.train], task.spec
+        name = path.name.rpartition("-")[2]
         tuned = [spec.epoch_count, spec.learning_rate_multiplier, spec.adapter_size, spec.beta, name]
         digest = hashlib.sha256(json.dumps([tuned, rows]).encode()).hexdigest()
-        content = {"accuracy": self._accuracy(step / total), "rows": rows, "digest": digest}
+        content = {"accuracy": self._accuracy(progress), "rows": rows, "digest": digest}
         (path / "adapter.json").write_text(json.dumps(content), "utf-8")
-        return Checkpoint(name, step, max(1, round(task.spec.epoch_count * step / total)), path)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
         """The answer to each request by itself."""

@@ -18,7 +18,7 @@ from emulator.catalogue import BaseModelEntry, Catalogue
 from emulator.core.faults import Faults
 from emulator.core.google_rest import NAMES, ApiError, Json, now, snake
 from emulator.core.state import State
-from emulator.engines.base import Cancelled, Checkpoint, Engine, StepMetrics, TuningSpec, TuningTask
+from emulator.engines.base import Cancelled, Checkpoint, Engine, StepMetrics, TuningSpec, TuningTask, schedule
 from emulator.services.collection import JobFailure
 from emulator.services.datasets import PARSERS, Dataset, data_stats, measure, read_rows
 from emulator.services.endpoints import Endpoints
@@ -102,7 +102,7 @@ class TuningRun:
         if not train.rows:
             raise JobFailure(3, f"No example of {self.spec['trainingDatasetUri']} is usable.")
         task = self._task(train, validation)
-        stats = data_stats(self.method, train, engine.step_count(train.rows, task.spec))
+        stats = data_stats(self.method, train, schedule(train.rows, task.spec, engine.batch_size).total)
         self.job["experiment"] = self.job.get("experiment") or services.tensorboards.start_curves(
             self.parent, self.job_id, self.job["tunedModelDisplayName"]
         )
@@ -120,14 +120,14 @@ class TuningRun:
             )
         shutil.rmtree(task.out, ignore_errors=True)
         task.out.mkdir(parents=True)
-        result = engine.tune(task)
+        checkpoints = engine.tune(task)
         self._advance(tuningJobState="TUNING_JOB_STATE_POST_PROCESSING", **self._stored_metrics())
         self._inject_failure("end")
         self._hold()
-        if not result.checkpoints:
+        if not checkpoints:
             raise JobFailure(13, "The engine saved no checkpoint.")
         if "_same_endpoint" in self.job:
-            last = result.checkpoints[-1].checkpoint_id
+            last = checkpoints[-1].checkpoint_id
             services.endpoints.take_over(self.job["_same_endpoint"], self.model, last, self.display_name)
         self._advance(state="JOB_STATE_SUCCEEDED", endTime=now())
 

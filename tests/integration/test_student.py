@@ -25,15 +25,15 @@ from emulator.engines.base import (
     PreferenceRow,
     StepMetrics,
     TrainingRow,
-    TuningResult,
     TuningSpec,
     TuningTask,
     Turn,
+    schedule,
 )
 from emulator.engines.student import training
 from emulator.engines.student.chat import Encoded
 from emulator.engines.student.engine import Student
-from emulator.engines.student.training import TrainingSettings, checkpoint_steps
+from emulator.engines.student.training import TrainingSettings
 from emulator.engines.student.weights import EMBEDDED_BASE
 
 WORDS = {"fruit": ("apple", "pear", "banana", "orange"), "animal": ("dog", "cat", "parrot", "salmon")}
@@ -64,14 +64,14 @@ def tune(
     train: list[TrainingRow] | list[PreferenceRow],
     spec: TuningSpec = SPEC,
     validation: list[TrainingRow] | list[PreferenceRow] | None = None,
-) -> tuple[TuningResult, list[StepMetrics]]:
+) -> tuple[list[Checkpoint], list[StepMetrics]]:
     seen: list[StepMetrics] = []
     result = student.tune(TuningTask(train, validation or [], spec, out, on_metrics=seen.append))
     return result, seen
 
 
 @pytest.fixture(scope="module")
-def tuned(student: Student, tmp_path_factory: pytest.TempPathFactory) -> tuple[TuningResult, list[StepMetrics]]:
+def tuned(student: Student, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Checkpoint], list[StepMetrics]]:
     return tune(student, tmp_path_factory.mktemp("tuned"), rows(), validation=rows(1))
 
 
@@ -127,25 +127,23 @@ def test_student_training_row_equals_the_request(student: Student) -> None:
 # -- tuning ----------------------------------------------------------------------------------------------------------
 
 
-def test_student_tuning_learns_its_rows(student: Student, tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
+def test_student_tuning_learns_its_rows(student: Student, tuned: tuple[list[Checkpoint], list[StepMetrics]]) -> None:
     result, seen = tuned
     assert seen[-1].values["/eval_total_loss"] < 0.25 < seen[0].values["/train_total_loss"]
     samples = [(word, kind) for kind, words in WORDS.items() for word in words]
-    requests = [
-        GenerateRequest(ask(f"the {word} 5"), adapter=result.checkpoints[-1].path, temperature=0) for word, _ in samples
-    ]
+    requests = [GenerateRequest(ask(f"the {word} 5"), adapter=result[-1].path, temperature=0) for word, _ in samples]
     answers = [generation.candidates[0].text for generation in student.generate(requests)]
     assert sum(a == kind for a, (_, kind) in zip(answers, samples, strict=True)) >= 7
 
 
-def test_student_tuning_reports_every_step(student: Student, tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
+def test_student_tuning_reports_every_step(student: Student, tuned: tuple[list[Checkpoint], list[StepMetrics]]) -> None:
     result, seen = tuned
-    assert [point.step for point in seen] == list(range(1, student.step_count(rows(), SPEC) + 1))
-    assert result.total_steps == len(seen)
+    assert [point.step for point in seen] == list(range(1, schedule(rows(), SPEC, student.batch_size).total + 1))
+    assert seen[-1].total_steps == len(seen)
     names = {"/train_total_loss", "/train_fraction_of_correct_next_step_preds", "/train_num_predictions"}
     assert all(names <= point.values.keys() for point in seen)
     evaluated = [point.step for point in seen if "/eval_total_loss" in point.values]
-    assert evaluated == [checkpoint.step for checkpoint in result.checkpoints]
+    assert evaluated == [checkpoint.step for checkpoint in result]
 
 
 def test_student_tuning_is_determined_by_its_seed(student: Student, tmp_path: Path) -> None:
@@ -156,17 +154,17 @@ def test_student_tuning_is_determined_by_its_seed(student: Student, tmp_path: Pa
     assert first != other
 
 
-def test_student_adapters_are_in_peft_format(tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
-    path = tuned[0].checkpoints[0].path
+def test_student_adapters_are_in_peft_format(tuned: tuple[list[Checkpoint], list[StepMetrics]]) -> None:
+    path = tuned[0][0].path
     assert json.loads((path / "adapter_config.json").read_text())["r"] == SPEC.adapter_size
     assert (path / "adapter_model.safetensors").exists()
     assert not [p for p in path.parent.iterdir() if p.name.startswith(".")]
 
 
 def test_student_tuning_continues_from_an_adapter(
-    student: Student, tmp_path: Path, tuned: tuple[TuningResult, list[StepMetrics]]
+    student: Student, tmp_path: Path, tuned: tuple[list[Checkpoint], list[StepMetrics]]
 ) -> None:
-    spec = replace(SPEC, epoch_count=1, initial_adapter=tuned[0].checkpoints[-1].path)
+    spec = replace(SPEC, epoch_count=1, initial_adapter=tuned[0][-1].path)
     _, seen = tune(student, tmp_path, rows(), spec)
     assert seen[0].values["/train_total_loss"] < 0.5 * tuned[1][0].values["/train_total_loss"]
 
@@ -184,7 +182,7 @@ def test_student_preference_tuning_raises_the_chosen_answer(student: Student, tm
     result, seen = tune(student, tmp_path, pairs, spec, pairs[:8])
     assert seen[0].values["/preference_optimization_train_loss"] == pytest.approx(0.6931, abs=1e-3)
     assert seen[-1].values["/eval_total_loss"] < 0.6
-    assert len(result.checkpoints) == 4
+    assert len(result) == 4
 
 
 def pairs_and_rows() -> list[list[PreferenceRow] | list[TrainingRow]]:
@@ -237,16 +235,16 @@ def test_student_preference_tuning_at_beta_0_learns_nothing(student: Student, tm
         [0.6931] * len(seen), abs=1e-4
     )
     plain = student.generate([request("Say what this is: the dog 2", logprobs=1)])
-    after = student.generate([request("Say what this is: the dog 2", logprobs=1, adapter=result.checkpoints[-1].path)])
+    after = student.generate([request("Say what this is: the dog 2", logprobs=1, adapter=result[-1].path)])
     assert after == plain
 
 
 def test_student_tuning_keeps_the_adapter_rank(
-    student: Student, tmp_path: Path, tuned: tuple[TuningResult, list[StepMetrics]]
+    student: Student, tmp_path: Path, tuned: tuple[list[Checkpoint], list[StepMetrics]]
 ) -> None:
-    spec = replace(SPEC, epoch_count=1, adapter_size=2, initial_adapter=tuned[0].checkpoints[-1].path)
+    spec = replace(SPEC, epoch_count=1, adapter_size=2, initial_adapter=tuned[0][-1].path)
     result, _ = tune(student, tmp_path, rows(1), spec)
-    assert json.loads((result.checkpoints[-1].path / "adapter_config.json").read_text())["r"] == SPEC.adapter_size
+    assert json.loads((result[-1].path / "adapter_config.json").read_text())["r"] == SPEC.adapter_size
 
 
 @pytest.mark.parametrize(
@@ -269,7 +267,8 @@ def test_student_tuning_refuses_invalid_rows(
 
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(1, 12))
 def test_student_checkpoint_steps_are_spread_to_the_last(epochs: int, per_epoch: int, count: int) -> None:
-    steps = checkpoint_steps(epochs, per_epoch, count)
+    spec = replace(SPEC, epoch_count=epochs, checkpoint_count=count)
+    steps = schedule(rows(1)[:1] * per_epoch, spec, 1).saves
     assert steps[-1] == epochs * per_epoch
     assert steps == sorted(set(steps))
     assert len(steps) == (epochs if epochs < count else min(count, epochs * per_epoch))
@@ -374,9 +373,9 @@ def test_student_refuses_a_prompt_that_is_too_long(student: Student) -> None:
 
 
 def test_student_answers_while_a_job_trains(
-    student: Student, tmp_path: Path, tuned: tuple[TuningResult, list[StepMetrics]]
+    student: Student, tmp_path: Path, tuned: tuple[list[Checkpoint], list[StepMetrics]]
 ) -> None:
-    adapter = tuned[0].checkpoints[-1].path
+    adapter = tuned[0][-1].path
     before = student.generate([request("Say what this is: the dog 2", adapter=adapter)])
     saved: list[Checkpoint] = []
     task = TuningTask(rows(2), [], SPEC, tmp_path, on_checkpoint=saved.append)
@@ -424,9 +423,9 @@ def copied_base(directory: Path, change: bool = False) -> Path:
 
 
 def test_student_refuses_an_adapter_of_another_base(
-    tmp_path: Path, tuned: tuple[TuningResult, list[StepMetrics]]
+    tmp_path: Path, tuned: tuple[list[Checkpoint], list[StepMetrics]]
 ) -> None:
-    adapter = tuned[0].checkpoints[-1].path
+    adapter = tuned[0][-1].path
     prompt = request("Say what this is: the dog 5", adapter=adapter)
     same = Student(copied_base(tmp_path / "same"), threads=1)
     assert same.generate([prompt])[0].candidates[0].text

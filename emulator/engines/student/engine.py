@@ -13,29 +13,28 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
-import json
 import os
 import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emulator.documents import read_document
 from emulator.engines.base import (
+    Checkpoint,
     Engine,
     FailedPrecondition,
     GenerateRequest,
     Generation,
     PreferenceRow,
     ReinforcementRow,
-    TuningResult,
     TuningSpec,
     TuningTask,
 )
 from emulator.engines.student.chat import ChatEncoder
-from emulator.engines.student.weights import check_base, fingerprint, locate, stamp
+from emulator.engines.student.weights import check_base, fingerprint, locate
 
 if TYPE_CHECKING:
     from emulator.engines.student.decoding import Decoder
@@ -72,7 +71,7 @@ class Student(Engine):
 
     def __init__(self, weights: Path | str | None = None, threads: int = 0, seed: int = 0) -> None:
         self.base_dir = locate(weights)
-        self._stamp, self.fingerprint = stamp(self.base_dir), fingerprint(self.base_dir)
+        self.fingerprint = fingerprint(self.base_dir)
         # one for a small model, whose matrices are too small to split; otherwise one per core
         is_small = sum(path.stat().st_size for path in self.base_dir.glob("*.safetensors")) < SMALL_BYTES
         self.threads = threads or (1 if is_small else os.cpu_count() or 1)
@@ -86,11 +85,7 @@ class Student(Engine):
         from emulator.engines.student.training import TrainingSettings
 
         path = self.base_dir / "student.json"
-        settings: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        unknown = settings.keys() - {f.name for f in fields(TrainingSettings)}
-        if unknown:
-            raise ValueError(f"{path}: unknown setting {sorted(unknown)[0]!r}")
-        return TrainingSettings(**settings)
+        return read_document(path, TrainingSettings) if path.exists() else TrainingSettings()
 
     @_kept()
     def load_model(self) -> Any:
@@ -98,7 +93,7 @@ class Student(Engine):
         import torch
         from transformers import AutoModelForCausalLM
 
-        if stamp(self.base_dir) != self._stamp and fingerprint(self.base_dir) != self.fingerprint:
+        if fingerprint(self.base_dir) != self.fingerprint:
             raise FailedPrecondition(f"the base weights in {self.base_dir} have been replaced: restart the emulator")
         from transformers.utils import logging
 
@@ -122,30 +117,30 @@ class Student(Engine):
         """Rows of an optimizer step, from the settings."""
         return self.settings.batch_size
 
-    def tune(self, task: TuningTask) -> TuningResult:
-        """Tune an adapter.
+    def tune(self, task: TuningTask) -> list[Checkpoint]:
+        """The checkpoints of a new adapter, oldest first.
 
-        Raises `Cancelled` when stopped, `ValueError` for invalid rows or hyperparameters, `FailedPrecondition` for an
-        initial adapter of another base.
+        Raises `Cancelled` when stopped, `ValueError` for invalid rows, `FailedPrecondition` for an initial adapter of
+        another base.
         """
         from emulator.engines.student import training
 
         self._check(task.train, task.spec)
-        if isinstance(task.train[0], ReinforcementRow):
+        row, arguments = task.train[0], (self.load_model(), task.spec, self.settings)
+        run: training.LoraRun
+        encode: Callable[[Any, int], Any]
+        if isinstance(row, ReinforcementRow):
             from emulator.engines.student.reinforcement import ReinforcementRun
 
             if task.reward is None:
                 raise ValueError("reinforcement tuning needs a reward")
-            learner = ReinforcementRun(self.load_model(), task.spec, self.settings, self.encoder, task.reward)
-            return training.train(learner, task.train, task.validation, task, self.fingerprint)
-        run_type: type[training.LoraRun] = training.SupervisedRun
-        encode: Callable[[Any, int], Any] = self.encoder.row
-        if isinstance(task.train[0], PreferenceRow):
-            run_type, encode = training.PreferenceRun, self.encoder.pair
-        run = run_type(self.load_model(), task.spec, self.settings)
-        train, validation = (
-            [encode(row, self.settings.max_tokens) for row in rows] for rows in (task.train, task.validation)
-        )
+            run, encode = ReinforcementRun(*arguments, self.encoder, task.reward), lambda row, _: row
+        elif isinstance(row, PreferenceRow):
+            run, encode = training.PreferenceRun(*arguments), self.encoder.pair
+        else:
+            run, encode = training.SupervisedRun(*arguments), self.encoder.row
+        parts: tuple[Sequence[Any], ...] = (task.train, task.validation)
+        train, validation = ([encode(row, self.settings.max_tokens) for row in rows] for rows in parts)
         return training.train(run, train, validation, task, self.fingerprint)
 
     def _check(self, rows: Sequence[Any], spec: TuningSpec) -> None:
@@ -153,12 +148,6 @@ class Student(Engine):
             raise ValueError("there are no training rows")
         if len({type(row) for row in rows}) > 1:
             raise ValueError("training rows must be of one type: conversations, preferences or prompts")
-        names = ("epoch_count", "adapter_size", "learning_rate_multiplier", "checkpoint_count")
-        for name in (*names, "batch_size", "samples_per_prompt", "max_output_tokens"):
-            if getattr(spec, name) <= 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(spec, name)}")
-        if spec.beta < 0:
-            raise ValueError(f"beta must not be below 0, not {spec.beta}")
         if spec.initial_adapter is not None:
             if not (spec.initial_adapter / "adapter_config.json").exists():
                 raise ValueError(f"{spec.initial_adapter}: not an adapter")

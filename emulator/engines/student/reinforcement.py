@@ -9,7 +9,6 @@ the estimate k3 (Schulman, 2020) of the Kullback-Leibler divergence from the mod
 prompt are read once, and a batch is split so that memory does not grow with the number of samples.
 """
 
-import math
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,17 +16,10 @@ from typing import Any
 
 import torch
 
-from emulator.engines.base import (
-    GenerateRequest,
-    ReinforcementRow,
-    Reward,
-    TuningSpec,
-    interval_steps,
-    reinforcement_steps,
-)
+from emulator.engines.base import GenerateRequest, ReinforcementRow, Reward, TuningSpec
 from emulator.engines.student.chat import ChatEncoder, Encoded
 from emulator.engines.student.decoding import Decoder
-from emulator.engines.student.training import LoraRun, Schedule, TrainingSettings, micro_batches
+from emulator.engines.student.training import LoraRun, TrainingSettings, micro_batches
 
 KL_WEIGHT = 0.02
 _START = "start"
@@ -45,13 +37,6 @@ class ReinforcementRun(LoraRun):
         self._has_moved = False
         if spec.initial_adapter is not None:
             self.model.load_adapter(str(spec.initial_adapter), _START)
-
-    def schedule(self, rows: int) -> Schedule:
-        """See `LoraRun`; intervals are counted in steps."""
-        spec, per_epoch = self.spec, math.ceil(rows / self.spec.batch_size)
-        intervals = (spec.checkpoint_interval, spec.evaluate_interval)
-        saves, evaluations = (interval_steps(rows, spec, interval) for interval in intervals)
-        return Schedule(spec.batch_size, reinforcement_steps(rows, spec), per_epoch, saves, evaluations)
 
     def update(self, rows: Sequence[ReinforcementRow]) -> dict[str, float]:
         """Sample answers, score them, take one step."""

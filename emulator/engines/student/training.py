@@ -9,22 +9,19 @@ costs a twenty-fifth of the output layer. Metrics are those of the service, comp
 Without dropout, only the order of rows and the initial adapter weights are random; both come from the seed.
 """
 
-import itertools
 import math
-import os
 import random
-import shutil
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch.nn import functional
 
-from emulator.engines.base import Cancelled, Checkpoint, StepMetrics, TuningResult, TuningSpec, TuningTask
+from emulator.engines.base import Checkpoint, TuningSpec, TuningTask, follow, schedule
 from emulator.engines.student.chat import Encoded
 from emulator.engines.student.weights import write_fingerprint
 
@@ -38,13 +35,14 @@ EVALUATION_ROWS = 32
 _SEEDING = threading.Lock()  # torch's default generator belongs to the process
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingSettings:
+class TrainingSettings(BaseModel):
     """A model's settings in addition to the service's hyperparameters; `student.json` in its directory may set each.
 
     `learning_rate` is the peak at multiplier 1, held for `hold_share` of the steps; `alpha_per_rank` times the rank is
     LoRA's alpha.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     learning_rate: float = 5e-4
     alpha_per_rank: float = 2.0
@@ -54,24 +52,6 @@ class TrainingSettings:
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     max_tokens: int = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """Rows of a batch, steps in all and of an epoch, the steps with a checkpoint and those with an evaluation."""
-
-    batch_size: int
-    total: int
-    per_epoch: int
-    saves: Sequence[int]
-    evaluations: Sequence[int]
-
-
-def checkpoint_steps(epochs: int, per_epoch: int, count: int) -> list[int]:
-    """Steps with a checkpoint: the last of each epoch, or `count` evenly spaced steps of a long job."""
-    total = epochs * per_epoch
-    count = epochs if epochs < count else min(count, total)
-    return sorted({max(1, round(total * k / count)) for k in range(1, count + 1)})
 
 
 def with_adapter(model: Any, spec: TuningSpec, settings: TrainingSettings) -> Any:
@@ -92,16 +72,6 @@ def with_adapter(model: Any, spec: TuningSpec, settings: TrainingSettings) -> An
         return get_peft_model(model, config)
 
 
-def save_adapter(model: Any, path: Path, base: str) -> None:
-    """Write the adapter in PEFT's format with its base's fingerprint; the directory appears complete or not at all."""
-    draft = path.with_name(f".{path.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    model.save_pretrained(draft)
-    write_fingerprint(draft, base)
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(draft, path)
-
-
 def _padded(rows: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
     """Right-padded ids and targets (-100: no loss), both (rows, length); a causal model needs no mask.
 
@@ -119,7 +89,10 @@ def _padded(rows: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class LoraRun:
-    """The model and optimizer of one job; subclasses define the loss."""
+    """The model and optimizer of one job; subclasses define the loss and the service's names of its metrics."""
+
+    train_loss: str
+    share: str  # of correct predictions
 
     def __init__(self, model: Any, spec: TuningSpec, settings: TrainingSettings) -> None:
         self.model = with_adapter(model, spec, settings)
@@ -155,37 +128,31 @@ class LoraRun:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def schedule(self, rows: int) -> Schedule:
-        """The steps of a job over this number of rows."""
-        spec, per_epoch = self.spec, math.ceil(rows / self.settings.batch_size)
-        saves = checkpoint_steps(spec.epoch_count, per_epoch, spec.checkpoint_count)
-        return Schedule(self.settings.batch_size, spec.epoch_count * per_epoch, per_epoch, saves, saves)
-
     def update(self, rows: Sequence[Any]) -> dict[str, float]:
         """Train on one batch; its metrics. Gradients add up over micro-batches, so the batch size costs no memory."""
-        total, correct, count = 0.0, 0, self.prediction_count(rows)
+        total, correct, count = 0.0, 0, sum(map(_predictions, rows))
         for part in micro_batches(rows):
             if max(map(_length, part)) > MICRO_BATCH_TOKENS // 2:
                 self.causal.activation_checkpointing_enable()
-            loss, part_correct, part_count = self.loss(part)
-            share = part_count / count
+            loss, part_correct = self.loss(part)
+            share = sum(map(_predictions, part)) / count
             (loss * share).backward()  # type: ignore[no-untyped-call]
             total, correct = total + loss.item() * share, correct + part_correct
             self.causal.activation_checkpointing_disable()
         self.step()
         return self.metrics(total, correct, count, "train")
 
-    def prediction_count(self, rows: Sequence[Any]) -> int:
-        """Number of predictions in a batch."""
-        raise NotImplementedError
-
-    def loss(self, rows: Sequence[Any]) -> tuple[torch.Tensor, int, int]:
-        """(mean loss, correct predictions, predictions) of a batch."""
+    def loss(self, rows: Sequence[Any]) -> tuple[torch.Tensor, int]:
+        """(mean loss, correct predictions) of a batch."""
         raise NotImplementedError
 
     def metrics(self, loss: float, correct: int, count: int, split: str) -> dict[str, float]:
         """One point of a curve under the service's names; `split` is train or eval."""
-        raise NotImplementedError
+        return {
+            self.train_loss if split == "train" else "/eval_total_loss": loss,
+            f"/{split}_{self.share}": correct / count,
+            f"/{split}_num_predictions": float(count),
+        }
 
     def evaluate(self, rows: Sequence[Any]) -> dict[str, float]:
         """Metrics over validation rows, weighted by predictions; empty without rows."""
@@ -196,8 +163,8 @@ class LoraRun:
         ordered = sorted(rows, key=_length)
         with torch.no_grad():
             for part in micro_batches(ordered, EVALUATION_ROWS):
-                loss, batch_correct, batch_count = self.loss(part)
-                total, correct, count = total + loss.item() * batch_count, correct + batch_correct, count + batch_count
+                (loss, part_correct), part_count = self.loss(part), sum(map(_predictions, part))
+                total, correct, count = total + loss.item() * part_count, correct + part_correct, count + part_count
         self.model.train()
         return self.metrics(total / count, correct, count, "eval")
 
@@ -205,34 +172,22 @@ class LoraRun:
 class SupervisedRun(LoraRun):
     """Cross entropy on answer tokens."""
 
-    def prediction_count(self, rows: Sequence[Encoded]) -> int:
-        """See `LoraRun`; the first token of a row is not predicted."""
-        return sum(sum(row.answer[1:]) for row in rows)
+    train_loss, share = "/train_total_loss", "fraction_of_correct_next_step_preds"
 
-    def loss(self, rows: Sequence[Encoded]) -> tuple[torch.Tensor, int, int]:
+    def loss(self, rows: Sequence[Encoded]) -> tuple[torch.Tensor, int]:
         """See `LoraRun`; predictions are answer tokens."""
         logits, targets, _ = self.answer_logits(rows)
-        return functional.cross_entropy(logits, targets), int((logits.argmax(-1) == targets).sum()), len(targets)
-
-    def metrics(self, loss: float, correct: int, count: int, split: str) -> dict[str, float]:
-        """Loss, share of correct next tokens, number of tokens."""
-        return {
-            f"/{split}_total_loss": loss,
-            f"/{split}_fraction_of_correct_next_step_preds": correct / count,
-            f"/{split}_num_predictions": float(count),
-        }
+        return functional.cross_entropy(logits, targets), int((logits.argmax(-1) == targets).sum())
 
 
 class PreferenceRun(LoraRun):
     """DPO: raise the chosen answer over the rejected one, relative to the model before the job."""
 
+    train_loss, share = "/preference_optimization_train_loss", "fraction_of_preferred"
+
     def __init__(self, model: Any, spec: TuningSpec, settings: TrainingSettings) -> None:
         super().__init__(model, spec, settings)
         self._reference_margins: dict[Pair, float] = {}
-
-    def prediction_count(self, rows: Sequence[Pair]) -> int:
-        """See `LoraRun`: the pairs."""
-        return len(rows)
 
     def margins(self, pairs: Sequence[Pair]) -> torch.Tensor:
         """Log-probability of the chosen answer less that of the rejected one, per pair."""
@@ -251,23 +206,19 @@ class PreferenceRun(LoraRun):
                 self._reference_margins.update(zip(batch, self.margins(batch).tolist(), strict=True))
         self.model.train()
 
-    def loss(self, rows: Sequence[Pair]) -> tuple[torch.Tensor, int, int]:
+    def loss(self, rows: Sequence[Pair]) -> tuple[torch.Tensor, int]:
         """See `LoraRun`; a pair is correct when its margin has grown."""
         gain = self.margins(rows) - torch.tensor([self._reference_margins[row] for row in rows])
-        return -functional.logsigmoid(self.spec.beta * gain).mean(), int((gain > 0).sum()), len(rows)
-
-    def metrics(self, loss: float, correct: int, count: int, split: str) -> dict[str, float]:
-        """The DPO loss under the service's names, with the share of pairs whose margin grew."""
-        name = "/preference_optimization_train_loss" if split == "train" else "/eval_total_loss"
-        return {
-            name: loss,
-            f"/{split}_fraction_of_preferred": correct / count,
-            f"/{split}_num_predictions": float(count),
-        }
+        return -functional.logsigmoid(self.spec.beta * gain).mean(), int((gain > 0).sum())
 
 
 def _length(row: Encoded | Pair) -> int:
     return len(row.ids) if isinstance(row, Encoded) else max(len(side.ids) for side in row)
+
+
+def _predictions(row: Encoded | Pair) -> int:
+    """A pair is one; the first token of a row is not predicted."""
+    return sum(row.answer[1:]) if isinstance(row, Encoded) else 1
 
 
 def _padded_length(tokens: int) -> int:
@@ -307,31 +258,26 @@ def _batches(rows: int, batch_size: int, seed: int) -> Iterator[list[int]]:
             yield order[start : start + batch_size]
 
 
-def train(run: LoraRun, train: Sequence[Any], validation: Sequence[Any], task: TuningTask, base: str) -> TuningResult:
+def train(
+    run: LoraRun, train: Sequence[Any], validation: Sequence[Any], task: TuningTask, base: str
+) -> list[Checkpoint]:
     """Train to the end with the task's callbacks; raises `Cancelled` before the step after a stop.
 
     `train` and `validation` are the encoded rows, `base` is the fingerprint saved with checkpoints.
     """
-    spec, schedule = task.spec, run.schedule(len(train))
+    steps = schedule(task.train, task.spec, run.settings.batch_size)
     if isinstance(run, PreferenceRun):
         run.compute_reference([*train, *validation])
-    total, per_epoch = schedule.total, schedule.per_epoch
-    batches = _batches(len(train), schedule.batch_size, spec.seed)
-    task.out.mkdir(parents=True, exist_ok=True)
-    checkpoints: list[Checkpoint] = []
+    batches = _batches(len(train), steps.batch_size, task.spec.seed)
     run.model.train()
-    for step, batch in enumerate(itertools.islice(batches, total), start=1):
-        if task.should_stop():
-            raise Cancelled(f"stopped before step {step} of {total}")
-        run.set_rate(step, total)
-        values = run.update([train[i] for i in batch])
-        if step in schedule.evaluations:
-            values |= run.evaluate(validation)
-        task.on_metrics(StepMetrics(step, total, step / per_epoch, values))
-        if step in schedule.saves:
-            name = str(len(checkpoints) + 1)
-            path = task.out / f"checkpoint-{name}"
-            save_adapter(run.model, path, base)
-            checkpoints.append(Checkpoint(name, step, math.ceil(step / per_epoch), path))
-            task.on_checkpoint(checkpoints[-1])
-    return TuningResult(tuple(checkpoints), total)
+
+    def step(number: int, evaluate: bool) -> dict[str, float]:
+        run.set_rate(number, steps.total)
+        values = run.update([train[i] for i in next(batches)])
+        return values | run.evaluate(validation) if evaluate else values
+
+    def save(path: Path, _: int) -> None:
+        run.model.save_pretrained(path)
+        write_fingerprint(path, base)
+
+    return follow(task, steps, step, save)

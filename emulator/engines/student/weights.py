@@ -9,7 +9,6 @@ the base's fingerprint and rejected where that differs.
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from emulator.engines.base import FailedPrecondition
@@ -43,20 +42,10 @@ def _fetch(name: str) -> Path:
         ) from error
 
 
-def _files(directory: Path) -> Iterator[Path]:
-    return iter(sorted({path for pattern in _RELEVANT for path in directory.glob(pattern) if path.is_file()}))
-
-
-def stamp(directory: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, size and time of the files that determine answers, to detect replacements cheaply."""
-    files = ((path.name, path.stat()) for path in _files(directory))
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
-
-
 def fingerprint(directory: Path) -> str:
     """SHA-256 of the files that determine answers: weights, configuration, tokenizer, chat template."""
     digest = hashlib.sha256()
-    for path in _files(directory):
+    for path in sorted({path for pattern in _RELEVANT for path in directory.glob(pattern) if path.is_file()}):
         with path.open("rb") as file:
             digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()

@@ -24,7 +24,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, TuningTask, Turn
+from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, TuningTask, Turn, schedule
 from emulator.engines.student.engine import Student
 from tools.pretrain_student.bench.samples import support_tickets
 
@@ -77,7 +77,7 @@ def trl_spent(student: Student, rows: list[TrainingRow], spec: TuningSpec) -> Sp
     torch.set_num_threads(os.cpu_count() or 1)  # what its users get
     tokenizer = student.encoder.tokenizer
     settings = student.settings
-    warmup = round(settings.warmup_share * student.step_count(rows, spec))
+    warmup = round(settings.warmup_share * schedule(rows, spec, settings.batch_size).total)
     pairs = [
         {
             "prompt": tokenizer.decode(student.encoder.prompt(row.turns[:-1], row.system)),

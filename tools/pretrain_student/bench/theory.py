@@ -78,9 +78,7 @@ class Lab:
         with tempfile.TemporaryDirectory() as out:
             result = self.student.tune(TuningTask(train, unseen, spec, Path(out), curve.append))
             requests = [
-                GenerateRequest(
-                    conversation(t), INSTRUCTION, result.checkpoints[-1].path, temperature=0, max_output_tokens=12
-                )
+                GenerateRequest(conversation(t), INSTRUCTION, result[-1].path, temperature=0, max_output_tokens=12)
                 for t, _ in self.unseen
             ]
             answers = [g.candidates[0].text for g in self.student.generate(requests)]
@@ -104,7 +102,7 @@ class Lab:
         with tempfile.TemporaryDirectory() as out:
             result = self.student.tune(TuningTask(rows, [], spec, Path(out)))
             margins = []
-            for adapter in (None, result.checkpoints[-1].path):
+            for adapter in (None, result[-1].path):
                 start = replace(spec, initial_adapter=adapter)
                 job = PreferenceRun(self.student.load_model(), start, self.student.settings)
                 with torch.no_grad():
