@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
@@ -29,27 +29,10 @@ _WORD, _CAPITAL = "\ue001".encode(), "\ue000".encode()
 _NEVER, _END = 0, 1
 
 
-class Mask(Protocol):
-    """The state of a restricted answer."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing can follow."""
-        ...
-
-    def options(self) -> torch.Tensor:
-        """The ids of the tokens that may follow; none is an error of the grammar."""
-        ...
-
-    def append(self, token: int) -> None:
-        """Continue with one of them."""
-        ...
-
-
 class EnumMask:
     """One of several answers, in their usual tokens."""
 
-    complete = False
+    complete = False  # whether nothing can follow
 
     def __init__(self, answers: Iterable[Sequence[int]]) -> None:
         self._node: dict[int, Any] = {}
@@ -59,7 +42,7 @@ class EnumMask:
                 node = node.setdefault(token, {})
 
     def options(self) -> torch.Tensor:
-        """The next tokens of the answers that begin like this."""
+        """The ids of the tokens that may follow: the next of the answers that begin like this."""
         return torch.tensor(list(self._node))
 
     def append(self, token: int) -> None:
@@ -121,7 +104,7 @@ class GrammarMask:
         return self._matcher.is_stopped()
 
     def options(self) -> torch.Tensor:
-        """The ids of the tokens that may follow."""
+        """The ids of the tokens that may follow; none is an error of the grammar."""
         tables, capital = self._vocabulary.tables, self._vocabulary.capital
         bias = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.uint8)
         allowed = bias[tables[self._context]]
@@ -152,7 +135,7 @@ class Row:
     request: GenerateRequest
     prompt: int
     generator: torch.Generator
-    mask: Mask | None
+    mask: EnumMask | GrammarMask | None
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     tops: list[tuple[tuple[str, int, float], ...]] = field(default_factory=list)
@@ -228,7 +211,7 @@ class Decoder:
             if len(self._known) > _KNOWN_ANSWERS:
                 self._known.popitem(last=False)
 
-    def _mask(self, request: GenerateRequest) -> Mask | None:
+    def _mask(self, request: GenerateRequest) -> EnumMask | GrammarMask | None:
         if request.response_enum:
             return EnumMask(self.encoder.answer(text) for text in request.response_enum)
         tuned = request.adapter is not None

@@ -12,7 +12,7 @@ prefix that all prompts of a batch share (an instruction, examples) only once. A
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -20,18 +20,7 @@ from torch.nn import functional
 LFM2_PARAMETERS = 50_000_000  # above, arithmetic dominates, and a second copy of the weights costs memory
 _ROOM = 64  # tokens by which the buffers of keys and values grow
 Prompts = Sequence[list[int]]
-
-
-class Batch(Protocol):
-    """The state of rows that are being decoded."""
-
-    def select(self, index: torch.Tensor) -> None:
-        """Continue with these rows (by number, in this order, possibly repeated)."""
-        ...
-
-    def next(self, tokens: list[int]) -> torch.Tensor:
-        """The logits after one more token of each row: (rows, vocabulary)."""
-        ...
+Rotation = tuple[torch.Tensor, torch.Tensor]
 
 
 class TransformersBatch:
@@ -51,12 +40,12 @@ class TransformersBatch:
         return cls(model, out.past_key_values, mask), out.logits[:, -1]
 
     def select(self, index: torch.Tensor) -> None:
-        """See `Batch`."""
+        """Continue with these rows (by number, in this order, possibly repeated)."""
         self._cache.reorder_cache(index)
         self._mask = self._mask[index]
 
     def next(self, tokens: list[int]) -> torch.Tensor:
-        """See `Batch`."""
+        """The logits after one more token of each row: (rows, vocabulary)."""
         self._mask = torch.cat([self._mask, torch.ones(len(tokens), 1, dtype=self._mask.dtype)], 1)
         out = self._model(
             input_ids=torch.tensor(tokens)[:, None],
@@ -71,7 +60,7 @@ class TransformersBatch:
         return logits
 
 
-def prefill_of(model: Any) -> Callable[[Prompts], tuple[Batch, torch.Tensor]]:
+def prefill_of(model: Any) -> Callable[[Prompts], tuple[TransformersBatch | Lfm2Batch, torch.Tensor]]:
     """The fastest prefill for a model: a function of prompts that returns a batch and the logits after each prompt."""
     config = model.config
     supported = (
@@ -87,75 +76,115 @@ def prefill_of(model: Any) -> Callable[[Prompts], tuple[Batch, torch.Tensor]]:
     return lambda prompts: Lfm2Batch.prefill(weights, prompts)
 
 
-class _FeedForward:
-    """The gated feed-forward of a layer, its two input projections fused."""
+def _rms_norm(x: torch.Tensor, norm: tuple[torch.Tensor, float]) -> torch.Tensor:
+    weight, epsilon = norm
+    return functional.rms_norm(x, weight.shape, weight, epsilon)
+
+
+def _norm_of(module: Any) -> tuple[torch.Tensor, float]:
+    return module.weight, module.variance_epsilon
+
+
+class _Layer:
+    """A layer: it mixes tokens, which are rows of a matrix, and has a gated feed-forward of fused input projections."""
+
+    out_proj: torch.Tensor
 
     def __init__(self, layer: Any) -> None:
-        self.norm, self.eps = layer.ffn_norm.weight, layer.ffn_norm.variance_epsilon
-        self.up = torch.cat([layer.feed_forward.w1.weight, layer.feed_forward.w3.weight])
-        self.down = layer.feed_forward.w2.weight
+        self.norm, self._feed_norm = _norm_of(layer.operator_norm), _norm_of(layer.ffn_norm)
+        self._up = torch.cat([layer.feed_forward.w1.weight, layer.feed_forward.w3.weight])
+        self._down = layer.feed_forward.w2.weight
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        projected = functional.linear(functional.rms_norm(x, self.norm.shape, self.norm, self.eps), self.up)
-        gate, value = projected.chunk(2, -1)
-        return x + functional.linear(functional.silu(gate) * value, self.down)
+    def feed_forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate, value = functional.linear(_rms_norm(x, self._feed_norm), self._up).chunk(2, -1)
+        return x + functional.linear(functional.silu(gate) * value, self._down)
+
+    def prefill(self, x: torch.Tensor, packed: _PackedPrompts, rotation: Rotation) -> tuple[torch.Tensor, Any]:
+        """Prompts' tokens mixed, and the state of each prompt after its last token."""
+        raise NotImplementedError
+
+    def next(self, x: torch.Tensor, state: Any, mask: torch.Tensor, rotation: Rotation) -> tuple[torch.Tensor, Any]:
+        """One more token of each row mixed, and the new state; `mask` has a column for each token up to this one."""
+        raise NotImplementedError
 
 
-class _Convolution:
-    """A layer with a short convolution; tokens are rows of a matrix."""
+class _Convolution(_Layer):
+    """A layer with a short convolution; its state is the last inputs of each row."""
 
     def __init__(self, layer: Any) -> None:
-        self.norm, self.eps = layer.operator_norm.weight, layer.operator_norm.variance_epsilon
-        self.in_proj, self.out_proj = layer.conv.in_proj.weight, layer.conv.out_proj.weight
+        super().__init__(layer)
+        self._in_proj, self.out_proj = layer.conv.in_proj.weight, layer.conv.out_proj.weight
         self.kernel = layer.conv.conv.weight[:, 0].T.contiguous()  # (size, hidden), the newest token last
-        self.feed_forward = _FeedForward(layer)
 
-    def gated(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _gated(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(input of the convolution, gate of its output)."""
-        before, after, value = functional.linear(x, self.in_proj).chunk(3, -1)
+        before, after, value = functional.linear(x, self._in_proj).chunk(3, -1)
         return before * value, after
 
+    def prefill(self, x: torch.Tensor, packed: _PackedPrompts, rotation: Rotation) -> tuple[torch.Tensor, Any]:
+        inputs, gate = self._gated(x)
+        inputs = _with_zero_row(inputs)
+        size = len(self.kernel)
+        convolved = sum(inputs[packed.before[k]] * self.kernel[size - 1 - k] for k in range(size))
+        return gate * convolved, inputs[packed.last[:, -size:]]
 
-class _Attention:
-    """A layer with attention; queries, keys and values are one projection."""
+    def next(self, x: torch.Tensor, state: Any, mask: torch.Tensor, rotation: Rotation) -> tuple[torch.Tensor, Any]:
+        newest, gate = self._gated(x)
+        state = torch.cat([state[:, 1:], newest[:, None]], 1)
+        return gate * (state * self.kernel).sum(1), state
+
+
+class _Attention(_Layer):
+    """A layer with attention, its projections fused; its state is the buffers of keys and values."""
 
     def __init__(self, layer: Any) -> None:
-        self.norm, self.eps = layer.operator_norm.weight, layer.operator_norm.variance_epsilon
+        super().__init__(layer)
         attention = layer.self_attn
-        self.in_proj = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])
+        self._in_proj = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])
         self.out_proj = attention.out_proj.weight
-        self.size, self.scale = attention.head_dim, attention.scaling
-        self.queries = attention.q_proj.weight.shape[0] // self.size
-        self.keys = attention.k_proj.weight.shape[0] // self.size
-        norms = (
-            attention.q_layernorm.weight.expand(self.queries, -1),
-            attention.k_layernorm.weight.expand(self.keys, -1),
-        )
-        self.head_norm = torch.cat(norms)
-        self.head_eps = attention.q_layernorm.variance_epsilon
-        self.feed_forward = _FeedForward(layer)
+        self._size, self._scale = attention.head_dim, attention.scaling
+        self._queries = attention.q_proj.weight.shape[0] // self._size
+        self._keys = attention.k_proj.weight.shape[0] // self._size
+        (query_norm, self._head_epsilon), (key_norm, _) = map(_norm_of, (attention.q_layernorm, attention.k_layernorm))
+        self._head_norm = torch.cat([query_norm.expand(self._queries, -1), key_norm.expand(self._keys, -1)])
 
-    def heads(self, x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    def _heads(self, x: torch.Tensor, rotation: Rotation) -> tuple[torch.Tensor, ...]:
         """(queries, keys, values), each (tokens, heads, size), with rotary positions."""
-        rotated = self.queries + self.keys
-        heads = functional.linear(x, self.in_proj).view(len(x), rotated + self.keys, self.size)
-        both = functional.rms_norm(heads[:, :rotated], (self.size,), None, self.head_eps) * self.head_norm
-        both = both * rotation[0] + both.roll(self.size // 2, -1) * rotation[1]
-        return both[:, : self.queries], both[:, self.queries :], heads[:, rotated:]
+        rotated = self._queries + self._keys
+        heads = functional.linear(x, self._in_proj).view(len(x), rotated + self._keys, self._size)
+        both = functional.rms_norm(heads[:, :rotated], (self._size,), None, self._head_epsilon) * self._head_norm
+        both = both * rotation[0] + both.roll(self._size // 2, -1) * rotation[1]
+        return both[:, : self._queries], both[:, self._queries :], heads[:, rotated:]
 
-    def attend(
-        self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Attention over (rows, heads, tokens, size); causal without a mask."""
+    def _attend(self, parts: Sequence[torch.Tensor], mask: torch.Tensor | None) -> torch.Tensor:
+        """Attention of queries, keys and values, each (rows, heads, tokens, size); causal without a mask."""
+        queries, keys, values = parts
+        grouped = self._keys != self._queries
         return functional.scaled_dot_product_attention(
-            queries,
-            keys,
-            values,
-            attn_mask=mask,
-            is_causal=mask is None,
-            scale=self.scale,
-            enable_gqa=self.keys != self.queries,
+            queries, keys, values, attn_mask=mask, is_causal=mask is None, scale=self._scale, enable_gqa=grouped
         )
+
+    def prefill(self, x: torch.Tensor, packed: _PackedPrompts, rotation: Rotation) -> tuple[torch.Tensor, Any]:
+        queries, keys, values = self._heads(x, rotation)
+        shared = packed.shared
+        parts = []
+        if shared:
+            mixed = self._attend([part[:shared].transpose(0, 1)[None] for part in (queries, keys, values)], None)
+            parts.append(mixed[0].transpose(0, 1).reshape(shared, -1))
+        columns = packed.prompts[:, -(shared + packed.longest) :]
+        keys, values = (_with_zero_row(part)[columns].transpose(1, 2) for part in (keys, values))
+        rest_queries = _with_zero_row(queries)[packed.places].transpose(1, 2)
+        # padding is at the end, which no token of a prompt attends to
+        mask = torch.ones(packed.longest, shared + packed.longest, dtype=torch.bool).tril(shared)
+        mixed = self._attend([rest_queries, keys, values], mask).transpose(1, 2)[packed.real]
+        parts.append(mixed.reshape(len(mixed), -1))
+        return torch.cat(parts), (keys, values)
+
+    def next(self, x: torch.Tensor, state: Any, mask: torch.Tensor, rotation: Rotation) -> tuple[torch.Tensor, Any]:
+        (queries, new_keys, new_values), (keys, values), length = self._heads(x, rotation), state, mask.shape[-1]
+        keys[:, :, length - 1], values[:, :, length - 1] = new_keys, new_values
+        mixed = self._attend([queries[:, :, None], keys[:, :, :length], values[:, :, :length]], mask)
+        return mixed.reshape(len(x), -1), state
 
 
 class Lfm2Weights:
@@ -167,25 +196,28 @@ class Lfm2Weights:
             self.layers = [
                 _Attention(layer) if layer.is_attention_layer else _Convolution(layer) for layer in inner.layers
             ]
-        self.embedding, self._head = inner.embed_tokens.weight, model.lm_head.weight
-        self._norm, self._eps = inner.embedding_norm.weight, inner.embedding_norm.variance_epsilon
-        self._frequencies = inner.rotary_emb.inv_freq.float()
+        self._embedding, self._head = inner.embed_tokens.weight, model.lm_head.weight
+        self._norm, self._frequencies = _norm_of(inner.embedding_norm), inner.rotary_emb.inv_freq.float()
 
-    def rotation(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def rotation(self, positions: torch.Tensor) -> Rotation:
         """The rotary embedding of each position: cosines, and sines with the sign for swapped halves."""
         angles = positions[:, None] * self._frequencies
         sine = angles.sin()
         return torch.cat([angles, angles], -1).cos()[:, None], torch.cat([-sine, sine], -1)[:, None]
 
-    def normed(self, x: torch.Tensor, layer: _Attention | _Convolution) -> torch.Tensor:
-        """A layer's input."""
-        return functional.rms_norm(x, layer.norm.shape, layer.norm, layer.eps)
+    def forward(
+        self, tokens: list[int], state: list[Any], mix: Callable[[_Layer, torch.Tensor, Any], tuple[torch.Tensor, Any]]
+    ) -> torch.Tensor:
+        """Tokens after all layers; `mix` is `prefill` or `next` of a layer, whose states are changed in `state`."""
+        x: torch.Tensor = self._embedding[tokens]
+        for n, layer in enumerate(self.layers):
+            mixed, state[n] = mix(layer, _rms_norm(x, layer.norm), state[n])
+            x = layer.feed_forward(x + functional.linear(mixed, layer.out_proj))
+        return x
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
         """The scores of the next token."""
-        normed = functional.rms_norm(x, self._norm.shape, self._norm, self._eps)
-        logits: torch.Tensor = functional.linear(normed, self._head)
-        return logits
+        return functional.linear(_rms_norm(x, self._norm), self._head)
 
 
 class _PackedPrompts:
@@ -231,6 +263,10 @@ def _shared_length(prompts: Prompts) -> int:
     return next((n for n in range(limit) if low[n] != high[n]), limit)
 
 
+def _with_zero_row(x: torch.Tensor) -> torch.Tensor:
+    return torch.cat([x, x.new_zeros(1, *x.shape[1:])])
+
+
 class Lfm2Batch:
     """Lfm2's forward pass for one token per row; keys and values grow in place."""
 
@@ -243,20 +279,10 @@ class Lfm2Batch:
     @classmethod
     def prefill(cls, weights: Lfm2Weights, prompts: Prompts) -> tuple[Lfm2Batch, torch.Tensor]:
         """A row for each prompt, and the logits after it."""
-        kernel_size = max([len(layer.kernel) for layer in weights.layers if isinstance(layer, _Convolution)], default=1)
-        packed = _PackedPrompts(prompts, kernel_size)
-        rotation = weights.rotation(packed.positions)
-        state: list[Any] = []
-        x = weights.embedding[packed.ids]
-        for layer in weights.layers:
-            normed = weights.normed(x, layer)
-            mixed, layer_state = (
-                _prefill_attention(layer, normed, packed, rotation)
-                if isinstance(layer, _Attention)
-                else _prefill_convolution(layer, normed, packed)
-            )
-            state.append(layer_state)
-            x = layer.feed_forward(x + functional.linear(mixed, layer.out_proj))
+        sizes = [len(layer.kernel) for layer in weights.layers if isinstance(layer, _Convolution)]
+        packed = _PackedPrompts(prompts, max(sizes, default=1))
+        rotation, state = weights.rotation(packed.positions), [None] * len(weights.layers)
+        x = weights.forward(packed.ids, state, lambda layer, x, _: layer.prefill(x, packed, rotation))
         mask = torch.cat([torch.ones(len(prompts), packed.shared, dtype=torch.bool), packed.real], 1)
         logits = weights.logits(x[packed.last[:, -1]])
         return cls(weights, state, mask, packed.shared + packed.lengths), logits
@@ -269,77 +295,18 @@ class Lfm2Batch:
                 self._state[n] = tuple(functional.pad(part, (0, 0, 0, _ROOM)) for part in state)
 
     def select(self, index: torch.Tensor) -> None:
-        """See `Batch`."""
+        """See `TransformersBatch`."""
         self._positions, self._mask = self._positions[index], self._mask[index]
         for n, state in enumerate(self._state):
             self._state[n] = tuple(part[index] for part in state) if isinstance(state, tuple) else state[index]
 
     def next(self, tokens: list[int]) -> torch.Tensor:
-        """See `Batch`."""
+        """See `TransformersBatch`."""
         if self._length == self._mask.shape[-1]:
             self._grow()
-        weights = self._weights
         self._mask[..., self._length] = True
         self._length += 1
-        rotation = weights.rotation(self._positions)
+        rotation, mask = self._weights.rotation(self._positions), self._mask[..., : self._length]
         self._positions = self._positions + 1
-        x = weights.embedding[tokens]
-        for n, layer in enumerate(weights.layers):
-            normed = weights.normed(x, layer)
-            mixed = (
-                self._attend(n, layer, normed, rotation)
-                if isinstance(layer, _Attention)
-                else self._convolve(n, layer, normed)
-            )
-            x = layer.feed_forward(x + functional.linear(mixed, layer.out_proj))
-        return weights.logits(x)
-
-    def _convolve(self, n: int, layer: _Convolution, x: torch.Tensor) -> torch.Tensor:
-        newest, gate = layer.gated(x)
-        state: torch.Tensor = torch.cat([self._state[n][:, 1:], newest[:, None]], 1)
-        self._state[n] = state
-        result: torch.Tensor = gate * (state * layer.kernel).sum(1)
-        return result
-
-    def _attend(
-        self, n: int, layer: _Attention, x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]
-    ) -> torch.Tensor:
-        queries, new_keys, new_values = layer.heads(x, rotation)
-        keys, values = self._state[n]
-        keys[:, :, self._length - 1], values[:, :, self._length - 1] = new_keys, new_values
-        filled = keys[:, :, : self._length], values[:, :, : self._length]
-        return layer.attend(queries[:, :, None], *filled, self._mask[..., : self._length]).reshape(len(x), -1)
-
-
-def _with_zero_row(x: torch.Tensor) -> torch.Tensor:
-    return torch.cat([x, x.new_zeros(1, *x.shape[1:])])
-
-
-def _prefill_convolution(
-    layer: _Convolution, x: torch.Tensor, packed: _PackedPrompts
-) -> tuple[torch.Tensor, torch.Tensor]:
-    inputs, gate = layer.gated(x)
-    inputs = _with_zero_row(inputs)
-    size = len(layer.kernel)
-    convolved = sum(inputs[packed.before[k]] * layer.kernel[size - 1 - k] for k in range(size))
-    return gate * convolved, inputs[packed.last[:, -size:]]
-
-
-def _prefill_attention(
-    layer: _Attention, x: torch.Tensor, packed: _PackedPrompts, rotation: tuple[torch.Tensor, torch.Tensor]
-) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    queries, keys, values = layer.heads(x, rotation)
-    shared = packed.shared
-    parts = []
-    if shared:
-        prefix = [part[:shared].transpose(0, 1)[None] for part in (queries, keys, values)]
-        mixed = layer.attend(prefix[0], prefix[1], prefix[2], None)
-        parts.append(mixed[0].transpose(0, 1).reshape(shared, -1))
-    columns = packed.prompts[:, -(shared + packed.longest) :]
-    keys, values = (_with_zero_row(part)[columns].transpose(1, 2) for part in (keys, values))
-    rest_queries = _with_zero_row(queries)[packed.places].transpose(1, 2)
-    # padding is at the end, which no token of a prompt attends to
-    mask = torch.ones(packed.longest, shared + packed.longest, dtype=torch.bool).tril(shared)
-    mixed = layer.attend(rest_queries, keys, values, mask).transpose(1, 2)[packed.real]
-    parts.append(mixed.reshape(len(mixed), -1))
-    return torch.cat(parts), (keys, values)
+        x = self._weights.forward(tokens, self._state, lambda layer, x, state: layer.next(x, state, mask, rotation))
+        return self._weights.logits(x)
