@@ -24,8 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from emulator.execution.launcher import Files, Outputs, Step, StepError, Store, run_step
-from emulator.execution.process_group import ProcessGroup
+from emulator.execution.launcher import Launcher, Outputs, StepError, Store
 from emulator.execution.values import (
     Json,
     Refusal,
@@ -90,6 +89,7 @@ class Task:
     inputs: Outputs = field(default_factory=Outputs)
     outputs: Outputs = field(default_factory=Outputs)
     attempts: list[int] = field(default_factory=list)  # ids of the attempts of a step
+    children: dict[str, Task] = field(default_factory=dict)  # the tasks of a DAG that have ended
 
     @property
     def succeeded(self) -> bool:
@@ -116,14 +116,6 @@ class Outcome:
     tasks: tuple[Task, ...]
 
 
-@dataclass(frozen=True)
-class _Scope:
-    """What the tasks of a DAG can refer to: the DAG's own inputs and the tasks that have ended."""
-
-    inputs: Outputs
-    ended: dict[str, Task]
-
-
 class _List(list[Any]):
     """Values that a loop collected; an outer loop joins them into its own."""
 
@@ -140,28 +132,28 @@ class Execution:
         slots: threading.Semaphore | None = None,
     ) -> None:
         self._job, self._cache, self._on_change = job, cache, on_change
-        self._files = Files(job.folder.resolve() / "files", store)
-        self._logs = job.folder.resolve() / "logs"
+        self._store = store
+        self._launcher: Launcher | None = None
+        self._folder = job.folder.resolve()
         self._slots = slots or threading.Semaphore(STEPS_AT_ONCE)
         self._tasks: list[Task] = []
         self._lock = threading.RLock()
         self._stopping, self._failed = threading.Event(), threading.Event()
-        self._group: ProcessGroup | None = None
         self._components: Json = job.spec.get("components", {})
         self._executors: Json = job.spec.get("deploymentSpec", {}).get("executors", {})
 
     def cancel(self) -> None:
         """Start no further task and end the steps that run."""
         self._stopping.set()
-        if self._group is not None:
-            self._group.end()
+        if self._launcher is not None:
+            self._launcher.group.end()
 
     def run(self) -> Outcome:
         """Run all tasks; how the job ended. Local copies of files are deleted, logs stay."""
-        root = self._job.spec["root"]
-        for folder in (self._files.folder, self._logs):
+        root, files = self._job.spec["root"], self._folder / "files"
+        for folder in (files, self._folder / "logs"):
             folder.mkdir(parents=True, exist_ok=True)
-        self._group = ProcessGroup()
+        self._launcher = Launcher(files, self._store, self._job.environment)
         task = self._begin(self._job.spec["pipelineInfo"]["name"], {}, None)
         try:
             definitions = root.get("inputDefinitions", {}).get("parameters", {})
@@ -170,8 +162,8 @@ class Execution:
         except Refusal as error:
             self._end(task, FAILED, str(error))
         finally:
-            self._group.end()
-            shutil.rmtree(self._files.folder, ignore_errors=True)
+            self._launcher.group.end()
+            shutil.rmtree(files, ignore_errors=True)
         return Outcome(task.state, task.error, tuple(self._tasks))
 
     def _begin(self, name: str, spec: Json, parent: Task | None, iteration: int | None = None) -> Task:
@@ -204,28 +196,27 @@ class Execution:
 
     def _run_dag(self, component: Json, inputs: Outputs, task: Task) -> None:
         """Run the tasks of a DAG in the order of their dependencies, and end its own task."""
-        task.inputs = inputs
+        task.inputs, ended = inputs, task.children
         specs: Json = component["dag"]["tasks"]
         waiting, stopped = dict(specs), False
-        scope = _Scope(inputs, {})
         with ThreadPoolExecutor(max_workers=max(1, len(specs))) as pool:
             running: dict[Future[Task], str] = {}
             while waiting or running:
-                for name in [n for n in waiting if dependencies(waiting[n]) <= set(scope.ended)]:
+                for name in [n for n in waiting if dependencies(waiting[n]) <= set(ended)]:
                     spec = waiting.pop(name)
-                    is_ready = _is_always(spec) or all(scope.ended[n].succeeded for n in dependencies(spec))
-                    is_stopped = self._is_stopped(spec, task)
-                    if is_stopped or not is_ready:
+                    is_ready = _is_always(spec) or all(ended[n].succeeded for n in dependencies(spec))
+                    if self._is_stopped(spec, task) or not is_ready:
                         stopped |= is_ready
-                        scope.ended[name] = self._not_triggered(name, spec, task)
+                        ended[name] = self._begin(name, spec, task)
+                        self._set(ended[name], CANCELLED if self._stopping.is_set() else NOT_TRIGGERED)
                         break  # its own dependents may be ready now
-                    running[pool.submit(self._run_task, name, spec, scope, task)] = name
+                    running[pool.submit(self._run_task, name, spec, task)] = name
                 else:
                     if not running:
                         raise Refusal(f"the tasks {sorted(waiting)} wait for each other")
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        scope.ended[running.pop(future)] = future.result()
-        self._conclude(task, list(scope.ended.values()), _dag_outputs(component, scope), stopped)
+                        ended[running.pop(future)] = future.result()
+        self._conclude(task, list(ended.values()), _dag_outputs(component, ended), stopped)
 
     def _conclude(self, task: Task, children: Sequence[Task], outputs: Outputs, stopped: bool = False) -> None:
         """End the task of a DAG or loop as its children ended; `stopped`: some that could were not started."""
@@ -246,16 +237,11 @@ class Execution:
         fails_fast = self._job.fail_fast and self._failed.is_set()
         return self._stopping.is_set() or (fails_fast and not (_is_always(spec) or parent.at_end))
 
-    def _not_triggered(self, name: str, spec: Json, parent: Task) -> Task:
-        task = self._begin(name, spec, parent)
-        self._set(task, CANCELLED if self._stopping.is_set() else NOT_TRIGGERED)
-        return task
-
-    def _run_task(self, name: str, spec: Json, scope: _Scope, parent: Task) -> Task:
+    def _run_task(self, name: str, spec: Json, parent: Task) -> Task:
         component = self._components[spec["componentRef"]["name"]]
         task = self._begin(name, spec, parent)
         try:
-            task.inputs = self._resolve(spec, component, scope, task)
+            task.inputs = self._resolve(spec, component, task, parent)
             condition = spec.get("triggerPolicy", {}).get("condition")
             if condition and not holds(condition, task.inputs.parameters):
                 self._set(task, NOT_TRIGGERED)
@@ -271,12 +257,12 @@ class Execution:
             self._end(task, FAILED, f"{type(error).__name__}: {error}")
         return task
 
-    def _resolve(self, spec: Json, component: Json, scope: _Scope, task: Task) -> Outputs:
+    def _resolve(self, spec: Json, component: Json, task: Task, parent: Task) -> Outputs:
         """The inputs of a task, of the types that its component declares; `Refusal` as the driver refuses."""
         definitions = component.get("inputDefinitions", {}).get("parameters", {})
         values: Json = {}
         for name, source in spec.get("inputs", {}).get("parameters", {}).items():
-            value = self._value(source, scope, task, spec)
+            value = self._value(source, parent, task, spec)
             if "parameterExpressionSelector" in source:
                 value = selected(value, source["parameterExpressionSelector"])
             if value is None and definitions.get(name, {}).get("isOptional"):
@@ -289,7 +275,7 @@ class Execution:
         defined = {name: d for name, d in definitions.items() if name != iterator.get("itemInput")}
         artifacts: dict[str, list[Json]] = {}
         for name, source in spec.get("inputs", {}).get("artifacts", {}).items():
-            resolved = self._value(source, scope, task, spec, "Artifact")
+            resolved = self._value(source, parent, task, spec, "Artifact")
             definition = component.get("inputDefinitions", {}).get("artifacts", {}).get(name, {})
             if resolved is not None:
                 artifacts[name] = resolved
@@ -309,19 +295,19 @@ class Execution:
                 raise Refusal(f'neither value nor default value provided for non-optional parameter "{name}"')
         return result
 
-    def _value(self, source: Json, scope: _Scope, task: Task, spec: Json, kind: str = "Parameter") -> Any:
+    def _value(self, source: Json, parent: Task, task: Task, spec: Json, kind: str = "Parameter") -> Any:
         """The parameter or the artifacts that an input takes, or None."""
         if f"componentInput{kind}" in source:
-            return scope.inputs.of(kind).get(source[f"componentInput{kind}"])
+            return parent.inputs.of(kind).get(source[f"componentInput{kind}"])
         if f"taskOutput{kind}" in source:
             output = source[f"taskOutput{kind}"]
             producer, key = output["producerTask"], output[f"output{kind}Key"]
-            values = scope.ended[producer].outputs.of(kind)
+            values = parent.children[producer].outputs.of(kind)
             if key not in values and not _is_always(spec):  # that one runs even where there is none
                 raise Refusal(f"failed to resolve inputs: producer task, {producer}, has no output {key!r}")
             return values.get(key)
         if "taskFinalStatus" in source:
-            ended = scope.ended[source["taskFinalStatus"]["producerTask"]]
+            ended = parent.children[source["taskFinalStatus"]["producerTask"]]
             return {
                 "state": ended.state,
                 "pipelineTaskName": ended.name,
@@ -392,26 +378,17 @@ class Execution:
 
     def _attempts(self, spec: Json, component: Json, container: Json, task: Task) -> Outputs:
         """The outputs of the first attempt that succeeds; `StepError` of the last one when none does."""
-        assert self._group is not None
+        assert self._launcher is not None
         policy = spec.get("retryPolicy", {})
-        step = Step(
-            container,
-            component,
-            task.inputs.parameters,
-            task.inputs.artifacts,
-            f"{self._job.root}/{task.name}_{task.id}",
-            self._logs,
-            self._names(task),
-            self._job.environment,
-        )
+        uri, names = f"{self._job.root}/{task.name}_{task.id}", self._names(task)
         while True:
             try:
                 with self._slots:
                     if self._stopping.is_set():
                         raise StepError("cancelled")
                     task.attempts.append(_new_id())
-                    log = self._logs / f"{task.path}-{task.attempts[-1]}.log"
-                    outputs = run_step(replace(step, log=log), self._files, self._group)
+                    log = self._folder / "logs" / f"{task.path}-{task.attempts[-1]}.log"
+                    outputs = self._launcher.run(container, component, task.inputs, uri, log, names)
                 _check_limits(outputs)
                 return self._named(outputs)
             except StepError as error:
@@ -473,13 +450,13 @@ def _is_always(spec: Json) -> bool:
     return bool(spec.get("triggerPolicy", {}).get("strategy") == _COMPLETED)
 
 
-def _dag_outputs(component: Json, scope: _Scope) -> Outputs:
+def _dag_outputs(component: Json, ended: Mapping[str, Task]) -> Outputs:
     """The outputs of a DAG's tasks that are its own; one of several branches is the first that ran."""
     outputs = Outputs()
     for kind in ("Parameter", "Artifact"):
         for key, source in component["dag"].get("outputs", {}).get(f"{kind.lower()}s", {}).items():
             for selector in selectors(source):
-                task, name = scope.ended[selector["producerSubtask"]], selector[f"output{kind}Key"]
+                task, name = ended[selector["producerSubtask"]], selector[f"output{kind}Key"]
                 if task.state in (SUCCEEDED, CACHED, FAILED) and name in task.outputs.of(kind):
                     outputs.of(kind)[key] = task.outputs.of(kind)[name]
                     break
