@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 from typer.main import get_command
 
-from emulator.app.server import routes_table
+from emulator.app.server import ROUTES
 from emulator.core.faults import FaultPlan
 from gemtune import artifacts
 from gemtune.artifacts.base import Artifact
@@ -109,7 +109,17 @@ def emulator_tables() -> dict[str, str]:
     defaults["pace"] = '`{"polls": 0, "seconds": 0}`'
     faults = table(("setting", "default"), [(f"`{name}`", default) for name, default in defaults.items()])
     meaning = " ".join((FaultPlan.__doc__ or "").split("\n\n", 1)[1].split())
-    return {"routes": routes_table(), "faults": f"{faults}\n{meaning}\n"}
+    return {"routes": _routes_table(), "faults": f"{faults}\n{meaning}\n"}
+
+
+def _routes_table() -> str:
+    """The supported, partial and missing routes as a Markdown table; paths are relative to projects/P/locations/L."""
+    lines = ["| method | path | support | notes |", "| --- | --- | --- | --- |"]
+    for row in ROUTES:
+        path, support = re.sub(r"[*!]\}", "}", row["path"]), row["support"] or "supported"
+        support = "missing (501)" if support == "missing" else support
+        lines.append(f"| {row['method']} | `{path}` | {support} | {row['note']} |")
+    return "\n".join(lines) + "\n"
 
 
 def differences_table() -> str:

@@ -24,7 +24,7 @@ import typer
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from emulator.app.server import Emulator, Settings, routes_table
+from emulator.app.server import Emulator, Settings
 from emulator.catalogue import BaseModelEntry, load_catalogue
 from emulator.core.faults import FaultPlan, parse_speed
 from emulator.core.state import StateInUse
@@ -89,12 +89,9 @@ def command(
     while_open: Annotated[
         int | None, typer.Option(metavar="FD", help="End when nobody can write to this pipe any more.")
     ] = None,
-    routes: Annotated[bool, typer.Option("--routes", help="Print the table of supported routes and exit.")] = False,
 ) -> None:
     """Take the options; exit code 2 for invalid ones or a port in use."""
-    if not routes:
-        raise typer.Exit(_serve(SimpleNamespace(**locals())))
-    print(routes_table(), end="")
+    raise typer.Exit(_serve(SimpleNamespace(**locals())))
 
 
 def engine_factory(choice: str, threads: int) -> Callable[[BaseModelEntry], Engine]:
@@ -120,16 +117,13 @@ def engine_factory(choice: str, threads: int) -> Callable[[BaseModelEntry], Engi
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
-        listener.listen(1024)
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
+        )
     except (OSError, OverflowError) as error:
-        listener.close()
         advice = "choose another --port, 0 picks a free one"
         raise ValueError(f"can't listen on {host}:{port}: {error}; {advice}") from error
-    return listener
 
 
 def _is_loopback(host: str) -> bool:

@@ -62,10 +62,9 @@ _THREADS = 64
 RESET_TIMEOUT_S = 15.0
 _API_PATHS = ("/v1/", "/v1beta1/", "/v2/", "/ui/", "/bigquery/")
 
-# Each route with its handler, a method of the emulator or of one of its services.
-_ROWS = list(csv.DictReader(io.StringIO(Path(__file__).with_name("routes.csv").read_text("utf-8"))))
-# Documented as not implemented; any other unknown path below /v1 is a 501 too.
-MISSING = {f"{row['method']} {row['path']}": row["note"] for row in _ROWS if row["support"] == "missing"}
+# Each route with its handler, a method of the emulator or of one of its services; without one it is documented as not
+# implemented, as any other unknown path below /v1 is a 501.
+ROUTES = list(csv.DictReader(io.StringIO(Path(__file__).with_name("routes.csv").read_text("utf-8"))))
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Emulator:
         self.project = Project(self.state)
         self.embeddings, self.identity = embeddings, identity
         self.dashboard = Dashboard(self.state, self.storage, self.models, self.tensorboards, self.faults)
-        rows = [row for row in _ROWS if row["handler"]]
+        rows = [row for row in ROUTES if row["handler"]]
         routes = [Route(row["method"], row["path"], attrgetter(row["handler"])(self)) for row in rows]
         self.xml_routes = [route for route in routes if route.template.startswith("/{bucket!}")]
         self.routes = routes[: -len(self.xml_routes)]
@@ -301,16 +300,6 @@ class Emulator:
         if (method, path) == ("POST", "/"):  # google-genai clears both when they come from the environment alone
             return ApiError(400, "The request has no path: pass project= and location= to genai.Client or its library.")
         return ApiError(404, f"{method} {path[:300]} is not a path of the emulator.")
-
-
-def routes_table() -> str:
-    """The supported, partial and missing routes as a Markdown table; paths are relative to projects/P/locations/L."""
-    lines = ["| method | path | support | notes |", "| --- | --- | --- | --- |"]
-    for row in _ROWS:
-        path, support = re.sub(r"[*!]\}", "}", row["path"]), row["support"] or "supported"
-        support = "missing (501)" if support == "missing" else support
-        lines.append(f"| {row['method']} | `{path}` | {support} | {row['note']} |")
-    return "\n".join(lines) + "\n"
 
 
 def _error(error: ApiError) -> Response:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from functools import reduce
+from operator import ge, gt, le, lt
 from pathlib import Path
 from typing import Any
 
@@ -97,20 +98,14 @@ def _look_up(item: Json, path: list[str]) -> Any:
 
 
 def _compare(have: Any, operator: str, want: str) -> bool:
-    if operator == ":":
-        return _has(have, want)
-    if operator == "!=":
-        return not _equal(have, want)
-    if operator == "=":
-        return _equal(have, want)
+    if operator in _TESTS:
+        return _TESTS[operator](have, want)
     if have is None:
         return False
     try:
-        left: Any = float(have)
-        right: Any = float(want)
+        return _ORDER[operator](float(have), float(want))
     except (TypeError, ValueError):
-        left, right = str(have), want
-    return bool({"<": left < right, ">": left > right, "<=": left <= right, ">=": left >= right}[operator])
+        return _ORDER[operator](str(have), want)
 
 
 def _equal(have: Any, want: str) -> bool:
@@ -139,6 +134,14 @@ def _has(have: Any, want: str) -> bool:
     if isinstance(have, list):
         return any(_equal(item, want) for item in have)
     return canonical(want).lower() in canonical(str(have)).lower()
+
+
+_TESTS: dict[str, Callable[[Any, str], bool]] = {
+    ":": _has,
+    "=": _equal,
+    "!=": lambda have, want: not _equal(have, want),
+}
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {"<": lt, ">": gt, "<=": le, ">=": ge}
 
 
 def select_fields(value: Any, selection: str) -> Any:

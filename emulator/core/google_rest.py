@@ -176,19 +176,19 @@ class Fields:
             raise self.error(key, "is required.")
         return default if value is None else value
 
+    def _typed(self, key: str, default: Any, kind: type, name: str) -> Any:
+        value = self._value(key, default)
+        if not isinstance(value, kind):
+            raise self.error(key, f"must be {name}, not {json.dumps(value)[:80]}.")
+        return value
+
     def text(self, key: str, default: str | None = None) -> str:
         """A string; required when there is no default."""
-        value = self._value(key, default)
-        if not isinstance(value, str):
-            raise self.error(key, f"must be a string, not {json.dumps(value)[:80]}.")
-        return value
+        return str(self._typed(key, default, str, "a string"))
 
     def boolean(self, key: str, default: bool = False) -> bool:
         """A boolean."""
-        value = self._value(key, default)
-        if not isinstance(value, bool):
-            raise self.error(key, f"must be a boolean, not {json.dumps(value)[:80]}.")
-        return value
+        return bool(self._typed(key, default, bool, "a boolean"))
 
     def number(self, key: str, default: float | None = None) -> float:
         """A finite number, also when it is written as a string."""
@@ -371,6 +371,7 @@ class Route:
 
 
 _PREFIX = "/{version}/projects/{project}/locations/{location}/"
+_SEGMENTS = {"": "[^/:]+", "!": "[^/]+", r"\*": ".+"}
 
 
 def _compile(template: str) -> re.Pattern[str]:
@@ -378,16 +379,8 @@ def _compile(template: str) -> re.Pattern[str]:
     pattern = ""
     if full.startswith("/{version}/"):  # operations are polled below /ui/, without a version
         pattern, full = "(?:/ui/|/(?:ui/)?(?P<version>v1|v1beta1)/)", full.removeprefix("/{version}/")
-    for piece in re.split(r"(\{\w+[*!]?\})", full):
-        if piece.endswith("*}"):
-            pattern += f"(?P<{piece[1:-2]}>.+)"
-        elif piece.endswith("!}"):
-            pattern += f"(?P<{piece[1:-2]}>[^/]+)"
-        elif piece.startswith("{"):
-            pattern += f"(?P<{piece[1:-1]}>[^/:]+)"
-        else:
-            pattern += re.escape(piece)
-    return re.compile(pattern)
+    full = re.escape(full)
+    return re.compile(pattern + re.sub(r"\\{(\w+)(\\\*|!|)\\}", lambda m: f"(?P<{m[1]}>{_SEGMENTS[m[2]]})", full))
 
 
 def find_route(routes: Iterable[Route], method: str, raw_path: str) -> tuple[Route, dict[str, str]] | None:

@@ -84,11 +84,6 @@ class Database:
         with self._lock:
             return self._db.execute(sql, arguments).rowcount
 
-    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run one statement for each row, in one transaction."""
-        with self.transaction():
-            self._db.executemany(sql, rows)
-
     def close(self) -> None:
         """Close the file; later calls fail."""
         with self._lock:
@@ -210,7 +205,9 @@ class State:
 
     def add_points(self, points: Sequence[tuple[str, int, str, float]]) -> None:
         """Add (series, step, wall time, value) to curves; a repeated step is replaced."""
-        self._database.execute_many("INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?)", points)
+        with self.transaction():
+            for point in points:
+                self._database.execute("INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?)", point)
 
     def points(self, series: str) -> list[tuple[int, str, float | None]]:
         """(step, wall time, value) of one curve, by step; a value that is not a number reads as None."""

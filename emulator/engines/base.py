@@ -264,10 +264,7 @@ def follow(
 class Engine(Protocol):
     """A model that can be tuned and prompted. All methods may be called from several threads."""
 
-    @property
-    def batch_size(self) -> int:
-        """Rows of an optimizer step."""
-        ...
+    batch_size: int  # rows of an optimizer step
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text, without chat markup."""

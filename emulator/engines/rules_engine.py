@@ -76,6 +76,7 @@ class RulesEngine(Engine):
 
     def __init__(self, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
+        self.batch_size = self.rules.batch_size
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Words, punctuation marks and runs of space."""
@@ -85,14 +86,9 @@ class RulesEngine(Engine):
         """Each piece with a checksum as its id."""
         return [(zlib.crc32(piece.encode()) % 65536, piece) for piece in _TOKEN.findall(text)]
 
-    @property
-    def batch_size(self) -> int:
-        """Rows of an optimizer step, from the rules."""
-        return self.rules.batch_size
-
     def tune(self, task: TuningTask) -> list[Checkpoint]:
         """Follow the loss curve of the rules; a checkpoint holds the rows and the accuracy reached."""
-        steps = schedule(task.train, task.spec, self.rules.batch_size)
+        steps = schedule(task.train, task.spec, self.batch_size)
         tokens_per_row = sum(self.row_tokens(row)[1] for row in task.train) / len(task.train)
 
         def step(number: int, evaluate: bool) -> dict[str, float]:

@@ -76,22 +76,19 @@ def _outputs(spec: Json, parent: Json, tasks: Json) -> Iterator[str]:
 
 def _inputs(spec: Json, parent: Json, task: Json, component: Json) -> Iterator[str]:
     defined = component.get("inputDefinitions", {}).get("parameters", {})
-    sources = task.get("inputs", {}).get("parameters", {})
-    for name, source in sources.items():
-        try:
-            actual = _source_type(spec, parent, source)
-        except LookupError as error:
-            yield str(error.args[0])
-            continue
-        declared = defined.get(name, {}).get("parameterType", "")
-        if "parameterExpressionSelector" not in source and not accepts(declared, actual):
-            yield _mismatch(name, declared, actual)
-    artifacts = task.get("inputs", {}).get("artifacts", {})
-    for source in artifacts.values():
-        try:
-            _definition(spec, parent, source, "Artifact")
-        except LookupError as error:
-            yield str(error.args[0])
+    inputs = task.get("inputs", {})
+    sources, artifacts = inputs.get("parameters", {}), inputs.get("artifacts", {})
+    for kind in ("Parameter", "Artifact"):
+        for name, source in inputs.get(f"{kind.lower()}s", {}).items():
+            try:
+                actual = _source_type(spec, parent, source, kind)
+            except LookupError as error:
+                yield str(error.args[0])
+                continue
+            declared = defined.get(name, {}).get("parameterType", "")
+            is_typed = kind == "Parameter" and "parameterExpressionSelector" not in source
+            if is_typed and not accepts(declared, actual):
+                yield _mismatch(name, declared, actual)
     iterator = task.get("parameterIterator", {})
     for name, definition in defined.items():
         is_set = name in sources or name == iterator.get("itemInput")
@@ -106,13 +103,13 @@ def _inputs(spec: Json, parent: Json, task: Json, component: Json) -> Iterator[s
         yield from _items(iterator, defined, bool(component.get("outputDefinitions", {}).get("artifacts")))
 
 
-def _source_type(spec: Json, parent: Json, source: Json) -> str:
+def _source_type(spec: Json, parent: Json, source: Json, kind: str) -> str:
     """The type of what an input takes, "" when it is unknown; `LookupError` with a message when it does not exist."""
     if "runtimeValue" in source:
         return type_of(source["runtimeValue"]["constant"])
     if "taskFinalStatus" in source:
         return "struct"
-    return TYPES.get(_definition(spec, parent, source, "Parameter").get("parameterType", ""), "")
+    return TYPES.get(_definition(spec, parent, source, kind).get("parameterType", ""), "")
 
 
 def _definition(spec: Json, parent: Json, source: Json, kind: str) -> Json:

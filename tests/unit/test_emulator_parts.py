@@ -326,7 +326,7 @@ def test_scripted_engine_has_the_configured_accuracy() -> None:
 class Diverging(RulesEngine):
     """An engine whose loss runs away."""
 
-    def _values(self, row: Any, done: float, tokens: float, validate: bool) -> dict[str, float]:
+    def _values(self, row: Any, done: float, tokens: float) -> dict[str, float]:
         return {"/train_total_loss": float("nan") if done > 0.7 else float("inf") if done > 0.4 else 3.0}
 
 

@@ -77,6 +77,7 @@ class Student(Engine):
         self.threads = threads or (1 if is_small else os.cpu_count() or 1)
         self.encoder = ChatEncoder(self.base_dir)
         self.settings = self._read_settings()
+        self.batch_size = self.settings.batch_size
         self._serving = threading.Lock()
         self._copies: OrderedDict[str, Decoder] = OrderedDict()
         self._seeds = itertools.count(seed)
@@ -112,11 +113,6 @@ class Student(Engine):
         """Token ids with the text each covers; a character of several tokens is repeated for each."""
         return self.encoder.pieces(text)
 
-    @property
-    def batch_size(self) -> int:
-        """Rows of an optimizer step, from the settings."""
-        return self.settings.batch_size
-
     def tune(self, task: TuningTask) -> list[Checkpoint]:
         """The checkpoints of a new adapter, oldest first.
 
@@ -130,11 +126,9 @@ class Student(Engine):
         run: training.LoraRun
         encode: Callable[[Any, int], Any]
         if isinstance(row, ReinforcementRow):
-            from emulator.engines.student.reinforcement import ReinforcementRun
-
             if task.reward is None:
                 raise ValueError("reinforcement tuning needs a reward")
-            run, encode = ReinforcementRun(*arguments, self.encoder, task.reward), lambda row, _: row
+            run, encode = training.ReinforcementRun(*arguments, self.encoder, task.reward), lambda row, _: row
         elif isinstance(row, PreferenceRow):
             run, encode = training.PreferenceRun(*arguments), self.encoder.pair
         else:
