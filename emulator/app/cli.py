@@ -223,14 +223,10 @@ def _serve(arguments: SimpleNamespace) -> int:
             pipeline_url=url if arguments.execute_pipelines else "",
         )
         emulator = Emulator(settings)
-    except sqlite3.Error as error:
-        print(
-            f"emulator: {arguments.state_dir}: {error} (free disk space, or choose another --state-dir)",
-            file=sys.stderr,
-        )
-        return 2
-    except (ValueError, StateInUse, OSError) as error:
-        print(f"emulator: {error}", file=sys.stderr)
+    except (ValueError, StateInUse, OSError, sqlite3.Error) as error:
+        is_damaged = isinstance(error, sqlite3.Error)
+        advice = f"{arguments.state_dir}: {error} (free disk space, or choose another --state-dir)"
+        print(f"emulator: {advice if is_damaged else error}", file=sys.stderr)
         return 2
     # the engine loads while the first requests arrive
     threading.Thread(target=_load, args=(emulator, catalogue.models[0]), daemon=True).start()

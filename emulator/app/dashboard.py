@@ -43,7 +43,6 @@ class Dashboard:
         self._state, self._storage, self._models = state, storage, models
         self._tensorboards, self._faults = tensorboards, faults
         self._runs: dict[str, Json] = {}
-        self._graphs: dict[str, list[Json]] = {}
         self._seen: dict[str, Json] = {}
         self._requests: deque[Json] = deque(maxlen=REQUESTS)
 
@@ -130,7 +129,7 @@ class Dashboard:
 
     def clear(self) -> None:
         """Forget runs, requests and prompts."""
-        for kept in (self._runs, self._graphs, self._seen, self._requests):
+        for kept in (self._runs, self._seen, self._requests):
             kept.clear()
 
     def _newest(self, kind: str) -> Iterable[Json]:
@@ -154,15 +153,13 @@ class Dashboard:
         }
 
     def _pipeline_job(self, job: Json) -> Json:
-        name = job["name"]
-        if name not in self._graphs:
-            try:
-                self._graphs[name] = task_graph(job.get("pipelineSpec", {}))
-            except (LookupError, TypeError, AttributeError):
-                self._graphs[name] = []
+        try:
+            tasks = task_graph(job.get("pipelineSpec", {}))
+        except (LookupError, TypeError, AttributeError):
+            tasks = []
         details = job.get("jobDetail", {}).get("taskDetails", [])
         states = {_plain(task["taskName"]): task["state"] for task in details if "taskName" in task and "state" in task}
-        return _named(job, tasks=self._graphs[name], states=states)
+        return _named(job, tasks=tasks, states=states)
 
 
 def task_graph(spec: Json) -> list[Json]:

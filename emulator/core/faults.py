@@ -7,14 +7,13 @@ and how often that same request was seen, so a failure is reproducible whatever 
 """
 
 import hashlib
-import re
 import threading
 import time
 from collections.abc import Callable
 from typing import Literal
 
 import re2  # matches in linear time, whatever the pattern
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from emulator.core.messages import RE2_OPTIONS
 
@@ -27,7 +26,7 @@ class Pace(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     polls: int = Field(default=0, ge=0)
-    seconds: float = Field(default=0.0, ge=0.0)
+    seconds: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
 
 
 class FaultPlan(BaseModel):
@@ -82,12 +81,11 @@ class FaultPlan(BaseModel):
 
 def parse_speed(text: str) -> Pace:
     """The pace for `immediate`, `polls:N` or `seconds:T`; `ValueError` otherwise."""
-    if text == "immediate":
-        return Pace()
-    match = re.fullmatch(r"(polls):(\d{1,6})|(seconds):(\d{1,6}(?:\.\d+)?)", text)
-    if match is None:
-        raise ValueError(f"speed is immediate, polls:N or seconds:T, not {text!r}")
-    return Pace(polls=int(match[2])) if match[1] else Pace(seconds=float(match[4]))
+    name, _, amount = text.partition(":")
+    try:
+        return Pace() if text == "immediate" else Pace.model_validate({name: amount})
+    except ValidationError as error:
+        raise ValueError(f"speed is immediate, polls:N or seconds:T, not {text!r}") from error
 
 
 class Faults:

@@ -48,7 +48,6 @@ class Database:
     def __init__(self, path: Path, schema: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
-        self._depth = 0
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -58,21 +57,12 @@ class Database:
     def transaction(self) -> Iterator[None]:
         """All statements inside are committed, or none; inner transactions join the outer one."""
         with self._lock:
-            outermost = self._depth == 0
-            if outermost:
-                self._db.execute("BEGIN IMMEDIATE")
-            self._depth += 1
-            try:
+            if self._db.in_transaction:
                 yield
-            except BaseException:
-                if outermost:
-                    self._db.execute("ROLLBACK")
-                raise
-            else:
-                if outermost:
-                    self._db.execute("COMMIT")
-            finally:
-                self._depth -= 1
+                return
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
 
     def rows(self, sql: str, arguments: Sequence[Any] = ()) -> list[Any]:
         """All rows of one statement."""

@@ -19,7 +19,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -364,16 +364,15 @@ class Execution:
             self._end(task, SUCCEEDED)  # the service itself sends the e-mail; its container fails
         elif "container" not in executor:
             raise Refusal(f"executors of the kind {sorted(executor)} are not supported")
-        elif not spec.get("cachingOptions", {}).get("enableCache"):
-            self._end(task, SUCCEEDED, "", self._attempts(spec, component, executor["container"], task))
         else:
-            fingerprint = self._fingerprint(component, executor["container"], task.inputs)
-            stored = self._cache.get(fingerprint)
-            if stored is not None:
-                self._end(task, CACHED, "", Outputs(stored["parameters"], stored["artifacts"]))
+            container, is_cached = executor["container"], spec.get("cachingOptions", {}).get("enableCache")
+            fingerprint = self._fingerprint(component, container, task.inputs)
+            if is_cached and (stored := self._cache.get(fingerprint)) is not None:
+                self._end(task, CACHED, "", Outputs(**stored))
                 return
-            outputs = self._attempts(spec, component, executor["container"], task)
-            self._cache.put(fingerprint, {"parameters": outputs.parameters, "artifacts": outputs.artifacts})
+            outputs = self._attempts(spec, component, container, task)
+            if is_cached:
+                self._cache.put(fingerprint, asdict(outputs))
             self._end(task, SUCCEEDED, "", outputs)
 
     def _attempts(self, spec: Json, component: Json, container: Json, task: Task) -> Outputs:
