@@ -175,11 +175,9 @@ class RulesEngine(Engine):
         return nearest[1] if nearest else None
 
     def _candidate(self, request: GenerateRequest, text: str, accuracy: float) -> Candidate:
-        pieces = self.tokenize(text)
-        reason = "STOP"
-        if len(pieces) > request.max_output_tokens:
-            pieces, reason = pieces[: request.max_output_tokens], "MAX_TOKENS"
-        text = "".join(piece for _, piece in pieces)
+        pieces, limit = self.tokenize(text), request.max_output_tokens
+        reason = "STOP" if len(pieces) <= limit else "MAX_TOKENS"
+        text = "".join(piece for _, piece in pieces[:limit])
         for stop in request.stop_sequences:
             if stop and stop in text:
                 text = text[: text.index(stop)]

@@ -80,11 +80,14 @@ class Launcher:
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
         with tempfile.TemporaryDirectory(prefix="step-", dir=self.folder) as scratch:
-            outputs = _expected(defined, uri, folder, Path(scratch, "outputs"))
-            artifacts = {key: {"artifacts": items} for key, items in inputs.artifacts.items()}
+            outputs = self._expected(defined, uri, Path(scratch, "outputs"))
+            artifacts = {
+                key: {"artifacts": [{**artifact, "uri": self._path(artifact["uri"])} for artifact in items]}
+                for key, items in inputs.artifacts.items()
+            }
             taken = {"parameterValues": json_numbers(inputs.parameters), "artifacts": artifacts}
             parts = [*container.get("command", []), *container.get("args", [])]
-            command = command_line(parts, {"inputs": taken, "outputs": outputs}, self._path, names)
+            command = command_line(parts, {"inputs": taken, "outputs": outputs}, self._uris, names)
             try:
                 process = self.group.start(command, self._environment(container, scratch), Path(scratch), log)
             except (OSError, IndexError) as error:
@@ -123,6 +126,21 @@ class Launcher:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self.store.download(artifact["uri"], path)
 
+    def _expected(self, defined: Json, uri: str, files: Path) -> Json:
+        """Where a step writes what its component defines: artifacts below the URI, parameters to a new folder."""
+        files.mkdir()
+        folder = self._path(uri)
+        return {
+            "parameters": {key: {"outputFile": str(files / key)} for key in defined.get("parameters", {})},
+            "artifacts": {
+                key: {
+                    "artifacts": [{"name": key, "uri": f"{folder}/{key}", "type": of["artifactType"], "metadata": {}}]
+                }
+                for key, of in defined.get("artifacts", {}).items()
+            },
+            "outputFile": f"{folder}/executor_output.json",
+        }
+
     def _environment(self, container: Json, scratch: str) -> dict[str, str]:
         """This process's environment without credentials and places, with this Python first; the container's last."""
         inherited = {name: value for name, value in os.environ.items() if name not in _UNKNOWN_TO_CONTAINERS}
@@ -155,25 +173,12 @@ class Launcher:
                 raise StepError(f'failed to read output parameter name="{key}" type="{kind}": {error}') from error
         artifacts = {}
         for key, of in expected["artifacts"].items():
-            (artifact,) = of["artifacts"]
+            (artifact,) = self._uris(of["artifacts"])
             for changed in written.get("artifacts", {}).get(key, {}).get("artifacts", [])[:1]:
                 merged = {**artifact["metadata"], **changed.get("metadata", {})}
                 artifact = {**artifact, "uri": changed.get("uri") or artifact["uri"], "metadata": merged}
             artifacts[key] = [artifact]
         return Outputs(parameters, artifacts)
-
-
-def _expected(defined: Json, uri: str, folder: Path, files: Path) -> Json:
-    """Where a step writes what its component defines: artifacts below the URI, parameters to files of a new folder."""
-    files.mkdir()
-    return {
-        "parameters": {key: {"outputFile": str(files / key)} for key in defined.get("parameters", {})},
-        "artifacts": {
-            key: {"artifacts": [{"name": key, "uri": f"{uri}/{key}", "type": of["artifactType"], "metadata": {}}]}
-            for key, of in defined.get("artifacts", {}).items()
-        },
-        "outputFile": str(folder / "executor_output.json"),
-    }
 
 
 def _refuse_constant(name: str) -> None:

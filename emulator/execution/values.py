@@ -142,60 +142,45 @@ def fill_names(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def command_line(
-    parts: Sequence[str], executor_input: Json, local_path: Callable[[str], str], names: Mapping[str, str]
+    parts: Sequence[str], executor_input: Json, to_uris: Callable[[Any], Any], names: Mapping[str, str]
 ) -> list[str]:
-    """A command with everything filled in; in the executor input as a whole, URIs are the local paths of artifacts."""
+    """A command with everything filled in; the URIs of the executor input are local paths, which `to_uris` undoes."""
     present = {*executor_input["inputs"]["parameterValues"], *executor_input["inputs"]["artifacts"]}
-    whole = json.dumps(_localised(executor_input, local_path), ensure_ascii=False)
+    whole = json.dumps(executor_input, ensure_ascii=False)
     names = {
         **names,
         "outputs.output_file": executor_input["outputs"]["outputFile"],
         "outputMetadataUri": executor_input["outputs"]["outputFile"],
     }
     filled = []
-    for part in _resolved([_structure(part) for part in parts], present):
+    for part in _resolved(list(parts), present):
         pieces = str(fill_names(part, names)).split("{{$}}")
         # values are filled in last: those of parameters may look like placeholders
-        filled.append(whole.join(_fill_keyed(piece, executor_input, local_path) for piece in pieces))
+        filled.append(whole.join(_fill_keyed(piece, executor_input, to_uris) for piece in pieces))
     return filled
 
 
-def _localised(executor_input: Json, local_path: Callable[[str], str]) -> Json:
-    def local(artifacts: Json) -> Json:
-        return {
-            key: {"artifacts": [{**artifact, "uri": local_path(artifact["uri"])} for artifact in items["artifacts"]]}
-            for key, items in artifacts.items()
-        }
-
-    return {side: {**values, "artifacts": local(values["artifacts"])} for side, values in executor_input.items()}
-
-
-def _fill_keyed(text: str, executor_input: Json, local_path: Callable[[str], str]) -> str:
+def _fill_keyed(text: str, executor_input: Json, to_uris: Callable[[Any], Any]) -> str:
     def value(match: re.Match[str]) -> str:
         side, kind, key, field = match.groups()
-        if kind == "parameters":
-            available = executor_input[side]["parameterValues" if side == "inputs" else "parameters"]
-        else:
-            available = executor_input[side]["artifacts"]
+        is_value = (side, kind) == ("inputs", "parameters")
+        available = executor_input[side]["parameterValues" if is_value else kind]
         if key not in available:
             raise Refusal(f"the command names {side[:-1]} {key!r}, which the task does not have")
         if kind == "parameters":
-            return as_text(available[key]) if side == "inputs" else str(available[key]["outputFile"])
+            return as_text(available[key]) if is_value else str(available[key]["outputFile"])
         (artifact, *_) = available[key]["artifacts"]
-        return local_path(artifact["uri"]) if field == "path" else as_text(artifact.get(field or "", {}))
+        return str(artifact["uri"]) if field == "path" else as_text(to_uris(artifact.get(field or "", {})))
 
     return _KEYED.sub(value, text)
-
-
-def _structure(part: Any) -> Any:
-    is_structure = isinstance(part, str) and part.startswith(('{"IfPresent":', '{"Concat":'))
-    return json.loads(part) if is_structure else part
 
 
 def _resolved(part: Any, present: set[str]) -> list[str]:
     """The parts of a command with `{"IfPresent": ...}` and `{"Concat": ...}` resolved."""
     if isinstance(part, list):
         return [text for item in part for text in _resolved(item, present)]
+    if isinstance(part, str) and part.startswith(('{"IfPresent":', '{"Concat":')):
+        return _resolved(json.loads(part), present)
     if isinstance(part, dict) and "Concat" in part:
         return ["".join(_resolved(part["Concat"], present))]
     if isinstance(part, dict):
