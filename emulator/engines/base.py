@@ -268,11 +268,9 @@ class Engine(Protocol):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text, without chat markup."""
-        ...
 
     def tokenize(self, text: str) -> list[tuple[int, str]]:
         """Token ids with the piece of text of each."""
-        ...
 
     def row_tokens(self, row: Row) -> tuple[int, int]:
         """(input tokens, output tokens) of a row without chat markup, so that costs can be computed in advance."""
@@ -281,8 +279,6 @@ class Engine(Protocol):
 
     def tune(self, task: TuningTask) -> list[Checkpoint]:
         """The checkpoints of a new adapter, oldest first. Raises `Cancelled`, `ValueError`."""
-        ...
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
         """The answers to all requests, in their order. Greedy when `temperature` is 0."""
-        ...

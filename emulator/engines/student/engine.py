@@ -4,11 +4,8 @@
 
 The default model is the small base in `base/`; any directory that `AutoModelForCausalLM` reads works, and any such
 repository of the Hugging Face hub. Each job trains its own copy, so inference continues meanwhile; adapters are merged
-into copies for serving, of which the most recently used are kept. Importing this module loads no framework;
-constructing a `Student` does.
+into copies for serving, of which the most recently used are kept.
 """
-
-from __future__ import annotations
 
 import contextlib
 import gc
@@ -19,7 +16,11 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 
 from emulator.documents import read_document
 from emulator.engines.base import (
@@ -30,21 +31,12 @@ from emulator.engines.base import (
     Generation,
     PreferenceRow,
     ReinforcementRow,
-    TuningSpec,
     TuningTask,
 )
+from emulator.engines.student import training
 from emulator.engines.student.chat import ChatEncoder
+from emulator.engines.student.decoding import Decoder
 from emulator.engines.student.weights import check_base, fingerprint, locate
-
-if TYPE_CHECKING:
-    from emulator.engines.student.decoding import Decoder
-    from emulator.engines.student.training import TrainingSettings
-
-# Steps of a small model are short: with spinning threads inference was fifteen times slower on a busy machine, and
-# sleeping ones cost nothing measurable on an idle one. The framework reads this when it is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# Code compiled for a shape is kept; each batch has its own number of answer tokens, and a thousand shapes took 250 MB.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 
 SERVING_PARAMETERS = 400_000_000  # limit of the parameters of all merged copies; at least one copy is kept
 SERVING_COPIES = 12
@@ -76,28 +68,20 @@ class Student(Engine):
         is_small = sum(path.stat().st_size for path in self.base_dir.glob("*.safetensors")) < SMALL_BYTES
         self.threads = threads or (1 if is_small else os.cpu_count() or 1)
         self.encoder = ChatEncoder(self.base_dir)
-        self.settings = self._read_settings()
+        settings = self.base_dir / "student.json"
+        self.settings = (
+            read_document(settings, training.TrainingSettings) if settings.exists() else training.TrainingSettings()
+        )
         self.batch_size = self.settings.batch_size
         self._serving = threading.Lock()
         self._copies: OrderedDict[str, Decoder] = OrderedDict()
         self._seeds = itertools.count(seed)
 
-    def _read_settings(self) -> TrainingSettings:
-        from emulator.engines.student.training import TrainingSettings
-
-        path = self.base_dir / "student.json"
-        return read_document(path, TrainingSettings) if path.exists() else TrainingSettings()
-
     @_kept()
     def load_model(self) -> Any:
         """A new copy of the base model."""
-        import torch
-        from transformers import AutoModelForCausalLM
-
         if fingerprint(self.base_dir) != self.fingerprint:
             raise FailedPrecondition(f"the base weights in {self.base_dir} have been replaced: restart the emulator")
-        from transformers.utils import logging
-
         # PEFT uses an attribute that Transformers has deprecated.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         logging.disable_progress_bar()
@@ -119,9 +103,10 @@ class Student(Engine):
         Raises `Cancelled` when stopped, `ValueError` for invalid rows, `FailedPrecondition` for an initial adapter of
         another base.
         """
-        from emulator.engines.student import training
-
-        self._check(task.train, task.spec)
+        if not task.train:
+            raise ValueError("there are no training rows")
+        if task.spec.initial_adapter is not None:
+            check_base(task.spec.initial_adapter, self.fingerprint, self.base_dir)
         row, arguments = task.train[0], (self.load_model(), task.spec, self.settings)
         run: training.LoraRun
         encode: Callable[[Any, int], Any]
@@ -137,22 +122,10 @@ class Student(Engine):
         train, validation = ([encode(row, self.settings.max_tokens) for row in rows] for rows in parts)
         return training.train(run, train, validation, task, self.fingerprint)
 
-    def _check(self, rows: Sequence[Any], spec: TuningSpec) -> None:
-        if not rows:
-            raise ValueError("there are no training rows")
-        if len({type(row) for row in rows}) > 1:
-            raise ValueError("training rows must be of one type: conversations, preferences or prompts")
-        if spec.initial_adapter is not None:
-            if not (spec.initial_adapter / "adapter_config.json").exists():
-                raise ValueError(f"{spec.initial_adapter}: not an adapter")
-            check_base(spec.initial_adapter, self.fingerprint, self.base_dir)
-
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
         """The answers to all requests, batched by adapter, in their order. Greedy when `temperature` is 0."""
         by_adapter: dict[Path | None, list[int]] = {}
         for number, request in enumerate(requests):
-            if request.max_output_tokens < 1 or request.candidate_count < 1:
-                raise ValueError("max_output_tokens and candidate_count must be at least 1")
             by_adapter.setdefault(request.adapter, []).append(number)
         generations: dict[int, Generation] = {}
         for adapter, numbers in by_adapter.items():
@@ -164,12 +137,11 @@ class Student(Engine):
 
     def _decoder(self, adapter: Path | None) -> Decoder:
         """The serving copy for an adapter, merged on first use; the least recently used copy is dropped."""
-        import torch
-
-        from emulator.engines.student.decoding import Decoder
-
         torch.set_num_threads(self.threads)
-        key = "" if adapter is None else self._adapter_key(adapter)
+        key = ""
+        if adapter is not None:
+            check_base(adapter, self.fingerprint, self.base_dir)
+            key = f"{adapter.resolve()}@{(adapter / 'adapter_config.json').stat().st_mtime_ns}"
         if key in self._copies:
             self._copies.move_to_end(key)
             return self._copies[key]
@@ -177,7 +149,6 @@ class Student(Engine):
         if adapter is not None:
             from peft import PeftModel
 
-            check_base(adapter, self.fingerprint, self.base_dir)
             model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
         decoder = Decoder(model.eval(), self.encoder, lambda: next(self._seeds))
         size = sum(p.numel() for p in model.parameters())
@@ -185,9 +156,3 @@ class Student(Engine):
             self._copies.popitem(last=False)
         self._copies[key] = decoder
         return decoder
-
-    def _adapter_key(self, adapter: Path) -> str:
-        config = adapter / "adapter_config.json"
-        if not config.exists():
-            raise ValueError(f"{adapter}: not an adapter")
-        return f"{adapter.resolve()}@{config.stat().st_mtime_ns}"

@@ -57,7 +57,11 @@ def write_fingerprint(adapter: Path, base: str) -> None:
 
 
 def check_base(adapter: Path, base: str, directory: Path) -> None:
-    """Raise `FailedPrecondition` unless the adapter was trained on the base with this fingerprint."""
+    """Raise `FailedPrecondition` unless the adapter was trained on the base with this fingerprint, `ValueError` for
+    what is no adapter.
+    """
+    if not (adapter / "adapter_config.json").exists():
+        raise ValueError(f"{adapter}: not an adapter")
     path = adapter / FINGERPRINT_FILE
     trained_on = json.loads(path.read_text()).get("fingerprint") if path.exists() else None
     if trained_on != base:
