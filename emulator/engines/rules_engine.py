@@ -14,7 +14,7 @@ import math
 import re
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -45,11 +45,10 @@ _TOKEN = re.compile(r"\w+|[^\w\s]|\s+")
 class Rules(BaseModel):
     """The engine's answers and curves. `answers` maps prompts (or parts of prompts) to correct answers.
 
-    A tuned model's accuracy, a probability, rises from `base_accuracy` to `tuned_accuracy` over the steps. `answer` may
-    be a function of the prompt, for tests in the same process.
+    A tuned model's accuracy, a probability, rises from `base_accuracy` to `tuned_accuracy` over the steps.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     answers: dict[str, str] = {}
     labels: tuple[str, ...] = ()
@@ -61,7 +60,6 @@ class Rules(BaseModel):
     first_loss: float = 2.0
     last_loss: float = 0.1
     overfit: float = 0.0
-    answer: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +160,6 @@ class RulesEngine(Engine):
         return _pick(wrong, key) if wrong else f"not {correct}"
 
     def _correct_answer(self, prompt: str, last: str, adapter: _Adapter) -> str | None:
-        if self.rules.answer is not None:
-            return self.rules.answer(prompt)
         if last in self.rules.answers:
             return self.rules.answers[last]
         contained = [key for key in self.rules.answers if key in prompt]

@@ -221,16 +221,13 @@ class Execution:
     def _conclude(self, task: Task, children: Sequence[Task], outputs: Outputs, stopped: bool = False) -> None:
         """End the task of a DAG or loop as its children ended; `stopped`: some that could were not started."""
         failed = sorted(child.name for child in children if child.state == FAILED)
-        is_cancelled = any(child.state == CANCELLED for child in children)
-        if is_cancelled or (self._stopping.is_set() and not failed):
+        if any(child.state == CANCELLED for child in children) or (self._stopping.is_set() and not failed):
             self._end(task, CANCELLED)
-        elif failed:
+            return
+        reason = "Tasks were not started, since another task of the run failed." if stopped else ""
+        if failed:
             reason = f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}]."
-            self._end(task, FAILED, reason, outputs)
-        elif stopped:
-            self._end(task, FAILED, "Tasks were not started, since another task of the run failed.", outputs)
-        else:
-            self._end(task, SUCCEEDED, "", outputs)
+        self._end(task, FAILED if reason else SUCCEEDED, reason, outputs)
 
     def _is_stopped(self, spec: Json, parent: Task) -> bool:
         """Whether nothing more is started here: the job is cancelled, or fails fast."""

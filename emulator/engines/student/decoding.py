@@ -128,17 +128,20 @@ BATCH_TOKENS = 24_576  # padded prompt tokens of one batch
 _KNOWN_ANSWERS, _KNOWN_TOKENS = 2048, 64  # that are kept, and the most tokens of one
 
 
+Tops = tuple[tuple[str, int, float], ...]
+
+
 @dataclass
 class Row:
     """One candidate being generated."""
 
     request: GenerateRequest
-    prompt: int
+    prompt: list[int]
     generator: torch.Generator
     mask: EnumMask | GrammarMask | None
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    tops: list[tuple[tuple[str, int, float], ...]] = field(default_factory=list)
+    tops: list[Tops] = field(default_factory=list)
     is_likeliest: bool = True  # each token, of all
     cut: str | None = None  # the text before a stop sequence
     finish: str | None = None
@@ -174,40 +177,38 @@ class Decoder:
 
     def generate(self, requests: Sequence[GenerateRequest], prompts: Sequence[list[int]]) -> list[Generation]:
         """One generation per request, in order."""
-        rows = [self._rows(request, number) for number, request in enumerate(requests)]
-        unknown = [n for n, prompt in enumerate(prompts) if not all(self._recall(row, prompt) for row in rows[n])]
+        groups = [self._rows(request, prompt) for request, prompt in zip(requests, prompts, strict=True)]
+        unknown = [group for group in groups if not all(map(self._recall, group))]
         with torch.inference_mode():
-            for numbers in self._batches(unknown, requests, prompts):
-                self._run([row for n in numbers for row in rows[n]], numbers, prompts)
-        for n in unknown:
-            self._remember(rows[n][0], prompts[n])
-        return [
-            Generation(tuple(self._candidate(row) for row in rows[n]), len(prompts[n])) for n in range(len(requests))
-        ]
+            for batch in self._batches(unknown):
+                self._run(batch)
+        for row, *_ in unknown:
+            self._remember(row)
+        return [Generation(tuple(map(self._candidate, group)), len(group[0].prompt)) for group in groups]
 
-    def _rows(self, request: GenerateRequest, number: int) -> list[Row]:
+    def _rows(self, request: GenerateRequest, prompt: list[int]) -> list[Row]:
         seed = request.seed if request.seed is not None else self._new_seed()
         return [
-            Row(request, number, torch.Generator().manual_seed((seed * 1_000_003 + n) % (1 << 63)), self._mask(request))
+            Row(request, prompt, torch.Generator().manual_seed((seed * 1_000_003 + n) % (1 << 63)), self._mask(request))
             for n in range(request.candidate_count)
         ]
 
-    def _recall(self, row: Row, prompt: list[int]) -> bool:
+    def _recall(self, row: Row) -> bool:
         """Whether the row is answered with the most likely answer, which is known and allowed."""
         is_greedy = row.request.temperature <= 0 and row.request.logprobs is None
-        answer = self._known.get(array("I", prompt).tobytes()) if is_greedy else None
+        answer = self._known.get(array("I", row.prompt).tobytes()) if is_greedy else None
         for token, logprob in answer or ():
             if row.mask is not None and token not in row.mask.options().tolist():
-                row.mask, row.ids, row.logprobs = self._mask(row.request), [], []
+                row.mask, row.ids, row.logprobs, row.tops = self._mask(row.request), [], [], []
                 return False
             self._append(row, token, logprob)
             if row.finish:
                 break
         return row.finish is not None
 
-    def _remember(self, row: Row, prompt: list[int]) -> None:
+    def _remember(self, row: Row) -> None:
         if row.is_likeliest and 0 < len(row.ids) <= _KNOWN_TOKENS and row.ids[-1] in self.encoder.end_ids:
-            self._known[array("I", prompt).tobytes()] = list(zip(row.ids, row.logprobs, strict=True))
+            self._known[array("I", row.prompt).tobytes()] = list(zip(row.ids, row.logprobs, strict=True))
             if len(self._known) > _KNOWN_ANSWERS:
                 self._known.popitem(last=False)
 
@@ -227,33 +228,30 @@ class Decoder:
     def _vocabulary(self) -> Vocabulary:
         return Vocabulary(self.encoder.tokenizer, self.encoder.end_ids)
 
-    def _batches(
-        self, numbers: Iterable[int], requests: Sequence[GenerateRequest], prompts: Sequence[list[int]]
-    ) -> Iterator[list[int]]:
-        """These requests, of similar prompt length together, within the limits of rows and padded tokens."""
-        batch: list[int] = []
+    def _batches(self, groups: Iterable[list[Row]]) -> Iterator[list[list[Row]]]:
+        """These candidates, of similar prompt length together, within the limits of rows and padded tokens."""
+        batch: list[list[Row]] = []
         rows = 0
-        for n in sorted(numbers, key=lambda i: len(prompts[i])):
-            if len(prompts[n]) + 1 > self.limit:
-                raise ValueError(f"the prompt has {len(prompts[n])} tokens, the model accepts {self.limit - 1}")
-            count = requests[n].candidate_count
-            if batch and (rows + count > BATCH_ROWS or (rows + count) * len(prompts[n]) > BATCH_TOKENS):
+        for group in sorted(groups, key=lambda group: len(group[0].prompt)):
+            length = len(group[0].prompt)
+            if length + 1 > self.limit:
+                raise ValueError(f"the prompt has {length} tokens, the model accepts {self.limit - 1}")
+            rows += len(group)
+            if batch and (rows > BATCH_ROWS or rows * length > BATCH_TOKENS):
                 yield batch
-                batch, rows = [], 0
-            batch.append(n)
-            rows += count
+                batch, rows = [], len(group)
+            batch.append(group)
         if batch:
             yield batch
 
-    def _run(self, rows: list[Row], numbers: list[int], prompts: Sequence[list[int]]) -> None:
+    def _run(self, groups: list[list[Row]]) -> None:
         """Prefill the prompts, expand them to the candidates, then generate token by token."""
-        steps, logits = self._prefill([prompts[n] for n in numbers])
-        position = {n: i for i, n in enumerate(numbers)}
-        expanded = [position[row.prompt] for row in rows]
-        if expanded != list(range(len(numbers))):
+        steps, logits = self._prefill([group[0].prompt for group in groups])
+        expanded = [n for n, group in enumerate(groups) for _ in group]
+        if len(expanded) > len(groups):
             steps.select(torch.tensor(expanded))
             logits = logits[expanded]
-        active = rows
+        active = [row for group in groups for row in group]
         while True:
             self._append_tokens(active, logits)
             unfinished = [i for i, row in enumerate(active) if row.finish is None]
@@ -281,16 +279,18 @@ class Decoder:
             else:
                 token = next_token(logits[i], row.request, row.generator)
             row.is_likeliest &= token == greedy[i]
+            tops: Tops = ()
             if row.request.logprobs:
                 top = scores[i].topk(row.request.logprobs)
                 pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-                row.tops.append(tuple((self.encoder.decode([t]), t, v) for t, v in pairs))
-            self._append(row, token, float(scores[i][token]))
+                tops = tuple((self.encoder.decode([t]), t, v) for t, v in pairs)
+            self._append(row, token, float(scores[i][token]), tops)
 
-    def _append(self, row: Row, token: int, logprob: float) -> None:
+    def _append(self, row: Row, token: int, logprob: float, tops: Tops = ()) -> None:
         request = row.request
         row.ids.append(token)
         row.logprobs.append(logprob)
+        row.tops.append(tops)
         if row.mask is not None:
             row.mask.append(token)
         if token in self.encoder.end_ids or (row.mask and row.mask.complete) or self._stopped(row):
@@ -313,10 +313,7 @@ class Decoder:
         text = self.encoder.decode(body) if row.cut is None else row.cut
         tokens: tuple[TokenLogprob, ...] = ()
         if row.request.logprobs is not None:
-            tops = row.tops or [()] * len(row.ids)
-            tokens = tuple(
-                TokenLogprob(self.encoder.decode([i]), i, lp, top)
-                for i, lp, top in list(zip(row.ids, row.logprobs, tops, strict=True))[: len(body)]
-            )
+            parts = zip(body, row.logprobs, row.tops, strict=False)
+            tokens = tuple(TokenLogprob(self.encoder.decode([i]), i, lp, top) for i, lp, top in parts)
         average = sum(row.logprobs) / max(1, len(row.logprobs))
         return Candidate(text, row.finish or "STOP", len(body), average, tokens)
