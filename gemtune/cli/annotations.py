@@ -10,32 +10,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gemtune.cli.config import Overrides
-from gemtune.cli.options import with_local
-from gemtune.cli.output import Json, echo
+from gemtune.cli.options import At, Json, echo, with_client
 from gemtune.errors import UserError
 
 if TYPE_CHECKING:
     from gemtune.config import Config, Task
     from gemtune.monitoring.labelling import Annotation
-    from gemtune.vertex import Client
 
 annotations_app = typer.Typer(
     no_args_is_help=True, help="Labels of production rows, drawn by a monitoring run or known later."
 )
 
-
-Configuration = Annotated[Path, typer.Argument(help="Configuration of the run.", metavar="CONFIG")]
 NewLabels = Annotated[list[str] | None, typer.Option(help="Label that the task does not have yet; repeatable.")]
 
 
 @annotations_app.command()
-@with_local
+@with_client()
 def add(
     file: Annotated[Path, typer.Argument(help="Annotation file with its column `label` filled in (CSV).")],
-    config: Configuration,
+    at: At,
     new_label: NewLabels = None,
-    overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Keep the labels for the quality estimate, and append the rows to the data set.
@@ -45,21 +39,20 @@ def add(
     """
     from gemtune.monitoring import labelling
 
-    settings, client, task = _opened(config, overrides)
-    _keep(settings, client, task, labelling.read(file, task, new_label or ()), as_json)
+    task = _task(at)
+    _keep(at, task, labelling.read(file, task, new_label or ()), as_json)
 
 
 @annotations_app.command()
-@with_local
+@with_client()
 def join(
     file: Annotated[
         str,
         typer.Argument(help="Rows with `id` and a label: a file, gs:// or bq://PROJECT.DATASET.TABLE.", metavar="ROWS"),
     ],
-    config: Configuration,
+    at: At,
     column: Annotated[str, typer.Option(help="Column of the label; empty: that of the data.")] = "",
     new_label: NewLabels = None,
-    overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Keep labels that became known later, by the id of the logged request, and append the rows to the data set.
@@ -73,7 +66,7 @@ def join(
     from gemtune.monitoring import labelling, logs, records
     from gemtune.monitoring.traffic import served_rows
 
-    settings, client, task = _opened(config, overrides)
+    settings, client, task = at.settings, at.client, _task(at)
     logs.require_source(settings.monitor.logs)
     columns = settings.preprocess.model_copy(update={"target_column": column or settings.preprocess.target_column})
     labels = labelling.read_later_labels(file, columns, task, new_label or ())
@@ -89,29 +82,24 @@ def join(
     if not rows:
         remedy = "the column id must have the request_id of the log, or the id of its rows"
         raise UserError(f"none of {len(labels)} labels is of a logged request without one", remedy=remedy)
-    _keep(settings, client, task, rows, as_json, divides=False)
+    _keep(at, task, rows, as_json, divides=False)
 
 
-def _opened(config: Path, overrides: list[str] | None) -> tuple[Config, Client, Task]:
-    """The configuration, a client, and the champion's task; refuses data that rows cannot be appended to."""
-    from gemtune.config import Config
+def _task(at: At) -> Task:
+    """The champion's task; refuses data that rows cannot be appended to."""
     from gemtune.monitoring import records
-    from gemtune.vertex import connect
 
-    settings = Config.load(config, overrides or [])
-    if not settings.data.endswith(".jsonl"):
+    if not at.settings.data.endswith(".jsonl"):
         remedy = "convert it: gemtune data convert ROWS --out rows.jsonl --to columns"
-        raise UserError(f"rows can be appended to a .jsonl file only, not to {settings.data!r}", remedy=remedy)
-    client = connect(settings.vertex)
-    return settings, client, records.read(client, settings.name).entry.task
+        raise UserError(f"rows can be appended to a .jsonl file only, not to {at.settings.data!r}", remedy=remedy)
+    return records.read(at.client, at.settings.name).entry.task
 
 
-def _keep(
-    settings: Config, client: Client, task: Task, rows: list[Annotation], as_json: bool, divides: bool = True
-) -> None:
+def _keep(at: At, task: Task, rows: list[Annotation], as_json: bool, divides: bool = True) -> None:
     """Append the rows that are new to the data, where `divides` with their split, and keep all labels."""
     from gemtune.monitoring import labelling, records
 
+    settings, client = at.settings, at.client
     earlier = {row.id for row in records.read_labels(client, settings.name)}
     added = [row for row in rows if row.id not in earlier]
     _append(settings, added, divides)

@@ -7,39 +7,37 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from gemtune.cli.commands import ConfigFile, Data, Messages, check, load
-from gemtune.cli.config import Overrides
+from gemtune.cli.commands import Data, Messages, check
 from gemtune.cli.exit_codes import INTERRUPTED
-from gemtune.cli.options import REQUIRED, RUNS, Engine, Options, Runs, taking
-from gemtune.cli.output import Json, echo
+from gemtune.cli.options import (
+    RUNS,
+    At,
+    ConfigFile,
+    Engine,
+    Json,
+    Overrides,
+    Runs,
+    echo,
+    load,
+    taking,
+    this_machine,
+    with_client,
+)
 from gemtune.errors import UserError
-from gemtune.interruption import ended_with_caller
 
 if TYPE_CHECKING:
     from gemtune.config import Config
-    from gemtune.vertex import Client
     from pipelines.cloud import Source
 
 Image = Annotated[str, typer.Option(help="Component image, as pushed by `make image`.")]
-Template = Annotated[str, typer.Option(help="Published pipeline to run instead: REPOSITORY/PACKAGE/TAG.")]
-Cache = Annotated[
-    bool,
-    typer.Option(
-        help="Let the backend reuse steps whose inputs are unchanged; steps that read data or records always run."
-    ),
-]
 Pipeline = Annotated[Literal["tuning", "monitoring"], typer.Option(help="Pipeline of the configuration.")]
-Kubeflow = Annotated[str, typer.Option(metavar="HOST", help="Kubeflow Pipelines cluster to run on, by its URL.")]
-Local = Annotated[
-    bool,
-    typer.Option("--local", help="Use an emulator on this machine that executes pipelines, until the command ends."),
-]
 Run = Annotated[str, typer.Argument(help="Id or resource name of a run; default: the newest.")]
 
 app = typer.Typer(cls=Messages)
@@ -104,114 +102,106 @@ def both_methods(settings: Config) -> list[tuple[str, Config]]:
     return [(settings.method, settings), (other, Config.model_validate({**shared, "method": other}))]
 
 
-class At(NamedTuple):
-    """A configuration, a client of the place of its runs, and the folder `runs` where that is this machine."""
-
-    settings: Config
-    client: Client
-    runs: Path | None
+EXECUTED = ("pipelines", "rewards")  # by the emulator of this machine
 
 
-class Place(NamedTuple):
+@dataclass
+class SourceOptions:
+    """The pipeline to run: see `pipelines.cloud.Source`."""
+
+    image: Image = ""
+    template: Annotated[str, typer.Option(help="Published pipeline to run instead: REPOSITORY/PACKAGE/TAG.")] = ""
+    cache: Annotated[
+        bool,
+        typer.Option(
+            help="Let the backend reuse steps whose inputs are unchanged; steps that read data or records always run."
+        ),
+    ] = True
+    pipeline: Pipeline = "tuning"
+
+
+@dataclass
+class Place:
     """Where a pipeline is to run: on Vertex AI, on the Kubeflow cluster `kubeflow`, or on this machine."""
 
-    kubeflow: str
-    local: bool
-    runs: Path
-    engine: str
-    ending: contextlib.ExitStack
+    kubeflow: Annotated[str, typer.Option(metavar="HOST", help="Kubeflow Pipelines cluster to run on, by its URL.")] = (
+        ""
+    )
+    local: Annotated[
+        bool,
+        typer.Option(
+            "--local", help="Use an emulator on this machine that executes pipelines, until the command ends."
+        ),
+    ] = False
+    runs: Runs = RUNS
+    engine: Engine = "student"
 
-    def open(self) -> None:
-        """Let the rest of the command address this machine, if it is `local`."""
-        if self.local and self.kubeflow:
-            raise UserError("two places to run", remedy="give either --local or --kubeflow")
-        if self.local:
-            self.ending.enter_context(_this_machine(self.runs, self.engine))
+
+class Order(NamedTuple):
+    """What is to run: the configuration with its file, the pipeline, the place, and its client (None of a cluster)."""
+
+    config: Path
+    settings: Config
+    source: Source
+    place: Place
+    client: Any
 
 
+@taking("source", SourceOptions)
+@taking("place", Place)
 @contextlib.contextmanager
-def _this_machine(runs: Path, engine: str | None = None) -> Iterator[None]:
+def _ordered(
+    config: ConfigFile, source: SourceOptions, place: Place, data: Data = None, overrides: Overrides = None
+) -> Iterator[Order]:
+    """A checked order; where it runs on this machine, local files are uploaded first."""
+    from gemtune.monitoring.logs import require_source
+    from gemtune.vertex import connect
     from pipelines import strict_run
-
-    with ended_with_caller(), strict_run.backend(runs, engine) as url:
-        typer.echo(f"emulator at {url}, until this command ends", err=True)
-        yield
-
-
-def _source(**values: Any) -> contextlib.nullcontext[Source]:
+    from pipelines.backend_rules import has_registry
     from pipelines.cloud import Source
 
-    return contextlib.nullcontext(Source(**values))
+    if source.image and not has_registry(source.image):
+        typer.echo(f"warning: the image {source.image!r} names no registry: it is looked up on Docker Hub", err=True)
+    settings = load(config, overrides, data, needs_data=source.pipeline == "tuning")
+    if source.pipeline == "monitoring":
+        require_source(settings.monitor.logs)
+    if source.pipeline == "tuning" or settings.monitor.on_retrain == "submit":
+        settings = check(settings, is_billed=not place.local)
+    if place.local and place.kubeflow:
+        raise UserError("two places to run", remedy="give either --local or --kubeflow")
+    own = Source(**asdict(source))
+    with this_machine(place.runs, place.engine, EXECUTED) if place.local else contextlib.nullcontext():
+        if place.local:
+            own, settings = own.on_this_machine(), strict_run.uploaded(settings, own.pipeline)
+        yield Order(config, settings, own, place, None if place.kubeflow else connect(settings.vertex))
 
 
-@contextlib.contextmanager
-def _place(**values: Any) -> Iterator[Place]:
-    with contextlib.ExitStack() as ending:
-        yield Place(**values, ending=ending)
-
-
-@contextlib.contextmanager
-def _at(config: Path, overrides: list[str] | None, local: bool, runs: Path) -> Iterator[At]:
-    from gemtune.vertex import connect
-
-    settings = load(config, overrides)
-    with _this_machine(runs) if local else contextlib.nullcontext():
-        yield At(settings, connect(settings.vertex), runs if local else None)
-
-
-SOURCE: Options = {
-    "image": (Image, ""),
-    "template": (Template, ""),
-    "cache": (Cache, True),
-    "pipeline": (Pipeline, "tuning"),
-}
-PLACE: Options = {
-    "kubeflow": (Kubeflow, ""),
-    "local": (Local, False),
-    "runs": (Runs, RUNS),
-    "engine": (Engine, "student"),
-}
-AT: Options = {
-    "config": (ConfigFile, REQUIRED),
-    "overrides": (Overrides, None),
-    "local": (Local, False),
-    "runs": (Runs, RUNS),
-}
-
-_with_source, _with_place = taking("source", _source, SOURCE), taking("place", _place, PLACE)
-_with_client = taking("at", _at, AT)
+_with_order, _with_client = taking("order", _ordered), with_client(EXECUTED)
 
 
 @app.command()
-@_with_source
-@_with_place
+@_with_order
 def submit(
-    config: ConfigFile,
-    source: Any,  # pipelines.cloud.Source
-    place: Any,  # Place
-    data: Data = None,
-    overrides: Overrides = None,
+    order: Order,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the run to its end, step by step on Vertex AI; exit code 1: failed.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Start a run on Vertex AI Pipelines, on a Kubeflow cluster, or step by step as there on this machine."""
-    from gemtune.vertex import connect
     from pipelines import kubeflow as cluster
     from pipelines import runs
 
-    settings, source = _to_run(config, overrides, data, source, place)
+    config, settings, source, place, client = order
     if place.kubeflow:
         run, end = cluster.submit(place.kubeflow, settings, source), "end it in the cluster's UI"
     else:
-        client = connect(settings.vertex)
         run = runs.submit(client, settings, source)
         end = f"end it with: gemtune runs cancel {config} {run.rsplit('/', 1)[-1]}"
     echo({"run": run}, as_json, run)
     show = partial(typer.echo, err=as_json)  # what follows is for people
     if place.local:
-        _follow_here(client, run, settings, place, show)
+        _follow_here(order, run, show)
         return
     try:
         if wait and place.kubeflow:
@@ -223,10 +213,11 @@ def submit(
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _follow_here(client: Client, run: str, settings: Config, place: Place, show: Callable[[str], None]) -> None:
+def _follow_here(order: Order, run: str, show: Callable[[str], None]) -> None:
     """Show each step of a run on this machine, and its verdict; the exit code is 1 if it failed."""
     from pipelines import runs, strict_run
 
+    _, settings, _, place, client = order
     if not runs.follow(client, run, show, strict_run.POLL_S):
         raise typer.Exit(1)
     written, summary = strict_run.collect(client, run, settings, place.runs, place.engine)
@@ -234,35 +225,28 @@ def _follow_here(client: Client, run: str, settings: Config, place: Place, show:
     if job_id := summary.get("job_id"):  # of the retraining, which would end with the emulator
         for job in runs.newest(client, settings.name, strict_run.WATCHED):
             if job.name.endswith(f"/pipelineJobs/{job_id}"):
-                _follow_here(client, job.name, settings, place, show)
+                _follow_here(order, job.name, show)
 
 
 @app.command()
-@_with_source
-@_with_place
+@_with_order
 def schedule(
-    config: ConfigFile,
-    source: Any,  # pipelines.cloud.Source
-    place: Any,  # Place
+    order: Order,
     cron: Annotated[str, typer.Option(help="Five fields, UTC; or 'TZ=Asia/Tokyo 0 3 * * 1'.")] = "0 3 * * 1",
-    data: Data = None,
-    overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Run by cron on Vertex AI Pipelines, or on a Kubeflow cluster; an earlier schedule is changed.
 
     With --local, runs start on this machine until Ctrl-C, which also deletes the schedule.
     """
-    from gemtune.vertex import connect
     from pipelines import kubeflow as cluster
     from pipelines import schedules, strict_run
 
-    settings, source = _to_run(config, overrides, data, source, place)
+    config, settings, source, place, client = order
     if place.kubeflow:
         name, active = cluster.schedule(place.kubeflow, settings, source, cron)
         start = "enable it in the cluster's UI"
     else:
-        client = connect(settings.vertex)
         placed = schedules.put(client, settings, source, cron)
         name, active = placed.name, placed.state.name != "PAUSED"
         own = "" if source.pipeline == "tuning" else f" --pipeline {source.pipeline}"
@@ -277,33 +261,10 @@ def schedule(
             schedules.change(client, settings, "delete", source.pipeline)
 
 
-def _to_run(
-    config: Path, overrides: list[str] | None, data: str | None, source: Source, place: Place
-) -> tuple[Config, Source]:
-    """The checked configuration and its pipeline; where it runs on this machine, local files are uploaded first."""
-    from gemtune.monitoring.logs import require_source
-    from pipelines.backend_rules import has_registry
-
-    if source.image and not has_registry(source.image):
-        typer.echo(f"warning: the image {source.image!r} names no registry: it is looked up on Docker Hub", err=True)
-    settings = load(config, overrides, data, needs_data=source.pipeline == "tuning")
-    if source.pipeline == "monitoring":
-        require_source(settings.monitor.logs)
-    if source.pipeline == "tuning" or settings.monitor.on_retrain == "submit":
-        settings = check(settings, is_billed=not place.local)
-    place.open()
-    if place.local:
-        from pipelines import strict_run
-
-        source = source.on_this_machine()
-        settings = strict_run.uploaded(settings, source.pipeline)
-    return settings, source
-
-
 @runs_app.command(name="list")
 @_with_client
 def list_runs(
-    at: Any,  # At
+    at: At,
     count: Annotated[int, typer.Option(min=1, help="Most runs to list.")] = 20,
     as_json: Json = False,
 ) -> None:
@@ -325,7 +286,7 @@ def _print_table(rows: list[dict[str, str]], width: int, as_json: bool) -> None:
 
 @runs_app.command(name="show")
 @_with_client
-def show_run(at: Any, run: Run = "", as_json: Json = False) -> None:
+def show_run(at: At, run: Run = "", as_json: Json = False) -> None:
     """Show a run and its steps: states, times, errors."""
     from pipelines import local_run, runs
 
@@ -340,7 +301,7 @@ def show_run(at: Any, run: Run = "", as_json: Json = False) -> None:
 @runs_app.command(name="cancel")
 @_with_client
 def cancel_run(
-    at: Any,  # At
+    at: At,
     run: Annotated[str, typer.Argument(help="Id or resource name of the run.")],
     as_json: Json = False,
 ) -> None:
@@ -354,7 +315,7 @@ def cancel_run(
 @runs_app.command(name="logs")
 @_with_client
 def run_logs(
-    at: Any,  # At
+    at: At,
     run: Run = "",
     step: Annotated[str, typer.Option(help="Only this step, such as tune.")] = "",
     as_json: Json = False,
@@ -376,7 +337,7 @@ def run_logs(
 
 @schedules_app.command(name="list")
 @_with_client
-def list_schedules(at: Any, as_json: Json = False) -> None:
+def list_schedules(at: At, as_json: Json = False) -> None:
     """List gemtune's schedules in the configuration's project and region."""
     from pipelines import schedules
 
@@ -386,7 +347,7 @@ def list_schedules(at: Any, as_json: Json = False) -> None:
 
 @schedules_app.command(name="show")
 @_with_client
-def show_schedule(at: Any, pipeline: Pipeline = "tuning", as_json: Json = False) -> None:
+def show_schedule(at: At, pipeline: Pipeline = "tuning", as_json: Json = False) -> None:
     """Show the configuration's schedule: state, cron expression, next and last run."""
     from pipelines import schedules
 
@@ -401,7 +362,7 @@ def show_schedule(at: Any, pipeline: Pipeline = "tuning", as_json: Json = False)
 
 def _add_schedule_verb(verb: str, description: str, done: str) -> None:
     @_with_client
-    def act(at: Any, pipeline: Pipeline = "tuning", as_json: Json = False) -> None:
+    def act(at: At, pipeline: Pipeline = "tuning", as_json: Json = False) -> None:
         from pipelines import schedules
 
         schedules.change(at.client, at.settings, verb, pipeline)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -16,13 +16,25 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from gemtune.cli.annotations import annotations_app
-from gemtune.cli.config import Overrides, config_app
+from gemtune.cli.config import config_app
 from gemtune.cli.data import data_app, dedup_command
 from gemtune.cli.exit_codes import AGAINST, INTERRUPTED, OVER_BUDGET
 from gemtune.cli.help import ORDER
 from gemtune.cli.judge import judge_app
-from gemtune.cli.options import with_local
-from gemtune.cli.output import Json, echo
+from gemtune.cli.options import (
+    RUNS,
+    At,
+    ConfigFile,
+    Json,
+    Local,
+    Overrides,
+    Runs,
+    echo,
+    load,
+    taking,
+    this_machine,
+    with_client,
+)
 from gemtune.cli.reward import reward_app
 from gemtune.errors import ServiceError, UserError, actionable
 from gemtune.interruption import ended_by_signals
@@ -32,25 +44,11 @@ if TYPE_CHECKING:
     from gemtune.config import Config
     from gemtune.vertex import Client
 
-ConfigFile = Annotated[
-    Path, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
-]
-
 Data = Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")]
 RECENT_RUNS = 100  # of a name, among which those that go on are looked for
 ExitZero = Annotated[
     bool, typer.Option("--exit-zero", help="Exit code 0 instead of 3, 4 and 5 (see gemtune run --help).")
 ]
-
-
-def load(config: Path | None, overrides: list[str] | None, data: str | None = None, needs_data: bool = False) -> Config:
-    """The configuration with what the command line overrides; `--data` goes before the file's `data`."""
-    from gemtune.config import Config
-
-    settings = Config.load(config, [*(overrides or []), *([f"data={json.dumps(data)}"] if data else [])])
-    if needs_data and not settings.data:
-        raise UserError("no data", file=config, remedy="set data, or --data FILE")
-    return settings
 
 
 def check_own_rows(settings: Config, config: Path | None, overrides: list[str] | None) -> None:
@@ -130,8 +128,12 @@ app.add_typer(champion_app, name="champion")
 app.command(name="dedup")(dedup_command)
 
 
+def _place(local: Local = False, runs: Runs = RUNS) -> contextlib.AbstractContextManager[None]:
+    return this_machine(runs) if local else contextlib.nullcontext()
+
+
 @app.command()
-@with_local
+@taking("place", _place)
 def doctor(
     config: Annotated[
         Path | None, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
@@ -298,11 +300,9 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
 
 
 @app.command()
-@with_local
+@with_client()
 def cleanup(
-    config: ConfigFile,
-    place: Any,  # Path | None
-    overrides: Overrides = None,
+    at: At,
     yes: Annotated[
         bool, typer.Option("--yes", help="Undeploy them; without this option they are only listed.")
     ] = False,
@@ -319,17 +319,15 @@ def cleanup(
     use since, and nothing while a run of the configuration's name is active.
     """
     from gemtune.state import endpoints
-    from gemtune.vertex import connect
 
-    settings = load(config, overrides)
-    client = connect(settings.vertex)
-    if yes and (active := _active_run(client, settings.name, place)):
-        remedy = f"wait for its end, or end it: gemtune runs cancel {config} RUN"
-        raise UserError(f"a run of {settings.name} is active: {active}", remedy=remedy)
-    unused = endpoints.cleanup(client, settings.name, yes, older_than_days)
-    deleted = endpoints.delete_models(client, settings.name, yes, older_than_days) if with_models else []
-    lines = [*unused, f"{settings.name}: {_outcome(unused, 'endpoint', 'undeploy', yes)}"]
-    lines += [*deleted, f"{settings.name}: {_outcome(deleted, 'model', 'delete', yes)}"] if with_models else []
+    client, name = at.client, at.settings.name
+    if yes and (active := _active_run(client, name, at.runs)):
+        remedy = f"wait for its end, or end it: gemtune runs cancel {at.config} RUN"
+        raise UserError(f"a run of {name} is active: {active}", remedy=remedy)
+    unused = endpoints.cleanup(client, name, yes, older_than_days)
+    deleted = endpoints.delete_models(client, name, yes, older_than_days) if with_models else []
+    lines = [*unused, f"{name}: {_outcome(unused, 'endpoint', 'undeploy', yes)}"]
+    lines += [*deleted, f"{name}: {_outcome(deleted, 'model', 'delete', yes)}"] if with_models else []
     echo({"endpoints": unused, "undeployed": yes, "models": deleted}, as_json, *lines)
 
 
@@ -350,11 +348,10 @@ def _active_run(client: Client, name: str, folder: Path | None) -> str:
 
 
 @app.command(name="logging")
-@with_local
+@with_client()
 def log_requests(
     action: Annotated[Literal["enable", "disable", "show"], typer.Argument(help="What to do.")],
-    config: ConfigFile,
-    overrides: Overrides = None,
+    at: At,
     sampling_rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="Share of the requests to log.")] = 1.0,
     as_json: Json = False,
 ) -> None:
@@ -363,10 +360,8 @@ def log_requests(
     Exit code 1 if monitoring would not see the requests.
     """
     from gemtune.state import reconcile, request_logging
-    from gemtune.vertex import connect
 
-    settings = load(config, overrides)
-    client, name, logs = connect(settings.vertex), settings.name, settings.monitor.logs
+    client, name, logs = at.client, at.settings.name, at.settings.monitor.logs
     if action != "show":
         request_logging.record(client, name, logs, sampling_rate if action == "enable" else 0.0)
         reconcile.reconcile(client, name)
@@ -382,29 +377,26 @@ def log_requests(
 
 
 @champion_app.command(name="show")
-@with_local
-def show_champion(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
+@with_client()
+def show_champion(at: At, as_json: Json = False) -> None:
     """Show what serves under the configuration's name: endpoint, since when, and the decision behind it."""
-    settings = load(config, overrides)
-    champion = next((entry for entry in _entries(settings) if entry["state"] == "champion"), None)
+    champion = next((entry for entry in _entries(at) if entry["state"] == "champion"), None)
     if champion is None:
-        raise UserError(f"{settings.name}: no champion", remedy="deploy one: gemtune run, or gemtune promote")
+        raise UserError(f"{at.settings.name}: no champion", remedy="deploy one: gemtune run, or gemtune promote")
     echo(champion, as_json, *(f"{key:10} {value}" for key, value in champion.items() if value not in (None, "")))
 
 
 @champion_app.command(name="history")
-@with_local
-def champion_history(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
+@with_client()
+def champion_history(at: At, as_json: Json = False) -> None:
     """List the waiting candidate, the champion, those before it and those that were rolled back."""
-    settings = load(config, overrides)
-    entries = _entries(settings)
+    entries = _entries(at)
     lines = [f"{entry['state']:12} {entry['since'] or '':26} {entry['model']}" for entry in entries]
-    echo(entries, as_json, *(lines or [f"{settings.name}: no champion yet"]))
+    echo(entries, as_json, *(lines or [f"{at.settings.name}: no champion yet"]))
 
 
-def _entries(settings: Config) -> list[dict[str, Any]]:
+def _entries(at: At) -> list[dict[str, Any]]:
     from gemtune.state import champion
-    from gemtune.vertex import connect
 
     return [
         {
@@ -418,33 +410,32 @@ def _entries(settings: Config) -> list[dict[str, Any]]:
             "gemtune": entry.gemtune,
             "manifest": entry.manifest.digest,
         }
-        for state, entry in champion.read(connect(settings.vertex), settings.name).states
+        for state, entry in champion.read(at.client, at.settings.name).states
     ]
 
 
 @app.command()
-@with_local
-def promote(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
+@with_client()
+def promote(at: At, as_json: Json = False) -> None:
     """Take the candidate that passed the gate into service, after a smoke test of its endpoint.
 
     With deploy.approval: manual it waits for this command.
     """
     from gemtune.steps import deploy
 
-    settings = load(config, overrides)
-    variant, smoke = deploy.promote(settings.name, settings.vertex.model_dump())
-    content = {"name": settings.name, "model": variant.model, "smoke_test": smoke and smoke.model_dump()}
-    lines = [f"{settings.name}: {variant.model} is in production", *([smoke.summary] if smoke else [])]
+    name = at.settings.name
+    variant, smoke = deploy.promote(name, at.settings.vertex.model_dump())
+    content = {"name": name, "model": variant.model, "smoke_test": smoke and smoke.model_dump()}
+    lines = [f"{name}: {variant.model} is in production", *([smoke.summary] if smoke else [])]
     echo(content, as_json, *lines)
 
 
 @app.command()
-@with_local
-def rollback(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
+@with_client()
+def rollback(at: At, as_json: Json = False) -> None:
     """Restore the previous champion: endpoint, default checkpoint, alias and record."""
     from gemtune.steps import deploy
 
-    settings = load(config, overrides)
-    back = deploy.rollback(settings.name, settings.vertex.model_dump())
-    content = {"name": settings.name, "model": back.model}
-    echo(content, as_json, f"{settings.name}: {back.model} is in production again")
+    name = at.settings.name
+    back = deploy.rollback(name, at.settings.vertex.model_dump())
+    echo({"name": name, "model": back.model}, as_json, f"{name}: {back.model} is in production again")

@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gemtune.cli.output import Json, echo
+from gemtune.cli.options import Json, Overrides, echo
 
 if TYPE_CHECKING:
     from gemtune.config import Section
 
 config_app = typer.Typer(no_args_is_help=True, help="Print, explain and compare settings; their JSON schema.")
-
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override one setting; repeatable.")
-]
 
 
 @config_app.command()

@@ -7,14 +7,13 @@ each problem is one line with file, line and reason. What the commands do is in 
 one of them runs.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from gemtune.cli.config import Overrides
-from gemtune.cli.options import Options, as_dict, taking
-from gemtune.cli.output import Json
+from gemtune.cli.options import Json, Overrides, taking
 
 data_app = typer.Typer(no_args_is_help=True, help="Check, convert and describe rows before money is spent on them.")
 
@@ -109,23 +108,21 @@ def describe(
     data_commands.describe(file, audit, config, settings or [], as_json)
 
 
-RUNNER: Options = {
-    "runner": (
-        Annotated[str, typer.Option(help="local, or dataflow for data that exceed one machine's memory (extra beam).")],
-        "local",
-    ),
-    "beam_option": (
-        Annotated[
-            list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the Dataflow runner; repeatable.")
-        ],
-        None,
-    ),
-}
+@dataclass
+class Runner:
+    """What deduplicates, and its options."""
+
+    runner: Annotated[
+        str, typer.Option(help="local, or dataflow for data that exceed one machine's memory (extra beam).")
+    ] = "local"
+    beam_option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the Dataflow runner; repeatable.")
+    ] = None
 
 
-@taking("runner", as_dict, RUNNER)
+@taking("on", Runner)
 def dedup_command(
-    runner: Any,  # dict of RUNNER
+    on: Runner,
     file: File,
     out: Annotated[str, typer.Option(help="File for the kept rows; local or gs://...")],
     dropped: Annotated[str | None, typer.Option(help="File for the dropped rows, with reason and kept row.")] = None,
@@ -142,6 +139,4 @@ def dedup_command(
     from gemtune.cli import data_commands
 
     overrides = [*(settings or []), f"preprocess.jaccard_threshold={threshold}"]
-    data_commands.deduplicate(
-        file, out, dropped, runner["runner"], runner["beam_option"] or [], config, overrides, as_json
-    )
+    data_commands.deduplicate(file, out, dropped, on.runner, on.beam_option or [], config, overrides, as_json)

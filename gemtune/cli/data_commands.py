@@ -18,7 +18,7 @@ import typer
 
 from gemtune.artifacts.data import BorderlineDuplicate
 from gemtune.catalogue import Catalogue, Limits, TuningMethod
-from gemtune.cli.output import echo
+from gemtune.cli.options import echo
 from gemtune.cli.row_counts import RowCounts
 from gemtune.config import Config, JsonObject, Preprocess, Task
 from gemtune.data import dataflow_dedup, pairs, source_rows

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gemtune.cli.config import Overrides
-from gemtune.cli.output import Json, echo
+from gemtune.cli.options import Json, Overrides, echo, load
 from gemtune.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -128,11 +127,10 @@ def validate(
     The judge rates the same answers (these requests are billed). Exit code 1 if the lower bound of the agreement is
     below evaluate.judge.min_agreement.
     """
-    from gemtune.config import Config
     from gemtune.data.example import write_json
     from gemtune.evaluation.evaluator import validate_judge
 
-    settings = Config.load(config, overrides or [])
+    settings = load(config, overrides)
     result = validate_judge(settings.task, settings.evaluate, settings.vertex, pairs or "")
     if out is not None:
         write_json(out, result.model_dump())

@@ -8,29 +8,19 @@ import contextlib
 import os
 import shutil
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from gemtune import __version__
 from gemtune.cli import bundled, exit_codes, help
 from gemtune.cli.cloud import app as cloud
-from gemtune.cli.commands import (
-    ConfigFile,
-    Data,
-    ExitZero,
-    Messages,
-    check,
-    check_own_rows,
-    load,
-    wide_console,
-)
+from gemtune.cli.commands import Data, ExitZero, Messages, check, check_own_rows, wide_console
 from gemtune.cli.commands import app as steps
-from gemtune.cli.config import Overrides
 from gemtune.cli.models import models
-from gemtune.cli.options import RUNS, Engine, Options, Runs, as_dict, taking
-from gemtune.cli.output import Json, echo
+from gemtune.cli.options import RUNS, ConfigFile, Engine, Json, Overrides, Runs, echo, load, taking
 from gemtune.cli.results import app as results
 from gemtune.interruption import ended_with_caller
 
@@ -68,36 +58,35 @@ def command(
     bundled.put_on_path()
 
 
-FIXED: Options = {
-    "kind": (
-        Annotated[
-            str, typer.Option(help="Kind of task, if the guess is wrong: classification, sentiment, extraction, ...")
-        ],
-        "",
-    ),
-    "text": (Annotated[str, typer.Option(help="Column of the text.")], ""),
-    "target": (Annotated[str, typer.Option(help="Column of the reference (label, object, summary, answer).")], ""),
-    "source": (
-        Annotated[
-            Literal["automl", "openai", "vertex"] | None,
-            typer.Option("--from", help="Where the file was exported; other rows are refused."),
-        ],
-        None,
-    ),
-}
-EMULATOR: Options = {
-    "engine": (Engine, "student"),
-    "jobs": (
-        Annotated[int, typer.Option(min=1, help="Tuning jobs that the emulator trains at the same time; others wait.")],
-        1,
-    ),
-}
+@dataclass
+class Fixed:
+    """What `init` is not to guess."""
+
+    kind: Annotated[
+        str, typer.Option(help="Kind of task, if the guess is wrong: classification, sentiment, extraction, ...")
+    ] = ""
+    text: Annotated[str, typer.Option(help="Column of the text.")] = ""
+    target: Annotated[str, typer.Option(help="Column of the reference (label, object, summary, answer).")] = ""
+    source: Annotated[
+        Literal["automl", "openai", "vertex"] | None,
+        typer.Option("--from", help="Where the file was exported; other rows are refused."),
+    ] = None
+
+
+@dataclass
+class Emulator:
+    """How the emulator of a run is started."""
+
+    engine: Engine = "student"
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Tuning jobs that the emulator trains at the same time; others wait.")
+    ] = 1
 
 
 @app.command()
-@taking("fixed", as_dict, FIXED)
+@taking("fixed", Fixed)
 def init(
-    fixed: Any,  # dict of FIXED
+    fixed: Fixed,
     file: Annotated[
         str, typer.Argument(help="Labelled rows: .csv, .tsv, .xlsx, .jsonl, .parquet, also .gz; gs://...; bq://...")
     ],
@@ -117,14 +106,14 @@ def init(
 
     interactive = sys.stdin.isatty()
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        written = write(file, out, name, {**fixed, "source": fixed["source"] or ""}, interactive and not yes, force)
+        written = write(file, out, name, asdict(fixed) | {"source": fixed.source or ""}, interactive and not yes, force)
     echo(written, as_json)
 
 
 @app.command(epilog=exit_codes.HELP)
-@taking("emulator", as_dict, EMULATOR)
+@taking("emulator", Emulator)
 def run(
-    emulator: Any,  # dict of EMULATOR
+    emulator: Emulator,
     config: Annotated[
         Path | None, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
     ] = None,
@@ -152,9 +141,9 @@ def run(
         folder = resume
     else:
         settings = check(load(config, overrides, data, needs_data=True), is_billed=False)
-        _require_rows(settings, config, overrides, emulator["engine"])
+        _require_rows(settings, config, overrides, emulator.engine)
         folder = local_run.create_folder(runs, settings.name)
-        local_run.prepare(settings, folder, **emulator)
+        local_run.prepare(settings, folder, emulator.engine, emulator.jobs)
     started = local_run.read_start(folder)
     console = wide_console(as_json)
     start = steady_time()

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gemtune.cli.commands import wide_console
-from gemtune.cli.config import Overrides
-from gemtune.cli.output import Json, echo
+from gemtune.cli.options import Json, Overrides, echo, load
 
 if TYPE_CHECKING:
     from gemtune.catalogue import Catalogue, Model, TuningMethod
@@ -31,9 +30,8 @@ def models(
     sources that disagree. No request is sent.
     """
     from gemtune.catalogue import Catalogue
-    from gemtune.config import Config
 
-    settings = Config.load(config, overrides or [])
+    settings = load(config, overrides)
     catalogue, today = Catalogue.load(settings.vertex.catalogue), date.today()
     if as_json:
         echo(_content(catalogue, today), as_json)

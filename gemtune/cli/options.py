@@ -1,81 +1,114 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Options that several commands share, or that belong together: a command takes them as one argument."""
+"""What several commands share: options, those that belong together as one argument, and how results are printed."""
+
+from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-Bundle = contextlib.AbstractContextManager[Any]
-Options = dict[str, tuple[Any, Any]]  # name: annotation, default
-REQUIRED = inspect.Parameter.empty
+from gemtune.errors import UserError
+from gemtune.interruption import ended_with_caller
+
+if TYPE_CHECKING:
+    from gemtune.config import Config
+    from gemtune.vertex import Client
+
 RUNS = Path("runs")
+ConfigFile = Annotated[
+    Path, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override one setting; repeatable.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Runs = Annotated[Path, typer.Option(help="Where local runs, and the emulator's state, are kept.")]
 Engine = Annotated[str, typer.Option(help="Model of the emulator: student, student:FOLDER-OR-HUB-NAME, scripted:FILE.")]
+Local = Annotated[bool, typer.Option("--local", help="Use the emulator of the local runs instead of Google Cloud.")]
 
 
-def taking(argument: str, bundle: Callable[..., Bundle], options: Options) -> Callable[..., Callable[..., None]]:
-    """A decorator: the command with these options, of which `bundle` gives one argument while the command runs.
+def echo(content: Any, as_json: bool, *lines: str) -> None:
+    """Print the lines, if there are any, or the content as JSON."""
+    if as_json or lines:
+        typer.echo(json.dumps(content, ensure_ascii=False, indent=1) if as_json else "\n".join(lines))
 
-    A command without an argument of this name only runs inside the bundle.
+
+def load(config: Path | None, overrides: list[str] | None, data: str | None = None, needs_data: bool = False) -> Config:
+    """The configuration with what the command line overrides; `--data` goes before the file's `data`."""
+    from gemtune.config import Config
+
+    settings = Config.load(config, [*(overrides or []), *([f"data={json.dumps(data)}"] if data else [])])
+    if needs_data and not settings.data:
+        raise UserError("no data", file=config, remedy="set data, or --data FILE")
+    return settings
+
+
+def taking(argument: str, bundle: Callable[..., Any]) -> Callable[..., Callable[..., Any]]:
+    """A decorator: the command with the parameters of `bundle` as options, and what it gives as one argument.
+
+    A context manager is open while the command runs; a command without an argument of this name only runs inside it.
     """
+    options = inspect.signature(bundle, eval_str=True).parameters
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(command, eval_str=True)
-        is_passed = argument in signature.parameters
 
         @wraps(command)
-        def with_options(**values: Any) -> None:
-            own = {name: values.pop(name) for name in options}
-            with bundle(**own) as value:
-                command(**values, **({argument: value} if is_passed else {}))
+        def with_options(**values: Any) -> Any:
+            given = bundle(**{name: values.pop(name) for name in options})
+            context = given if isinstance(given, contextlib.AbstractContextManager) else contextlib.nullcontext(given)
+            with context as value:
+                return command(**values, **({argument: value} if argument in signature.parameters else {}))
 
-        added = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-            for name, (annotation, default) in options.items()
-        ]
-        own = [
-            p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in signature.parameters.values() if p.name != argument
-        ]
-        parameters = sorted([*added, *own], key=lambda parameter: parameter.default is not REQUIRED)
+        own = [] if argument in signature.parameters else [*options.values()]
+        for name, parameter in signature.parameters.items():
+            own += options.values() if name == argument else [parameter]
+        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
         with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         return with_options
 
     return decorate
 
 
-def as_dict(**values: Any) -> contextlib.nullcontext[dict[str, Any]]:
-    """A bundle for `taking`: the options by their names."""
-    return contextlib.nullcontext(values)
-
-
 @contextlib.contextmanager
-def local_vertex(runs: Path, engine: str | None = None, executes: Sequence[str] = ()) -> Iterator[None]:
+def this_machine(runs: Path, engine: str | None = None, executes: Sequence[str] = ()) -> Iterator[None]:
     """Let Google's clients of this process call the emulator of the local runs in a folder, with its state."""
     from pipelines import strict_run
 
-    with strict_run.backend(runs, engine, executes):
+    with ended_with_caller(), strict_run.backend(runs, engine, executes) as url:
+        if "pipelines" in executes:
+            typer.echo(f"emulator at {url}, until this command ends", err=True)
         yield
 
 
-@contextlib.contextmanager
-def _place(local: bool, runs: Path, executes: Sequence[str] = ()) -> Iterator[Path | None]:
-    """The folder of the local runs, None on Google Cloud."""
-    with local_vertex(runs, executes=executes) if local else contextlib.nullcontext():
-        yield runs if local else None
+class At(NamedTuple):
+    """A configuration with its file, a client of the place of its runs, and the folder `runs` where that is local."""
+
+    config: Path
+    settings: Config
+    client: Client
+    runs: Path | None
 
 
-LOCAL: Options = {
-    "local": (
-        Annotated[bool, typer.Option("--local", help="Use the emulator of the local runs instead of Google Cloud.")],
-        False,
-    ),
-    "runs": (Runs, RUNS),
-}
-with_local = taking("place", _place, LOCAL)
-with_local_rewards = taking("place", partial(_place, executes=("rewards",)), LOCAL)
+def with_client(executes: Sequence[str] = ()) -> Callable[..., Callable[..., Any]]:
+    """A decorator: the argument `at` of a command, whose emulator executes what is named."""
+
+    @contextlib.contextmanager
+    def opened(
+        config: ConfigFile, overrides: Overrides = None, local: Local = False, runs: Runs = RUNS
+    ) -> Iterator[At]:
+        from gemtune.vertex import connect
+
+        settings = load(config, overrides)
+        with this_machine(runs, executes=executes) if local else contextlib.nullcontext():
+            yield At(config, settings, connect(settings.vertex), runs if local else None)
+
+    return taking("at", opened)

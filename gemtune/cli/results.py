@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gemtune.cli.commands import Messages, load, wide_console
-from gemtune.cli.config import Overrides
-from gemtune.cli.options import RUNS, Runs, local_vertex
-from gemtune.cli.output import Json, echo
+from gemtune.cli.commands import Messages, wide_console
+from gemtune.cli.options import RUNS, Json, Overrides, Runs, echo, load, this_machine
 from gemtune.errors import UserError
 from gemtune.interruption import ended_with_caller
 
@@ -175,7 +173,7 @@ def send_text(
 
     folder = folder or latest(runs)
     local_run.read_summary(folder)
-    with local_vertex(folder.parent, local_run.read_settings(folder)["engine"]):
+    with this_machine(folder.parent, local_run.read_settings(folder)["engine"]):
         _answer(lambda: Predictor.of_run(folder / "summary.json", labels=OWN_REQUEST), text, as_json)
 
 

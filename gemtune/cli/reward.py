@@ -7,14 +7,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gemtune.cli.config import Overrides
-from gemtune.cli.options import with_local_rewards
-from gemtune.cli.output import Json, echo
+from gemtune.cli.options import At, Json, echo, with_client
 from gemtune.errors import ServiceError, UserError
 
 if TYPE_CHECKING:
@@ -28,10 +25,9 @@ VALIDATED = 3  # rows whose references the service scores, too
 
 
 @reward_app.command()
-@with_local_rewards
+@with_client(executes=("rewards",))
 def check(
-    config: Annotated[Path, typer.Argument(help="Configuration with a reinforcement trial.", metavar="CONFIG")],
-    overrides: Overrides = None,
+    at: At,
     rows: Annotated[int, typer.Option(min=2, help="Training rows that the base model answers.")] = 40,
     samples: Annotated[int, typer.Option(min=2, help="Answers to each row; each is paid.")] = 4,
     as_json: Json = False,
@@ -42,17 +38,13 @@ def check(
     each probe gets. Code in rewards is executed here. Exit code 1 where a reward has no spread or a hole, or where the
     service computes another one. With --local the answers are those of the local runs' emulator.
     """
-    from gemtune.config import Config
-    from gemtune.vertex import connect
-
-    settings = Config.load(config, overrides or [])
+    settings = at.settings
     trials = [trial for trial in settings.plan.trials if trial.method == "reinforcement"]
     if not trials:
-        raise UserError("no trial has method: reinforcement", file=config, remedy="set plan.trials")
-    client = connect(settings.vertex)
+        raise UserError("no trial has method: reinforcement", file=at.config, remedy="set plan.trials")
     task, examples = _examples(settings, rows)
     settings = settings.model_copy(update={"task": task})
-    checks = {trial.name or "trial": _check(client, settings, trial, examples, samples) for trial in trials}
+    checks = {trial.name or "trial": _check(at.client, settings, trial, examples, samples) for trial in trials}
     echo(checks, as_json, *(line for name, content in checks.items() for line in _lines(name, content)))
     if any(content["problems"] for content in checks.values()):
         raise typer.Exit(1)
