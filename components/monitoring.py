@@ -16,9 +16,9 @@ from components.base import component
 @component
 def load_logs(monitor: dict, vertex: dict, name: str, now: str, rows: Output[Dataset], counts: Output[Artifact]):
     """Read the champion's logged requests of every complete window that was not examined yet."""
-    from gemtune.steps import load_logs as step, output
+    from gemtune.steps import load_logs as step, output, sections
 
-    step.run(output(rows), output(counts), name, now, monitor=monitor, vertex=vertex)
+    step.run(output(rows), output(counts), name, now, **sections(locals()))
 
 
 @component
@@ -29,9 +29,9 @@ def analyze_drift(
     drift: Output[Artifact],
 ):
     """Check prompts, answers, similarity to the training rows, confidence and labels of each window."""
-    from gemtune.steps import analyze_drift as step, output
+    from gemtune.steps import analyze_drift as step, output, sections
 
-    step.run(rows.path, counts.path, output(drift), name, gate=gate, monitor=monitor, vertex=vertex)
+    step.run(rows.path, counts.path, output(drift), name, **sections(locals()))
 
 
 @component
@@ -42,10 +42,10 @@ def estimate_quality(
     quality: Output[Artifact], annotations: Output[Dataset],
 ):
     """Estimate quality by the labels that there are, and draw rows for people to label."""
-    from gemtune.steps import estimate_quality as step, output
+    from gemtune.steps import estimate_quality as step, output, sections
 
     paths = (rows.path, drift.path, output(quality), output(annotations, ".csv"))
-    step.run(*paths, name, evaluate=evaluate, monitor=monitor, vertex=vertex)
+    step.run(*paths, name, **sections(locals()))
 
 
 @component
@@ -56,11 +56,11 @@ def decide_retraining(
     retraining_decision: Output[Artifact],
 ) -> str:
     """Decide whether there is a reason to retrain, and keep the windows for the next run."""
-    from gemtune.steps import decide_retraining as step, output
+    from gemtune.steps import decide_retraining as step, output, sections
 
     return step.run(
         drift.path, quality.path, output(retraining_decision), name, now, new_baseline, retraining_job,
-        monitor=monitor, vertex=vertex,
+        **sections(locals()),
     )
 
 
@@ -72,12 +72,11 @@ def report_monitoring(
     page: Output[HTML], verdict: Output[Markdown], summary: Output[Artifact],
 ):
     """Write the report: verdict, trend of each check, new topics, quality."""
-    from gemtune.steps import report_monitoring as step, output
+    from gemtune.steps import report_monitoring as step, output, sections
 
     step.run(
         {"drift": drift.path, "quality": quality.path, "decision": retraining_decision.path}, annotations.uri, name,
-        output(page), output(verdict), output(summary),
-        reporting=reporting,
+        output(page), output(verdict), output(summary), **sections(locals()),
     )
 
 
@@ -88,16 +87,16 @@ def start_retraining(
     name: str, includes_tuning: bool, retraining_job: str,
 ) -> bool:
     """Log a reason to retrain as JSON, and notify, in counts only; returns whether this pipeline is to retrain."""
-    from gemtune.steps import start_retraining as step
+    from gemtune.steps import start_retraining as step, sections
 
     decision = (retraining_decision.path, retraining_decision.uri)
-    return step.run(*decision, name, includes_tuning, retraining_job, monitor=monitor, notify=notify, vertex=vertex)
+    return step.run(*decision, name, includes_tuning, retraining_job, **sections(locals()))
 
 
 @component
 def finish_run(name: str, bucket: str, notify: dict, vertex: dict, is_tuning: bool, status: PipelineTaskFinalStatus):
     """Undeploy what interrupted runs left deployed, and report how the run ended."""
-    from gemtune.steps import finish_run as step
+    from gemtune.steps import finish_run as step, sections
 
     end = (status.state, status.error_message, status.pipeline_job_resource_name)
-    step.run(name, bucket, *end, is_tuning, notify=notify, vertex=vertex)
+    step.run(name, bucket, *end, is_tuning, **sections(locals()))

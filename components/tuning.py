@@ -23,13 +23,11 @@ def configure(
     reporting: dict,
 ) -> NamedTuple("Sections", [("task", dict), ("evaluate", dict), ("plan", dict), ("vertex", dict)]):
     """Write base model, budget, bucket, project and region into the sections; refuse what cannot run."""
-    from gemtune.steps import configure as step
+    from gemtune.steps import configure as step, sections
 
     return step.run(
         {"base_model": base_model, "max_cost": max_cost, "bucket": bucket}, runner, starts_supervised, name, data,
-        task=task, preprocess=preprocess, split=split, augment=augment, evaluate=evaluate, plan=plan,
-        hard_examples=hard_examples, tune=tune, escalation=escalation, select=select, preference=preference, gate=gate,
-        deploy=deploy, notify=notify, vertex=vertex, reporting=reporting,
+        **sections(locals()),
     )
 
 
@@ -41,9 +39,9 @@ def prepare_dataflow_job(
     ("subnetwork", str), ("template", str), ("parameters", dict), ("kept", str), ("dropped", str),
 ]):
     """Prepare the Dataflow job that deduplicates the data: name, place, identity, template and parameters."""
-    from gemtune.steps import preprocess as step
+    from gemtune.steps import preprocess as step, sections
 
-    return step.prepare_dataflow_job(data, name, task=task, preprocess=preprocess, vertex=vertex)
+    return step.prepare_dataflow_job(data, name, **sections(locals()))
 
 
 @component
@@ -54,13 +52,11 @@ def preprocess(
     dataflow_dropped: str = "",
 ):
     """Read labelled rows in any accepted format, validate, normalise and deduplicate them."""
-    from gemtune.steps import preprocess as step, output
+    from gemtune.steps import preprocess as step, output, sections
 
-    summary = step.run(
-        data, output(examples), output(dropped), output(report), dataflow_dropped,
-        task=task, preprocess=preprocess, vertex=vertex,
-    )
-    metrics.metadata.update(summary)
+    metrics.metadata.update(step.run(
+        data, output(examples), output(dropped), output(report), dataflow_dropped, **sections(locals()),
+    ))
 
 
 @component
@@ -71,13 +67,11 @@ def load_pairs(
     examples: Output[Dataset], dropped: Output[Dataset], report: Output[Artifact], metrics: Output[Metrics],
 ):
     """Read pairs, or sample them from the base model; validate, normalise and deduplicate them."""
-    from gemtune.steps import load_pairs as step, output
+    from gemtune.steps import load_pairs as step, output, sections
 
-    summary = step.run(
-        data, output(examples), output(dropped), output(report), name,
-        task=task, preprocess=preprocess, preference=preference, evaluate=evaluate, plan=plan, vertex=vertex,
-    )
-    metrics.metadata.update(summary)
+    metrics.metadata.update(step.run(
+        data, output(examples), output(dropped), output(report), name, **sections(locals()),
+    ))
 
 
 @component
@@ -89,13 +83,12 @@ def split(
     leakage_report: Output[Artifact], metrics: Output[Metrics],
 ):
     """Split examples by seed, stratified by label; groups and near-duplicates stay together."""
-    from gemtune.steps import split as step, output
+    from gemtune.steps import split as step, output, sections
 
-    summary = step.run(
+    metrics.metadata.update(step.run(
         examples.path, (output(train), output(validation), output(test)), output(report), output(leakage_report), name,
-        task=task, split=split, evaluate=evaluate, vertex=vertex,
-    )
-    metrics.metadata.update(summary)
+        **sections(locals()),
+    ))
 
 
 @component
@@ -108,12 +101,11 @@ def check_budget(
     spent: Input[Artifact] = None,
 ) -> bool:
     """Stop the run if evaluating the prompts may cost more than `plan.max_cost`; gives whether anything is new."""
-    from gemtune.steps import check_budget as step, output
+    from gemtune.steps import check_budget as step, output, sections
 
     return step.run(
         [train.path, validation.path, test.path], output(budget), name, spent.path if spent else "",
-        task=task, evaluate=evaluate, plan=plan, hard_examples=hard_examples, tune=tune, escalation=escalation,
-        select=select, gate=gate, deploy=deploy, preference=preference, vertex=vertex,
+        **sections(locals()),
     )
 
 
@@ -125,13 +117,11 @@ def augment(
     augmented: Output[Dataset], report: Output[Artifact], metrics: Output[Metrics],
 ):
     """Paraphrase or perturb training rows of rare labels."""
-    from gemtune.steps import augment as step, output
+    from gemtune.steps import augment as step, output, sections
 
-    summary = step.run(
-        (train.path, validation.path, test.path), output(augmented), output(report), name,
-        task=task, split=split, augment=augment, evaluate=evaluate, plan=plan, vertex=vertex,
-    )
-    metrics.metadata.update(summary)
+    metrics.metadata.update(step.run(
+        (train.path, validation.path, test.path), output(augmented), output(report), name, **sections(locals()),
+    ))
 
 
 @component
@@ -142,12 +132,9 @@ def evaluate_baselines(
     confusion: Output[ClassificationMetrics],
 ):
     """Evaluate the prompted baselines on validation rows."""
-    from gemtune.steps import evaluate as step, output
+    from gemtune.steps import evaluate as step, output, sections
 
-    summary = step.run_baselines(
-        validation.path, train.path, output(predictions), output(report),
-        task=task, evaluate=evaluate, preference=preference, vertex=vertex,
-    )
+    summary = step.run_baselines(validation.path, train.path, output(predictions), output(report), **sections(locals()))
     metrics.metadata.update(summary["metrics"])
     confusion.metadata.update(summary["confusion"])
 
@@ -161,12 +148,11 @@ def evaluate_checkpoints(
     start: Input[Artifact] = None,
 ):
     """Evaluate the checkpoints of all trials on validation rows."""
-    from gemtune.steps import evaluate as step, output
+    from gemtune.steps import evaluate as step, output, sections
 
     summary = step.run_checkpoints(
         validation.path, train.path, [record.path for record in tuning], tuning_plan.path, output(predictions),
-        output(report), start.path if start else "",
-        task=task, evaluate=evaluate, preference=preference, vertex=vertex,
+        output(report), start.path if start else "", **sections(locals()),
     )
     metrics.metadata.update(summary["metrics"])
     confusion.metadata.update(summary["confusion"])
@@ -181,11 +167,10 @@ def evaluate_finalists(
     confusion: Output[ClassificationMetrics],
 ):
     """Evaluate best prompt, candidate and champion on test rows."""
-    from gemtune.steps import evaluate as step, output
+    from gemtune.steps import evaluate as step, output, sections
 
     summary = step.run_finalists(
-        test.path, train.path, selection.path, name, output(predictions), output(report),
-        task=task, evaluate=evaluate, preference=preference, vertex=vertex,
+        test.path, train.path, selection.path, name, output(predictions), output(report), **sections(locals()),
     )
     metrics.metadata.update(summary["metrics"])
     confusion.metadata.update(summary["confusion"])
@@ -201,13 +186,11 @@ def plan_tuning(
     spent: Input[Artifact] = None,
 ) -> NamedTuple("Planned", [("should_tune", bool), ("trials", List[dict]), ("first_trial", dict)]):
     """Find the best prompt, decide whether tuning is worth trying, forecast the cost, list the trials."""
-    from gemtune.steps import plan_tuning as step, output
+    from gemtune.steps import plan_tuning as step, output, sections
 
     planned = step.run(
         [train.path, validation.path, test.path], evaluated.path, output(tuning_plan), name,
-        spent.path if spent else "",
-        task=task, evaluate=evaluate, plan=plan, gate=gate, hard_examples=hard_examples, escalation=escalation,
-        preference=preference, vertex=vertex,
+        spent.path if spent else "", **sections(locals()),
     )
     return planned["should_tune"], planned["trials"], planned["first_trial"]
 
@@ -219,13 +202,12 @@ def reweight_hard_examples(
     reweighted: Output[Dataset], marked: Output[Dataset], report: Output[Artifact], metrics: Output[Metrics],
 ):
     """Repeat training rows that the best prompt answers wrongly; mark validation rows near them."""
-    from gemtune.steps import reweight as step, output
+    from gemtune.steps import reweight as step, output, sections
 
-    counts = step.run(
+    metrics.metadata.update(step.run(
         train.path, validation.path, tuning_plan.path, output(reweighted), output(marked), output(report),
-        task=task, evaluate=evaluate, hard_examples=hard_examples, vertex=vertex,
-    )
-    metrics.metadata.update(counts)
+        **sections(locals()),
+    ))
 
 
 @component
@@ -238,14 +220,12 @@ def tune(
     reweighted: Input[Dataset] = None, start: Input[Artifact] = None,
 ):
     """Tune with a trial's method and hyperparameters, from the supervised job's checkpoint if there is one."""
-    from gemtune.steps import tune as step, output
+    from gemtune.steps import tune as step, output, sections
 
-    tuned = step.run(
+    metrics.metadata.update(step.run(
         train.path, validation.path, trial, name, output(job), events.path, reweighted.path if reweighted else "",
-        start.path if start else "",
-        task=task, evaluate=evaluate, tune=tune, preference=preference, vertex=vertex,
-    )
-    metrics.metadata.update(tuned)
+        start.path if start else "", **sections(locals()),
+    ))
 
 
 @component
@@ -257,13 +237,11 @@ def tune_supervised(
     job: Output[Artifact], events: Output[Artifact], metrics: Output[Metrics],
 ):
     """Tune the supervised model that preference trials start from; nothing where none is planned."""
-    from gemtune.steps import tune as step, output
+    from gemtune.steps import tune as step, output, sections
 
-    tuned = step.run_start(
-        train.path, validation.path, trial, name, output(job), events.path,
-        task=task, evaluate=evaluate, tune=tune, preference=preference, vertex=vertex,
-    )
-    metrics.metadata.update(tuned)
+    metrics.metadata.update(step.run_start(
+        train.path, validation.path, trial, name, output(job), events.path, **sections(locals()),
+    ))
 
 
 @component
@@ -276,17 +254,15 @@ def try_larger_models(
     reweighted: Input[Dataset] = None,
 ):
     """Tune and evaluate larger models with the best hyperparameters so far, until a reason to stop applies."""
-    from gemtune.steps import escalation as step, output
+    from gemtune.steps import escalation as step, output, sections
 
-    counts = step.run(
+    metrics.metadata.update(step.run(
         {
             "train": train.path, "reweighted": reweighted.path if reweighted else "", "validation": validation.path,
             "plan": tuning_plan.path, "job": output(job), "report": output(report), "events": events.path,
         },
-        [record.path for record in tuning], evaluated.path, name,
-        task=task, evaluate=evaluate, tune=tune, escalation=escalation, select=select, vertex=vertex,
-    )
-    metrics.metadata.update(counts)
+        [record.path for record in tuning], evaluated.path, name, **sections(locals()),
+    ))
 
 
 @component
@@ -299,14 +275,13 @@ def select_model(
     larger_tuning: Input[Artifact] = None, larger_report: Input[Artifact] = None, spent: Input[Artifact] = None,
 ) -> str:
     """Select the candidate on validation rows; gives the URI of the selection. Without tuning there is no candidate."""
-    from gemtune.steps import select_model as step, output
+    from gemtune.steps import select_model as step, output, sections
 
     step.run(
         tuning_plan.path, output(selection), name, [record.path for record in tuning or []],
         evaluated.path if evaluated else "", start.path if start else "",
         (larger_tuning.path if larger_tuning else "", larger_report.path if larger_report else ""),
-        spent.path if spent else "",
-        task=task, evaluate=evaluate, select=select, preference=preference, vertex=vertex,
+        spent.path if spent else "", **sections(locals()),
     )
     return selection.uri
 
@@ -318,11 +293,10 @@ def gate(
     decision: Output[Artifact],
 ) -> bool:
     """Decide from paired test predictions whether the candidate may be deployed."""
-    from gemtune.steps import gate as step, output
+    from gemtune.steps import gate as step, output, sections
 
     return step.run(
-        predictions.path, selection.path, tuning_plan.path, tested.path, output(decision),
-        task=task, gate=gate, preference=preference,
+        predictions.path, selection.path, tuning_plan.path, tested.path, output(decision), **sections(locals()),
     )
 
 
@@ -335,12 +309,11 @@ def deploy(
     deployment: Output[Artifact],
 ) -> dict:
     """Deploy the candidate: alias, default checkpoint, recorded endpoint; the previous champion stays deployed."""
-    from gemtune.steps import deploy as step, output
+    from gemtune.steps import deploy as step, output, sections
 
     return step.run(
         decision.path, selection.path, name, output(deployment), (train.path, test.path), predictions.path,
-        leakage_report.path,
-        deploy=deploy, evaluate=evaluate, preprocess=preprocess, vertex=vertex,
+        leakage_report.path, **sections(locals()),
     )
 
 
@@ -353,11 +326,11 @@ def keep_current_model(
     deployment: Output[Artifact],
 ) -> dict:
     """Change nothing in production; propose a prompt that is to be used; undeploy the checkpoints of the trials."""
-    from gemtune.steps import deploy as step, output
+    from gemtune.steps import deploy as step, output, sections
 
     return step.keep_current(
         decision.path, selection.path, name, output(deployment), (train.path, test.path), predictions.path,
-        deploy=deploy, evaluate=evaluate, preprocess=preprocess, vertex=vertex,
+        **sections(locals()),
     )
 
 
@@ -374,7 +347,7 @@ def report(
     page: Output[HTML], verdict: Output[Markdown], summary: Output[Artifact], manifest: Output[Artifact],
 ):
     """Write the report: decision, scores, costs, data and splits; record what was decided on."""
-    from gemtune.steps import report as step, output
+    from gemtune.steps import report as step, output, sections
 
     step.run(
         {
@@ -385,9 +358,7 @@ def report(
         },
         outcome, name, (job, started),
         {"page": output(page), "verdict": output(verdict), "summary": output(summary), "manifest": output(manifest)},
-        task=task, preprocess=preprocess, split=split, augment=augment, evaluate=evaluate, plan=plan,
-        hard_examples=hard_examples, tune=tune, escalation=escalation, select=select, preference=preference, gate=gate,
-        deploy=deploy, vertex=vertex, reporting=reporting,
+        **sections(locals()),
     )
 
 
@@ -399,10 +370,10 @@ def report_unchanged(
     page: Output[HTML], verdict: Output[Markdown], summary: Output[Artifact], manifest: Output[Artifact],
 ):
     """Write the report of a run that found nothing new: the last decision, and why nothing was evaluated."""
-    from gemtune.steps import report as step, output
+    from gemtune.steps import report as step, output, sections
 
     step.run_unchanged(
         budget.path, (job, started),
         {"page": output(page), "verdict": output(verdict), "summary": output(summary), "manifest": output(manifest)},
-        vertex=vertex, reporting=reporting,
+        **sections(locals()),
     )

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 DEADLINE = "GEMTUNE_STEP_DEADLINE_S"
@@ -25,6 +26,13 @@ def output(artifact: Any, extension: str = "") -> str:
     """
     artifact.path += extension or EXTENSIONS[type(artifact).__name__]
     return str(artifact.path)
+
+
+def sections(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of the configuration among a component's parameters, by their names."""
+    from gemtune.config import Config
+
+    return {name: value for name, value in values.items() if name in Config.model_fields and isinstance(value, dict)}
 
 
 def _end(deadline_s: float) -> None:
