@@ -139,30 +139,25 @@ def _tasks(components: Spec, dag: Spec, values: dict[str, Any], in_branch: bool)
             yield from _tasks(components, component["dag"], own, branch)
 
 
-def edge_types(spec: Spec, _: int) -> Iterator[str]:
-    """Values of another type than their consumer declares."""
+def _edge_types(spec: Spec, _: int) -> Iterator[str]:
     yield from (str(edge) for edge in edges(spec) if not edge.matches)
 
 
-def run_parameters(spec: Spec, limit: int) -> Iterator[str]:
-    """Defaults of the pipeline's parameters that are too large together."""
+def _run_parameters(spec: Spec, limit: int) -> Iterator[str]:
     yield from _too_large("the parameters of a run have", _defaults(spec), limit)
 
 
-def metadata(spec: Spec, limit: int) -> Iterator[str]:
-    """Steps whose parameters are too large together."""
+def _metadata(spec: Spec, limit: int) -> Iterator[str]:
     for task in tasks(spec):
         if "executorLabel" in task.component:
             yield from _too_large(f"{task.name}: its parameters have", task.values, limit)
 
 
-def specification_size(spec: Spec, limit: int) -> Iterator[str]:
-    """A specification that is too large."""
+def _specification_size(spec: Spec, limit: int) -> Iterator[str]:
     yield from _too_large("the specification has", spec, limit)
 
 
-def names(spec: Spec, limit: int) -> Iterator[str]:
-    """A name of the pipeline, or display names of steps, that are refused."""
+def _names(spec: Spec, limit: int) -> Iterator[str]:
     name = spec["pipelineInfo"]["name"]
     if len(name) > limit or not re.fullmatch("[a-z][-a-z0-9]*", name):
         yield f"{name!r} is no name of a pipeline"
@@ -171,8 +166,7 @@ def names(spec: Spec, limit: int) -> Iterator[str]:
             yield f"{task.name}: the display name has {len(task.display_name)} characters, not 1 to {limit}"
 
 
-def labels(spec: Spec, limit: int) -> Iterator[str]:
-    """Labels in the section `vertex` that are refused."""
+def _labels(spec: Spec, limit: int) -> Iterator[str]:
     section = _defaults(spec).get("vertex")  # in the pipeline of another project it may be anything
     own = section.get("labels") if isinstance(section, dict) else None
     if not isinstance(own, dict):
@@ -186,8 +180,7 @@ def labels(spec: Spec, limit: int) -> Iterator[str]:
             yield f"vertex.labels: {key}={value} is no label"
 
 
-def image_name(spec: Spec, _: int) -> Iterator[str]:
-    """Images without a registry."""
+def _image_name(spec: Spec, _: int) -> Iterator[str]:
     executors = spec["deploymentSpec"]["executors"].values()
     for image in sorted({executor["container"]["image"] for executor in executors if "container" in executor}):
         if not has_registry(image):
@@ -200,24 +193,21 @@ def has_registry(image: str) -> bool:
     return bool(slash) and bool(set(".:") & set(registry) or registry == "localhost")
 
 
-def zero_iterations(spec: Spec, _: int) -> Iterator[str]:
-    """Loops whose outputs are collected, and which may have no items."""
+def _zero_iterations(spec: Spec, _: int) -> Iterator[str]:
     for task in tasks(spec):
         empty = task.items == [] or (task.items is None and not task.in_branch)
         if "parameterIterator" in task.task and task.is_read and empty:
             yield f"{task.name}: the list of the loop {'may be' if task.items is None else 'is'} empty"
 
 
-def collected_artifacts(spec: Spec, limit: int) -> Iterator[str]:
-    """Loops of which too many artifacts are collected."""
+def _collected_artifacts(spec: Spec, limit: int) -> Iterator[str]:
     for task in tasks(spec):
         count = len(task.items or [])
         if count > limit and task.component.get("outputDefinitions", {}).get("artifacts"):
             yield f"{task.name}: {count} artifacts are collected, more than {limit}"
 
 
-def vertex_placeholders(spec: Spec, _: int) -> Iterator[str]:
-    """Placeholders that only Vertex AI fills in."""
+def _vertex_placeholders(spec: Spec, _: int) -> Iterator[str]:
     for task in tasks(spec):
         label = task.component.get("executorLabel")
         executor = spec["deploymentSpec"]["executors"][label] if label else {}
@@ -225,15 +215,13 @@ def vertex_placeholders(spec: Spec, _: int) -> Iterator[str]:
             yield f"{task.name}: {placeholder}"
 
 
-def vertex_components(spec: Spec, _: int) -> Iterator[str]:
-    """Operators that only Vertex AI carries out."""
+def _vertex_components(spec: Spec, _: int) -> Iterator[str]:
     for label, executor in spec["deploymentSpec"]["executors"].items():
         if "VertexNotificationEmail" in executor.get("container", {}).get("args", []):
             yield f"{label.removeprefix('exec-')} sends no e-mail"
 
 
-def loop_in_exit_handler(spec: Spec, _: int) -> Iterator[str]:
-    """Loops in an exit handler's own DAG."""
+def _loop_in_exit_handler(spec: Spec, _: int) -> Iterator[str]:
     for task in tasks(spec):
         if task.task["componentRef"]["name"].startswith("comp-exit-handler"):
             for name, inner in task.component["dag"]["tasks"].items():
@@ -241,8 +229,7 @@ def loop_in_exit_handler(spec: Spec, _: int) -> Iterator[str]:
                     yield f"{task.name}: {name} is a loop"
 
 
-def backend_version(spec: Spec, _: int) -> Iterator[str]:
-    """The lowest version of Kubeflow Pipelines that runs the pipeline, and why."""
+def _backend_version(spec: Spec, _: int) -> Iterator[str]:
     needs = [((2, 0), "")]
     for task in tasks(spec):
         if "taskFinalStatus" in json.dumps(task.task):
@@ -272,10 +259,9 @@ def _too_large(what: str, value: Any, limit: int) -> Iterator[str]:
 
 
 CHECKS: dict[str, Check] = {
-    check.__name__: check
+    check.__name__.removeprefix("_"): check
     for check in (
-        *(edge_types, run_parameters, metadata, specification_size, names, labels, image_name, zero_iterations),
-        *(collected_artifacts, vertex_placeholders, vertex_components, loop_in_exit_handler),
-        backend_version,
+        *(_edge_types, _run_parameters, _metadata, _specification_size, _names, _labels, _image_name, _zero_iterations),
+        *(_collected_artifacts, _vertex_placeholders, _vertex_components, _loop_in_exit_handler, _backend_version),
     )
 }

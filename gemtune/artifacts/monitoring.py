@@ -55,10 +55,7 @@ class Check(Part):
 
 
 class WindowRecord(Part):
-    """A window [start, end) as later windows need it: counts, and sums by predicted label over its distinct texts.
-
-    After the baseline one sum stands for all labels (`drift.compacted`).
-    """
+    """A window [start, end) as later windows need it: counts, and sums by predicted label over its distinct texts."""
 
     start: datetime
     end: datetime
@@ -69,7 +66,7 @@ class WindowRecord(Part):
     confidence: dict[str, Moments]
     """Mapped confidences; empty where the log has none."""
     proxy: Moments | None = None
-    """The confidences of all labels together, where `confidence` no longer has them; the ratings with `judged`."""
+    """The ratings with `judged`."""
     judged: dict[str, float] = {}
     """The judge's rating (0 to 1) of each row drawn for the estimate, by id; {}: confidence is the proxy."""
     checks: list[Check] = []

@@ -99,23 +99,6 @@ def examine(
     return Window(record.model_copy(update={"checks": checks, "verdict": verdict}), texts, scores.tolist(), unanswered)
 
 
-def compacted(monitor: Monitor, records: Sequence[WindowRecord]) -> list[WindowRecord]:
-    """The records without what no later run reads, but for the newest: of windows after the baseline the labels, of
-    checks the words. A year of them takes a tenth of the space.
-    """
-    baseline = [record.start for record in records if comparable(record)][: monitor.baseline_windows]
-    centres = {name: means(monitor, records, name)[0] for name in ("similarity", "confidence")}
-    small = []
-    for record in records[:-1]:
-        checks = [check.model_copy(update={"summary": "", "examples": []}) for check in record.checks]
-        sums = {} if record.start in baseline else {
-            name: windows.merged(getattr(record, name), own) for name, own in centres.items()
-        }  # fmt: skip
-        proxy = record.proxy or windows.merged(record.confidence, {"": 0.0}).get("")
-        small.append(record.model_copy(update={"checks": checks, "proxy": proxy, **sums}))
-    return [*small, *records[-1:]]
-
-
 def comparable(record: WindowRecord) -> bool:
     """Whether a window has enough texts to be compared."""
     return sum(part.rows for part in record.similarity.values()) >= windows.MIN_ROWS

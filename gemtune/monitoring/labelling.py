@@ -174,15 +174,13 @@ def _valid(task: Task, label: str, new_labels: Collection[str], file: str | Path
 
 def labelled(rows: Iterable[Annotation], task: Task) -> list[LabelledRow]:
     """The rows with the score of their answers, without their texts."""
-    return [
-        LabelledRow(id=row.id, window=row.window, pi=row.pi, confidence=row.confidence, correct=_score(row, task))
-        for row in rows
-    ]
-
-
-def _score(row: Annotation, task: Task) -> float:
-    value = canonical(task, row.answer) if row.answer else None
-    return metrics.row_scores(task, Row(row.label, value, row.answer, row.label))[primary_metric(task)]
+    scored = []
+    for row in rows:
+        value = canonical(task, row.answer) if row.answer else None
+        score = metrics.row_scores(task, Row(row.label, value, row.answer, row.label))[primary_metric(task)]
+        own = {"id": row.id, "window": row.window, "pi": row.pi, "confidence": row.confidence}
+        scored.append(LabelledRow(**own, correct=score))
+    return scored
 
 
 def training_columns(rows: Iterable[Annotation], columns: Mapping[str, str]) -> list[dict[str, str | float]]:
@@ -191,11 +189,16 @@ def training_columns(rows: Iterable[Annotation], columns: Mapping[str, str]) -> 
     Rows to learn from are for training only; those of the estimate, by their id, for validation or test: rows chosen
     because they were hard would bias the test rows.
     """
+    splits = ("validation", "test")
     return [
         {
             columns["text"]: row.text,
             columns["target"]: row.label,
-            **({columns["split"]: _split(row)} if "split" in columns else {}),
+            **(
+                {columns["split"]: splits[sum(row.id.encode()) % 2] if row.pi else "train"}
+                if "split" in columns
+                else {}
+            ),
             "source": "production",
             "id": row.id,
             "window": row.window.isoformat(),
@@ -203,7 +206,3 @@ def training_columns(rows: Iterable[Annotation], columns: Mapping[str, str]) -> 
         }
         for row in rows
     ]
-
-
-def _split(row: Annotation) -> str:
-    return "train" if row.pi is None else ("validation", "test")[sum(row.id.encode()) % 2]

@@ -132,15 +132,6 @@ def centred(window: Mapping[str, Moments], by_label: Mapping[str, float]) -> Win
     return WindowMean(int(count), mean, max(0.0, square - mean**2) * count / max(1.0, count - 1))
 
 
-def merged(window: Mapping[str, Moments], by_label: Mapping[str, float]) -> dict[str, Moments]:
-    """One sum for all labels, with the same centred mean and variance."""
-    if not (own := centred(window, by_label)).rows:
-        return {}
-    centre, square = by_label[""], own.variance * (own.rows - 1) / own.rows + own.mean**2
-    total, squares = own.mean + centre, square + 2 * centre * own.mean + centre**2
-    return {"": Moments(rows=own.rows, total=own.rows * total, squares=own.rows * squares)}
-
-
 def compare(past: Sequence[WindowMean], newest: Sequence[WindowMean]) -> Shift:
     """The shift of the newest windows, together, from the past; it needs two windows of the past."""
     from scipy.special import chdtrc, ndtr, stdtr

@@ -3,10 +3,8 @@
 """The verdict of a monitoring run, and what the next run needs to know of this one."""
 
 from gemtune.artifacts.monitoring import Check, DriftReport, MonitoringDecision, MonitoringRecord, QualityReport
-from gemtune.config import Monitor
 from gemtune.monitoring import records
 from gemtune.monitoring.decision import MonitoringEvidence, decide
-from gemtune.monitoring.drift import compacted
 from gemtune.monitoring.quality import is_current
 from gemtune.monitoring.windows import moment
 from gemtune.steps.context import Section, StepContext, log
@@ -60,7 +58,7 @@ def run(
         retraining_job,
     )
     decided.write(decision)
-    kept = _kept(history, measured, decided, checks, monitor)
+    kept = _kept(history, measured, decided, checks)
     if new_baseline and kept.windows:
         kept = kept.model_copy(update={"since": kept.windows[-1].end, "windows": []})
     records.write_history(context.client, name, kept)
@@ -83,11 +81,10 @@ def _kept(
     measured: QualityReport,
     decided: MonitoringDecision,
     checks: list[Check],
-    monitor: Monitor,
 ) -> MonitoringRecord:
     """The history with the verdict on its newest window. All windows are kept: the running mean counts each."""
     if not history.windows:
         return history
     judged = {"proxy": measured.proxy, "judged": measured.judged} if measured.proxy else {}
     newest = history.windows[-1].model_copy(update={"checks": checks, "verdict": decided.verdict, **judged})
-    return history.model_copy(update={"windows": compacted(monitor, [*history.windows[:-1], newest])})
+    return history.model_copy(update={"windows": [*history.windows[:-1], newest]})

@@ -49,7 +49,9 @@ class DlpDetector:
     def _search(self, texts: Iterable[str]) -> dict[str, list[Finding]]:
         unique_texts = list(dict.fromkeys(texts))
         findings_by_text: list[list[Finding]] = [[] for _ in unique_texts]
-        for batch in batched(_pieces(unique_texts), _bytes, REQUEST_BYTES, REQUEST_ROWS):
+        for batch in batched(
+            _pieces(unique_texts), lambda piece: len(piece.content.encode()), REQUEST_BYTES, REQUEST_ROWS
+        ):
             for piece, finding in self._findings_of(batch):
                 shifted = Finding(finding.kind, finding.begin + piece.begin, finding.end + piece.begin)
                 findings_by_text[piece.text].append(shifted)
@@ -104,10 +106,6 @@ def _pieces(texts: Sequence[str]) -> Iterator[_Piece]:
             continue
         for begin in range(0, max(1, len(text) - OVERLAP), PIECE - OVERLAP):
             yield _Piece(number, begin, text[begin : begin + PIECE])
-
-
-def _bytes(piece: _Piece) -> int:
-    return len(piece.content.encode())
 
 
 def _finding_of(batch: list[_Piece], finding: JsonObject) -> tuple[_Piece, Finding]:

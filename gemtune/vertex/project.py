@@ -85,8 +85,9 @@ def _quotas(client: Client) -> list[Lookup]:
             query = f"{path}&pageToken={token}" if token else ""
     except PermanentError as error:
         return [Lookup("quotas of Vertex AI", f"not shown: {error.message}", "")]
+    increase = "request an increase: console, IAM & Admin > Quotas"
     limits = [
-        Lookup(f"quota {metric['metric']}", *_limit(int(bucket.get("effectiveLimit", 0))))
+        Lookup(f"quota {metric['metric']}", _limit(int(bucket.get("effectiveLimit", 0))), increase)
         for metric in metrics
         if re.search("tuning|pipeline", metric["metric"])
         for limit in metric.get("consumerQuotaLimits", [])
@@ -96,9 +97,8 @@ def _quotas(client: Client) -> list[Lookup]:
     return limits or [Lookup("quotas of Vertex AI", "not shown: none of pipelines or tuning is listed", "")]
 
 
-def _limit(value: int) -> tuple[str, str]:
-    state = "disabled" if value == 0 else "ok, without a limit" if value < 0 else f"ok, {value:,}"
-    return state, "request an increase: console, IAM & Admin > Quotas"
+def _limit(value: int) -> str:
+    return "disabled" if value == 0 else "ok, without a limit" if value < 0 else f"ok, {value:,}"
 
 
 @retried

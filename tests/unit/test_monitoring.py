@@ -48,17 +48,6 @@ def test_centred_takes_a_new_label_against_the_overall_mean():
     assert windows.centred(windows.moments(["new"], [0.1]), centres).mean == pytest.approx(0.1 - 0.4)
 
 
-def test_merged_labels_have_the_same_centred_mean_and_variance():
-    rng = np.random.default_rng(4)
-    labels, values = rng.choice(["a", "b", "new"], 60).tolist(), rng.random(60).tolist()
-    centres = {"a": 0.4, "b": 0.6, "": 0.5}
-    window = windows.moments(labels, values)
-    short, long = windows.centred(windows.merged(window, centres), centres), windows.centred(window, centres)
-    assert short.rows == long.rows
-    assert (short.mean, short.variance) == pytest.approx((long.mean, long.variance))
-    assert windows.merged({}, centres) == {}
-
-
 def test_compare_pools_windows_that_differ_no_more_than_chance():
     shift = windows.compare(STEADY, [WindowMean(100, -0.3, 1.0)])
     error = np.sqrt(1 / 100 + 1 / 1600)
