@@ -127,7 +127,7 @@ def logs(client: Client, job: Any, step: str = "") -> Iterator[str]:
         "pageSize": 1000,
     }
     while True:
-        page = translate_errors(lambda: client.rest("POST", "logging.googleapis.com", "v2/entries:list", request))
+        page = client.rest("POST", "logging.googleapis.com", "v2/entries:list", request)
         for entry in page.get("entries", []):
             text = entry.get("textPayload") or entry.get("jsonPayload", {}).get("message", "")
             yield f"{entry['timestamp'][:19]} {jobs[entry['resource']['labels']['job_id']]}: {text}".rstrip()

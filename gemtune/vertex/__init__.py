@@ -103,10 +103,11 @@ class Client:
 
         return self._cached(service.__name__, location, create)
 
+    @retried
     def rest(self, method: str, host: str, path: str, body: JsonObject | None = None) -> JsonObject:
-        """The JSON response of another of Google's APIs; an emulator answers for every host.
+        """The JSON response of another of Google's APIs to an idempotent request; an emulator answers for every host.
 
-        Raises an error of google-api-core for a response that is none.
+        Raises `TransientError` or `PermanentError`.
         """
         import google.auth
         from google.api_core.exceptions import from_http_response
@@ -116,12 +117,15 @@ class Client:
             scopes = ["https://www.googleapis.com/auth/cloud-platform"]
             return AuthorizedSession(self.token() or google.auth.default(scopes=scopes)[0])
 
-        url = f"{self._base_url or f'https://{host}'}/{path}"
-        response = self._cached("rest", "", create).request(method, url, json=body, timeout=60)
-        if not response.ok:
-            raise from_http_response(response)
-        content: JsonObject = response.json()
-        return content
+        def send() -> JsonObject:
+            url = f"{self._base_url or f'https://{host}'}/{path}"
+            response = self._cached("rest", "", create).request(method, url, json=body, timeout=60)
+            if not response.ok:
+                raise from_http_response(response)
+            content: JsonObject = response.json()
+            return content
+
+        return translate_errors(send)
 
     def storage(self) -> Any:
         """A Cloud Storage client; the SDK reads STORAGE_EMULATOR_HOST itself."""

@@ -15,7 +15,7 @@ from gemtune.artifacts.tuning import DataAssessment
 from gemtune.config import JsonObject
 from gemtune.errors import UserError
 from gemtune.vertex import Client, bigquery, service_host
-from gemtune.vertex.calls import PermanentError, retried, translate_errors
+from gemtune.vertex.calls import PermanentError
 
 SCHEMA = "gs://google-cloud-aiplatform/schema/dataset/metadata/multimodal_1.0.0.yaml"
 COLUMN = "requests"
@@ -59,26 +59,21 @@ def _dataset(client: Client, uri: str, folder: str) -> Iterator[str]:
         try:
             yield name
         finally:
-            _call(client, "DELETE", name)
+            client.rest("DELETE", service_host(client.location), f"v1beta1/{name}")
     finally:
         bigquery.delete_table(client, table)
 
 
 def _operation(client: Client, path: str, body: JsonObject) -> JsonObject:
     """The response of the operation that a call starts; raises `PermanentError` for one that failed or takes long."""
-    operation, deadline = _call(client, "POST", path, body), time.monotonic() + DEADLINE_S
+    host, deadline = service_host(client.location), time.monotonic() + DEADLINE_S
+    operation = client.rest("POST", host, f"v1beta1/{path}", body)
     while not operation.get("done"):
         if time.monotonic() > deadline:
             raise PermanentError(504, f"{operation['name']} has not ended after {DEADLINE_S:g} s")
         time.sleep(POLL_S)
-        operation = _call(client, "GET", str(operation["name"]))
+        operation = client.rest("GET", host, f"v1beta1/{operation['name']}")
     if error := operation.get("error"):
         raise PermanentError(int(error.get("code") or 500), str(error.get("message") or "no reason given"))
     response: JsonObject = operation.get("response") or {}
     return response
-
-
-@retried
-def _call(client: Client, method: str, path: str, body: JsonObject | None = None) -> JsonObject:
-    host = service_host(client.location)
-    return translate_errors(lambda: client.rest(method, host, f"v1beta1/{path}", body))

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from gemtune.config import JsonObject
 from gemtune.errors import UserError
 from gemtune.pii import Finding, replace_findings
-from gemtune.vertex import Client, anonymous_client
-from gemtune.vertex.calls import PermanentError, TransientError, batched, retried, translate_errors
+from gemtune.vertex import anonymous_client
+from gemtune.vertex.calls import PermanentError, TransientError, batched
 
 REQUEST_BYTES, REQUEST_ROWS = 400_000, 1_000  # the service accepts 0.5 MB and 50,000 values per request
 PIECE, OVERLAP = 80_000, 200  # characters; a finding is never longer than the overlap
@@ -78,18 +78,14 @@ class DlpDetector:
             "item": {"table": {"headers": [{"name": "text"}], "rows": rows}},
         }
         try:
-            result: JsonObject = _send(self._client, f"v2/{self._parent}/content:inspect", body).get("result", {})
+            sent = self._client.rest("POST", "dlp.googleapis.com", f"v2/{self._parent}/content:inspect", body)
+            result: JsonObject = sent.get("result", {})
         except PermanentError as error:
             remedy = "enable the API dlp.googleapis.com, give the role DLP User, check preprocess.pii_types"
             raise UserError(f"Sensitive Data Protection refused: {error.message}", remedy=remedy) from None
         except TransientError as error:
             raise UserError(f"Sensitive Data Protection is unavailable: {error}", remedy="retry later") from None
         return result
-
-
-@retried
-def _send(client: Client, path: str, body: JsonObject) -> JsonObject:
-    return translate_errors(lambda: client.rest("POST", "dlp.googleapis.com", path, body))
 
 
 def _parent(parent: str) -> str:

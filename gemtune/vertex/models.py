@@ -114,7 +114,7 @@ def set_request_logging(client: Client, endpoint: str, table: str, sampling_rate
     if not is_resource_name(endpoint):
         own = {"enabled": True, "samplingRate": sampling_rate, "bigqueryDestination": {"outputUri": table}}
         body = {"publisherModelConfig": {"loggingConfig": own if sampling_rate else {"enabled": False}}}
-        translate_errors(lambda: _model_config(client, "POST", endpoint, "set", body))
+        _model_config(client, "POST", endpoint, "set", body)
         return
     from google.cloud.aiplatform_v1 import types
     from google.protobuf.field_mask_pb2 import FieldMask

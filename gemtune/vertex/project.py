@@ -7,7 +7,6 @@ Source: Service Usage, IAM, Cloud KMS, Artifact Registry and Cloud Storage; each
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 from gemtune.config import Config
@@ -58,17 +57,15 @@ def checks(client: Client, config: Config, image: str) -> Iterator[Lookup]:
         yield Lookup(f"image {image}", _state(client, "artifactregistry", path), f"make image IMAGE={image}")
 
 
-@retried
 def _state(client: Client, service: str, path: str) -> str:
     try:
-        resource = translate_errors(lambda: client.rest("GET", f"{service}.googleapis.com", f"v1/{path}"))
+        resource = client.rest("GET", f"{service}.googleapis.com", f"v1/{path}")
     except PermanentError as error:
         return "missing" if error.code == 404 else f"not shown: {error.message}"
     state = resource.get("primary", resource).get("state", "ENABLED")  # of a key: that of the version in use
     return "disabled" if resource.get("disabled") or state != "ENABLED" else "ok"
 
 
-@retried
 def _quotas(client: Client) -> list[Lookup]:
     """The limits of pipelines and tuning in the client's region; "disabled" is one of 0.
 
@@ -79,7 +76,7 @@ def _quotas(client: Client) -> list[Lookup]:
     query = path
     try:
         while query:
-            page = translate_errors(partial(client.rest, "GET", "serviceusage.googleapis.com", query))
+            page = client.rest("GET", "serviceusage.googleapis.com", query)
             metrics += page.get("metrics", [])
             token = page.get("nextPageToken", "")
             query = f"{path}&pageToken={token}" if token else ""

@@ -45,7 +45,7 @@ def test_assessment_reads_a_response_that_leaves_out_what_is_empty(
     monkeypatch.setattr(assessment, "_operation", lambda client, path, body: {"name": path})
     for part in ("load_json_lines", "delete_table"):
         monkeypatch.setattr(bigquery, part, lambda *arguments: None)
-    monkeypatch.setattr(assessment, "_call", lambda *arguments: {})
+    monkeypatch.setattr(client, "rest", lambda *arguments: {})
     result = assess(client, "gs://b/rows.jsonl", MODEL, "train", "assessments")
     assert (result.errors, result.tokens) == ([], 0)
 
