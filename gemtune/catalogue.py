@@ -106,7 +106,6 @@ class Model(Section):
 
     @property
     def _other_days(self) -> list[Any]:
-        """The last days that other sources give."""
         return list(self.evidence["retires"].others.values()) if self.retires and "retires" in self.evidence else []
 
     def retires_soon(self, today: date) -> bool:

@@ -246,13 +246,11 @@ def _backend_version(spec: Spec, _: int) -> Iterator[str]:
 
 
 def _defaults(spec: Spec) -> dict[str, Any]:
-    """The parameters of a run that have a default."""
     inputs = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     return {name: form["defaultValue"] for name, form in inputs.items() if "defaultValue" in form}
 
 
 def _too_large(what: str, value: Any, limit: int) -> Iterator[str]:
-    """A value that has more bytes as JSON than the limit."""
     size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
     if size > limit:
         yield f"{what} {size:,} bytes, more than {limit:,}"

@@ -112,7 +112,6 @@ def selected(output: Spec) -> list[tuple[str, str]]:
 
 
 def _source(components: Spec, parent: Spec, kind: str, source: Spec) -> Spec:
-    """The definition of what is passed."""
     kind_of_source = {"parameters": "Parameter", "artifacts": "Artifact"}[kind]
     if f"componentInput{kind_of_source}" in source:
         definition: Spec = parent["inputDefinitions"][kind][source[f"componentInput{kind_of_source}"]]
@@ -134,5 +133,4 @@ def _type(definition: Spec) -> str:
 
 
 def _json_type(name: str) -> str:
-    """The type as JSON knows it: one kind of number."""
     return "NUMBER" if name.startswith("NUMBER_") else name

@@ -123,7 +123,6 @@ class Wiring:
             self._step(tuning.report_unchanged, **checked, **IDENTITY)
 
     def _evaluate_and_tune(self, data: dict[str, Any], checked: dict[str, Any], budgeted: dict[str, Any]) -> None:
-        """Evaluate the prompts, tune where it is worth trying, decide."""
         baselines = self._step(tuning.evaluate_baselines, cached=True)
         plan = self._step(tuning.plan_tuning, evaluated=baselines.outputs["report"], **budgeted)
         tuning_plan = plan.outputs["tuning_plan"]
@@ -174,7 +173,6 @@ class Wiring:
         return self._step(tuning.preprocess, data=kept, dataflow_dropped=dropped).after(finished)
 
     def _tune(self, plan: Any) -> Any:
-        """Tune, evaluate the checkpoints, escalate where wired, and select the candidate."""
         planned = {"tuning_plan": plan.outputs["tuning_plan"]}
         rows, reweighted, results = {"validation": self._splits["validation"]}, dict[str, Any](), dict[str, Any]()
         if self._reweights:
@@ -200,7 +198,6 @@ class Wiring:
         return self._step(tuning.select_model, **collected(), **evaluated, **start, **results)
 
     def _decide(self, data: dict[str, Any], tuning_plan: Any, selection: Any) -> None:
-        """Evaluate the finalists, decide, deploy or keep, report."""
         # not cached: the champion is evaluated each time
         tested = self._step(tuning.evaluate_finalists, selection=selection)
         results = {"predictions": tested.outputs["predictions"], "tested": tested.outputs["report"]}

@@ -137,7 +137,7 @@ class Place:
     engine: Engine = "student"
 
 
-class Order(NamedTuple):
+class Submission(NamedTuple):
     """What is to run: the configuration with its file, the pipeline, the place, and its client (None of a cluster)."""
 
     config: Path
@@ -150,10 +150,10 @@ class Order(NamedTuple):
 @taking("source", SourceOptions)
 @taking("place", Place)
 @contextlib.contextmanager
-def _ordered(
+def _checked(
     config: ConfigFile, source: SourceOptions, place: Place, data: Data = None, overrides: Overrides = None
-) -> Iterator[Order]:
-    """A checked order; where it runs on this machine, local files are uploaded first."""
+) -> Iterator[Submission]:
+    """The submission after its checks; where it runs on this machine, local files are uploaded first."""
     from gemtune.monitoring.logs import require_source
     from gemtune.vertex import connect
     from pipelines import strict_run
@@ -173,16 +173,16 @@ def _ordered(
     with this_machine(place.runs, place.engine, EXECUTED) if place.local else contextlib.nullcontext():
         if place.local:
             own, settings = own.on_this_machine(), strict_run.uploaded(settings, own.pipeline)
-        yield Order(config, settings, own, place, None if place.kubeflow else connect(settings.vertex))
+        yield Submission(config, settings, own, place, None if place.kubeflow else connect(settings.vertex))
 
 
-_with_order, _with_client = taking("order", _ordered), with_client(EXECUTED)
+_with_submission, _with_client = taking("submission", _checked), with_client(EXECUTED)
 
 
 @app.command()
-@_with_order
+@_with_submission
 def submit(
-    order: Order,
+    submission: Submission,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the run to its end, step by step on Vertex AI; exit code 1: failed.")
     ] = False,
@@ -192,7 +192,7 @@ def submit(
     from pipelines import kubeflow as cluster
     from pipelines import runs
 
-    config, settings, source, place, client = order
+    config, settings, source, place, client = submission
     if place.kubeflow:
         run, end = cluster.submit(place.kubeflow, settings, source), "end it in the cluster's UI"
     else:
@@ -201,7 +201,7 @@ def submit(
     echo({"run": run}, as_json, run)
     show = partial(typer.echo, err=as_json)  # what follows is for people
     if place.local:
-        _follow_here(order, run, show)
+        _follow_here(submission, run, show)
         return
     try:
         if wait and place.kubeflow:
@@ -213,11 +213,11 @@ def submit(
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _follow_here(order: Order, run: str, show: Callable[[str], None]) -> None:
+def _follow_here(submission: Submission, run: str, show: Callable[[str], None]) -> None:
     """Show each step of a run on this machine, and its verdict; the exit code is 1 if it failed."""
     from pipelines import runs, strict_run
 
-    _, settings, _, place, client = order
+    _, settings, _, place, client = submission
     if not runs.follow(client, run, show, strict_run.POLL_S):
         raise typer.Exit(1)
     written, summary = strict_run.collect(client, run, settings, place.runs, place.engine)
@@ -225,13 +225,13 @@ def _follow_here(order: Order, run: str, show: Callable[[str], None]) -> None:
     if job_id := summary.get("job_id"):  # of the retraining, which would end with the emulator
         for job in runs.newest(client, settings.name, strict_run.WATCHED):
             if job.name.endswith(f"/pipelineJobs/{job_id}"):
-                _follow_here(order, job.name, show)
+                _follow_here(submission, job.name, show)
 
 
 @app.command()
-@_with_order
+@_with_submission
 def schedule(
-    order: Order,
+    submission: Submission,
     cron: Annotated[str, typer.Option(help="Five fields, UTC; or 'TZ=Asia/Tokyo 0 3 * * 1'.")] = "0 3 * * 1",
     as_json: Json = False,
 ) -> None:
@@ -242,7 +242,7 @@ def schedule(
     from pipelines import kubeflow as cluster
     from pipelines import schedules, strict_run
 
-    config, settings, source, place, client = order
+    config, settings, source, place, client = submission
     if place.kubeflow:
         name, active = cluster.schedule(place.kubeflow, settings, source, cron)
         start = "enable it in the cluster's UI"

@@ -151,7 +151,8 @@ def doctor(
     Looked up are the APIs, the bucket, service accounts, keys and the image. Exit code 1: one is missing or disabled.
     With --compiled, check a compiled pipeline: what a backend would refuse, why, and the remedy.
     """
-    from gemtune.vertex import connect, named_project
+    from gemtune.state import request_logging
+    from gemtune.vertex import connect, named_project, project
 
     if (config is None) == (compiled is None):
         raise UserError("expected a configuration, or --compiled FILE alone", remedy="gemtune doctor CONFIG")
@@ -159,8 +160,8 @@ def doctor(
         _explain_findings(compiled, as_json)
         return
     settings = check(load(config, overrides), is_billed=False)
-    project = {"project": named_project(settings.vertex) or "unknown"} if offline else {}
-    client = connect(settings.vertex.model_copy(update=project))
+    unasked = {"project": named_project(settings.vertex) or "unknown"} if offline else {}
+    client = connect(settings.vertex.model_copy(update=unasked))
     model = settings.evaluate.base_model
     place = {"project": client.project, "region": client.location, "bucket": client.bucket, "model": model}
     named = [model, settings.evaluate.judge.model, *settings.escalation.models, *(t.base for t in settings.plan.trials)]
@@ -168,8 +169,9 @@ def doctor(
     warnings = list(dict.fromkeys(w for n in named for w in (*catalogue.warnings(n), *catalogue.price_notes(n))))
     checks = list[dict[str, str]]()
     if not offline:
-        problems, checks = _looked_up(settings, client, image)
-        warnings += problems
+        logs = settings.monitor.logs
+        warnings += request_logging.status(client, settings.name, logs).problems if logs.startswith("bq://") else []
+        checks = [c._asdict() for c in project.checks(client, settings, image)]
     lacking = [check for check in checks if check["state"] in ("missing", "disabled")]
     echo(
         {**place, "catalogue": str(client.catalogue.checked), "warnings": warnings, "checks": checks},
@@ -181,17 +183,6 @@ def doctor(
     )
     if lacking:
         raise typer.Exit(1)
-
-
-def _looked_up(settings: Config, client: Client, image: str) -> tuple[list[str], list[dict[str, str]]]:
-    """Problems of request logging, and what was looked up in the project: subject, state, remedy."""
-    from gemtune.state import request_logging
-    from gemtune.vertex.project import checks
-
-    logs = settings.monitor.logs
-    problems = request_logging.status(client, settings.name, logs).problems if logs.startswith("bq://") else []
-    listed = checks(client, settings, image)
-    return list(problems), [{"subject": c.subject, "state": c.state, "remedy": c.remedy} for c in listed]
 
 
 def _explain_findings(path: Path, as_json: bool) -> None:

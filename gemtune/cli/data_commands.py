@@ -228,7 +228,6 @@ def describe(file: str, audit: str | None, config: Path | None, overrides: list[
 
 
 def _profile_lines(profile: JsonObject) -> list[str]:
-    """What matters of a profile, for people."""
 
     def counts(values: Mapping[str, int]) -> str:
         shown = [f"{count} {name}" for name, count in list(values.items())[:_MAX_SHOWN_LABELS]]

@@ -117,7 +117,6 @@ def _name_of(file: str) -> str:
 
 
 def _answered(item: Guess) -> Guess:
-    """The guess after a question at the terminal."""
     choices = [str(value) for value in (item.value, *item.alternatives)]
     typer.echo(f"{item.setting}: several would fit: {', '.join(choices)}")
     answer = ""

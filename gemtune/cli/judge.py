@@ -119,7 +119,6 @@ def validate(
     pairs: Annotated[
         Path | None, typer.Option(help="Ratings file of `export-pairs`, used instead of evaluate.judge.ratings.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Also write the full result to this file (JSON).")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare the LLM judge with human ratings: agreement, bias, and whether a gate rule may use it.
@@ -127,13 +126,10 @@ def validate(
     The judge rates the same answers (these requests are billed). Exit code 1 if the lower bound of the agreement is
     below evaluate.judge.min_agreement.
     """
-    from gemtune.data.example import write_json
     from gemtune.evaluation.evaluator import validate_judge
 
     settings = load(config, overrides)
     result = validate_judge(settings.task, settings.evaluate, settings.vertex, pairs or "")
-    if out is not None:
-        write_json(out, result.model_dump())
     echo(result.model_dump(mode="json"), as_json, *report_lines(result))
     if not result.validated:
         raise typer.Exit(1)

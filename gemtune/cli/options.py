@@ -62,8 +62,10 @@ def taking(argument: str, bundle: Callable[..., Any]) -> Callable[..., Callable[
 
         @wraps(command)
         def with_options(**values: Any) -> Any:
-            given = bundle(**{name: values.pop(name) for name in options})
-            context = given if isinstance(given, contextlib.AbstractContextManager) else contextlib.nullcontext(given)
+            bundled = bundle(**{name: values.pop(name) for name in options})
+            context = (
+                bundled if isinstance(bundled, contextlib.AbstractContextManager) else contextlib.nullcontext(bundled)
+            )
             with context as value:
                 return command(**values, **({argument: value} if argument in signature.parameters else {}))
 

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,6 @@ from gemtune.cli.commands import Messages, wide_console
 from gemtune.cli.options import RUNS, Json, Overrides, Runs, echo, load, this_machine
 from gemtune.errors import UserError
 from gemtune.interruption import ended_with_caller
-
-if TYPE_CHECKING:
-    from gemtune.predictor import Prediction, Predictor
 
 Folder = Annotated[Path | None, typer.Argument(help="A run's folder; default: the latest.", metavar="RUN")]
 
@@ -39,7 +36,6 @@ def report(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the verdict as Markdown, for pull requests.")
     ] = False,
-    browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print the path of a run's report page, or its verdict as Markdown."""
@@ -52,14 +48,13 @@ def report(
         typer.echo(local_run.step_output(folder, "report*/verdict").read_text("utf-8"), nl=False)
     else:
         echo({"run": folder.name, "page": str(page), "verdict": summary.get("verdict")}, as_json, str(page))
-    if browser:
-        typer.launch(page.resolve().as_uri())
 
 
 @app.command(name="open")
 def open_page(folder: Folder = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     """Open a run's report page in the browser."""
-    report(folder, runs, browser=True, as_json=as_json)
+    report(folder, runs, as_json=as_json)
+    typer.launch(((folder or latest(runs)) / "report.html").resolve().as_uri())
 
 
 @app.command()
@@ -160,28 +155,20 @@ def send_text(
     """Send one text to what serves: cleaned, prompted and parsed as in the evaluation."""
     from gemtune.artifacts.production_log import OWN_REQUEST
     from gemtune.predictor import Predictor
-
-    if config is not None:
-        from gemtune.serving import resolve
-
-        settings = load(config, overrides)
-        served = resolve(settings.name, settings.vertex.model_dump(mode="json"))
-        section = settings.vertex.model_dump(mode="json")
-        _answer(lambda: Predictor(served.recipe, section, labels=OWN_REQUEST), text, as_json)
-        return
+    from gemtune.serving import resolve
     from pipelines import local_run
 
-    folder = folder or latest(runs)
-    local_run.read_summary(folder)
-    with this_machine(folder.parent, local_run.read_settings(folder)["engine"]):
-        _answer(lambda: Predictor.of_run(folder / "summary.json", labels=OWN_REQUEST), text, as_json)
-
-
-def _answer(create: Any, text: str, as_json: bool) -> None:
-    predictor: Predictor
-    with create() as predictor:
-        prediction: Prediction = predictor(text)[0]
-        model = predictor.variant.model
+    with ExitStack() as ending:
+        if config is not None:
+            settings = load(config, overrides)
+            section = settings.vertex.model_dump(mode="json")
+            predictor = Predictor(resolve(settings.name, section).recipe, section, labels=OWN_REQUEST)
+        else:
+            folder = folder or latest(runs)
+            local_run.read_summary(folder)
+            ending.enter_context(this_machine(folder.parent, local_run.read_settings(folder)["engine"]))
+            predictor = Predictor.of_run(folder / "summary.json", labels=OWN_REQUEST)
+        prediction, model = ending.enter_context(predictor)(text)[0], predictor.variant.model
     sure = "" if prediction.confidence is None else f"  (confidence {prediction.confidence:.2f})"
     value = prediction.value if prediction.value is not None else f"no usable answer: {prediction.outcome}"
     content = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,7 +64,6 @@ def _examples(settings: Config, rows: int) -> tuple[Task, list[Example]]:
 
 
 def _check(client: Client, settings: Config, trial: Trial, examples: list[Example], samples: int) -> JsonObject:
-    """The check of a trial's rewards, with their names, notes and all problems."""
     import asyncio
 
     from gemtune.inference.prompts import reinforcement_rows
@@ -82,25 +82,19 @@ def _check(client: Client, settings: Config, trial: Trial, examples: list[Exampl
             raise UserError(f"the service cannot compute the reward of {trial.name}: {error}", remedy="see its rewards")
         return value
 
-    def local(row: JsonObject, answer: str) -> float:
-        return score(rewards, row, answer)
-
+    local, from_checkpoint = partial(score, rewards), trial.is_continued or trial.supervised_epochs > 0
     judged = any(reward.rubric for reward in rewards)
     answers = asyncio.run(_sampled(settings, trial, examples, samples))
     result = reward_check.check(
-        task, evaluate, examples, lines, answers, by_service if judged else local, rewards, _from_checkpoint(trial)
+        task, evaluate, examples, lines, answers, by_service if judged else local, rewards, from_checkpoint
     )
     problems = list(result.problems)
     if not judged:
         problems += _differences(lines[:VALIDATED], [example.target for example in examples], local, by_service)
     names, notes = [reward.name for reward in rewards], equivalent_values(trial, task)
-    if len(result.counts) == 1 and _from_checkpoint(trial):
+    if len(result.counts) == 1 and from_checkpoint:
         notes.append("all answers of the base model have the same reward; the job starts from a checkpoint")
     return {"rewards": names, **asdict(result), "notes": notes, "problems": problems}
-
-
-def _from_checkpoint(trial: Trial) -> bool:
-    return trial.is_continued or trial.supervised_epochs > 0
 
 
 def _differences(

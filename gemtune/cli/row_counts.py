@@ -70,7 +70,6 @@ class RowCounts:
         self.stats.note_findings(self.task, self.config)
 
     def _counted(self, batches: Iterator[Batch], is_test: bool) -> Iterator[tuple[Batch, RowCounts]]:
-        """Each batch with its counts."""
         yield from ((batch, self.part(batch, is_test)) for batch in islice(batches, FIRST_BATCHES))
         processes = min(_MAX_PROCESSES, len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1)
         # a process is forked in no time, but not beside threads; a paid detector has its own limits

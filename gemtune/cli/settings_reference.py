@@ -47,7 +47,6 @@ def descriptions() -> dict[str, str]:
 
 @cache
 def _explanations() -> dict[str, JsonObject]:
-    """The explanation of every setting and section, by its path."""
     contents: dict[str, JsonObject] = {}
     for path, model in sections("", Config):
         properties = model.model_json_schema()["properties"]

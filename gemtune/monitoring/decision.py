@@ -107,7 +107,6 @@ def _reasons(evidence: MonitoringEvidence, alarms: Mapping[str, Check], monitor:
 
 
 def _dates(evidence: MonitoringEvidence, monitor: Monitor) -> list[Reason]:
-    """Reasons that the calendar gives."""
     reasons, left = [], (evidence.retires - evidence.now.date()).days if evidence.retires else None
     if left is not None and left <= monitor.retire_days:
         summary = f"{evidence.base_model} retires on {evidence.retires}, in {left} days (at most {monitor.retire_days})"

@@ -68,7 +68,6 @@ def without_template(turns: Sequence[str]) -> list[str]:
 
 
 def _beginning(texts: Sequence[str]) -> str:
-    """What all texts begin with."""
     ends = zip(min(texts), max(texts), strict=False)  # in the order of strings all others lie between these two
     return "".join(first for first, _ in takewhile(lambda pair: pair[0] == pair[1], ends))
 

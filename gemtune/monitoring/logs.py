@@ -63,7 +63,8 @@ def load_logs(
         if row.time and row.time < window[0]:  # of the window before, which may have been logged again in this one
             before |= {row.id} if isinstance(row, LogRow) else set()
             continue
-        endpoint = row.endpoint if isinstance(row, LogRow) else _endpoint(raw)
+        named = {} if isinstance(raw, RejectedRow) else raw[1]  # also by a row that cannot be read
+        endpoint = row.endpoint if isinstance(row, LogRow) else str(named.get("endpoint") or "")
         is_foreign = bool(models and endpoint and _short(endpoint) not in models)  # and may have a form of its own
         if is_foreign or (isinstance(row, LogRow) and template and _is_of_another_prompt(row, template)):
             foreign += 1
@@ -142,11 +143,6 @@ def _raw_rows(
                 yield item
 
 
-def _endpoint(raw: Row | RejectedRow) -> str:
-    """The endpoint that a row names, readable or not; "" where it names none."""
-    return "" if isinstance(raw, RejectedRow) else str(raw[1].get("endpoint") or "")
-
-
 def _is_of_another_prompt(row: LogRow, template: PromptTemplate) -> bool:
     """Whether a base model was called with another system instruction (the same template, where there is none): the log
     of a base model has the requests of everybody, and nothing else says whose they are.
@@ -188,7 +184,9 @@ def _parsed(
         if not window[0] <= moment < window[1]:
             return None
         if any(name in fields for name in (*_REQUEST, *_RESPONSE)):
-            request = _request(fields)
+            if not (requests := _documents(fields, _REQUEST)):
+                raise _Unreadable("no request")
+            request = fields_of(requests[0])
             if OWN_REQUEST.items() <= (request.get("labels") or {}).items():
                 return _OwnRequest(own_id or fingerprint(fields), moment)
             values = _logged(fields, request, template)
@@ -214,14 +212,6 @@ def _moment(fields: JsonObject) -> datetime:
     except ValueError:
         raise _Unreadable("the time is not in ISO 8601") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _request(fields: JsonObject) -> JsonObject:
-    """The request of a row of request-response logging; where `full_request` is missing, the payload counts."""
-    requests = _documents(fields, _REQUEST)
-    if not requests:
-        raise _Unreadable("no request")
-    return fields_of(requests[0])
 
 
 def _logged(fields: JsonObject, request: JsonObject, template: PromptTemplate | None) -> JsonObject:

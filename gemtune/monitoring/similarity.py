@@ -97,7 +97,6 @@ class TrainingRows:
         return self._bounded(self.cosines(texts), texts)
 
     def _bounded(self, cosines: Floats, texts: Sequence[str]) -> Floats:
-        """The scores of texts with these cosines."""
         common = np.array([self._common.get(script(text[:_SCRIPT_CHARS]), 0.0) for text in texts])
         return common * np.minimum(cosines, self.typical) - (1 - common) * _FOREIGN * self.typical
 
@@ -183,7 +182,6 @@ class TrainingRows:
         return sorted(topics, key=lambda topic: -topic.tightness)[:CLUSTERS]
 
     def _between(self, texts: Sequence[str]) -> Floats:
-        """Cosines of texts with each other."""
         vectors = self._embedded(texts)
         product = vectors @ vectors.T
         return np.asarray(product if isinstance(product, np.ndarray) else product.toarray(), np.float64)

@@ -17,6 +17,7 @@ import os
 import warnings
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -233,22 +234,16 @@ def named_project(settings: Vertex) -> str:
     return settings.project or next(filter(None, map(os.environ.get, PROJECT_VARIABLES)), "")
 
 
-def _project_of_credentials() -> str:
-    import google.auth
-    from google.auth.exceptions import DefaultCredentialsError
-
-    try:
-        return google.auth.default()[1] or ""
-    except DefaultCredentialsError:
-        return ""
-
-
 def connect(settings: Vertex) -> Client:
     """A client for the settings, the environment and, where neither names a project, that of the default credentials.
 
     Raises `UserError` when the project is unknown.
     """
-    project = named_project(settings) or _project_of_credentials()
+    if not (project := named_project(settings)):
+        import google.auth
+
+        with suppress(google.auth.exceptions.DefaultCredentialsError):
+            project = google.auth.default()[1]
     if not project:
         raise UserError(
             "the Google Cloud project is unknown",

@@ -101,9 +101,14 @@ def get_or_create(client: Client, model: str, requests: Sequence[JsonObject]) ->
     location = serving_location(client, model)
     display_name = f"gemtune-batch-{fingerprint(model, location, lines)}"
     query = {"filter": f'display_name="{display_name}"', "page_size": 100}
-    listed = translate_errors(lambda: list(client.genai(location).batches.list(config=query)))
+    jobs = client.genai(location).batches
+    listed = translate_errors(lambda: list(jobs.list(config=query)))
     usable = [job for job in map(_batch, (raw for raw in listed if raw.display_name == display_name)) if not job.failed]
-    return usable[0] if usable else _create(client, model, location, display_name, lines)
+    if usable:
+        return usable[0]
+    source = storage.upload_lines(client, lines, "batches")
+    config = {"display_name": display_name, "dest": f"gs://{client.bucket}/batches/{display_name}"}
+    return _batch(translate_errors(lambda: jobs.create(model=model, src=source, config=config)))
 
 
 @retried
@@ -124,13 +129,6 @@ def read_results(client: Client, batch: BatchJob) -> list[BatchLine]:
                 with path.open(encoding="utf-8") as answers:
                     results += [_result(json.loads(line)) for line in answers if line.strip()]
     return results
-
-
-def _create(client: Client, model: str, location: str, display_name: str, lines: Sequence[str]) -> BatchJob:
-    source = storage.upload_lines(client, lines, "batches")
-    config = {"display_name": display_name, "dest": f"gs://{client.bucket}/batches/{display_name}"}
-    jobs = client.genai(location).batches
-    return _batch(translate_errors(lambda: jobs.create(model=model, src=source, config=config)))
 
 
 def _batch(job: Any) -> BatchJob:

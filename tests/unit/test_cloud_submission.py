@@ -51,9 +51,9 @@ def test_local_submission_follows_the_retraining_that_it_starts(monkeypatch, tmp
     monkeypatch.setattr(runs, "newest", lambda *_: jobs)
     summary = lambda _client, run, *_: (tmp_path, summaries.get(run, {"verdict": "deploy"}))  # noqa: E731
     monkeypatch.setattr(strict_run, "collect", summary)
-    order = cloud_commands.Order(
+    submission = cloud_commands.Submission(
         tmp_path, Config(name="shop"), cloud.Source(), cloud_commands.Place(runs=tmp_path), None
     )
-    cloud_commands._follow_here(order, jobs[1].name, shown.append)
+    cloud_commands._follow_here(submission, jobs[1].name, shown.append)
     assert followed == [jobs[1].name, jobs[0].name]
     assert [line.splitlines()[0] for line in shown] == ["RETRAIN", "DEPLOY"]
