@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pipelines as YAML: the same bytes for the same code and configuration, with the image named when it is compiled.
 
-Guarantees: each value has the type that its step declares (`pipelines.edges`).
+Guarantees: each value has the type that its step declares (`backend_rules.edges`).
 """
 
 import json
@@ -17,7 +17,7 @@ from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.vertex import connect, location, named_project
 from gemtune.vertex.calls import require_credentials
-from pipelines.edges import edges
+from pipelines.backend_rules import edges
 from pipelines.kfp_local_events import with_caching_options
 
 Pipeline = Literal["tuning", "monitoring"]

@@ -151,7 +151,7 @@ def doctor(
     Looked up are the APIs, the bucket, service accounts, keys and the image. Exit code 1: one is missing or disabled.
     With --compiled, check a compiled pipeline: what a backend would refuse, why, and the remedy.
     """
-    from gemtune.state import request_logging
+    from gemtune.state import reconcile
     from gemtune.vertex import connect, named_project, project
 
     if (config is None) == (compiled is None):
@@ -170,7 +170,7 @@ def doctor(
     checks = list[dict[str, str]]()
     if not offline:
         logs = settings.monitor.logs
-        warnings += request_logging.status(client, settings.name, logs).problems if logs.startswith("bq://") else []
+        warnings += reconcile.logging_status(client, settings.name, logs).problems if logs.startswith("bq://") else []
         checks = [c._asdict() for c in project.checks(client, settings, image)]
     lacking = [check for check in checks if check["state"] in ("missing", "disabled")]
     echo(
@@ -350,13 +350,13 @@ def log_requests(
 
     Exit code 1 if monitoring would not see the requests.
     """
-    from gemtune.state import reconcile, request_logging
+    from gemtune.state import reconcile
 
     client, name, logs = at.client, at.settings.name, at.settings.monitor.logs
     if action != "show":
-        request_logging.record(client, name, logs, sampling_rate if action == "enable" else 0.0)
+        reconcile.record_logging(client, name, logs, sampling_rate if action == "enable" else 0.0)
         reconcile.reconcile(client, name)
-    status = request_logging.status(client, name, logs)
+    status = reconcile.logging_status(client, name, logs)
     share = f"{status.sampling_rate:.0%} of its" if status.sampling_rate else "no"
     problems = list(status.problems) if action != "disable" else []
     fields = ("endpoint", "sampling_rate", "table")

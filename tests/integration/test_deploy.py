@@ -35,8 +35,8 @@ from gemtune.monitoring.logs import load_logs
 from gemtune.monitoring.skew import skewed_fields
 from gemtune.predictor import Predictor
 from gemtune.serving import resolve
-from gemtune.state import champion, endpoints, request_logging, store
-from gemtune.state.reconcile import reconcile
+from gemtune.state import champion, endpoints, store
+from gemtune.state.reconcile import logging_status, reconcile, record_logging
 from gemtune.steps import deploy
 from gemtune.vertex import Client, location_of, models, serving_location, storage
 
@@ -328,15 +328,15 @@ def test_logging_into_another_region_is_reported(client: Client, tmp_path: Path)
     parent, _, number = other.rpartition("/endpoints/")
     service.create_endpoint(parent=parent, endpoint={"display_name": "far"}, endpoint_id=number).result()
     models.set_request_logging(client, other, table, 1.0)
-    request_logging.record(client, "far", table, 1.0)
+    record_logging(client, "far", table, 1.0)
     reconcile(client, "far")
-    (problem,) = request_logging.status(client, "far", table).problems
+    (problem,) = logging_status(client, "far", table).problems
     assert problem == f"{table} is in europe-west4, the endpoint in us: name a table in the endpoint's region"
-    problem = request_logging.status(client, "far", f"{table}2").problems[0]
+    problem = logging_status(client, "far", f"{table}2").problems[0]
     assert problem.startswith(f"{endpoint} logs to {table}, but monitor.logs is {table}2")
     for wrong in ("", "logs.jsonl", "bq://project.dataset"):
         with pytest.raises(UserError, match=r"not a BigQuery table.*monitor\.logs"):
-            request_logging.record(client, "far", wrong, 1.0)
+            record_logging(client, "far", wrong, 1.0)
 
 
 def test_prompt_is_proposed_promoted_monitored_and_rolled_back(client: Client, tmp_path: Path) -> None:
@@ -392,7 +392,7 @@ def test_requests_of_the_predictor_are_as_the_champion_was_evaluated(
 ) -> None:
     name, table = f"sent-{confidence}", f"bq://{client.project}.sent.{confidence}"
     run = Run(tmp_path, name, 105, [0.9])
-    request_logging.record(client, name, table, 1.0)
+    record_logging(client, name, table, 1.0)
     run.evaluate_finalists()
     run.deploy(deploy.run, "deploy", f"evaluate.confidence={confidence}", "deploy.smoke_disagreement=1")
     gemtune.serving._cache.clear()

@@ -16,9 +16,8 @@ from gemtune.cli.cloud import both_methods
 from gemtune.cli.main import app
 from gemtune.config import Config
 from gemtune.errors import UserError
-from pipelines.backend_rules import CHECKS, findings, rules
+from pipelines.backend_rules import CHECKS, edges, findings, rules
 from pipelines.compilation import compiled
-from pipelines.edges import edges
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 DATAFLOW = ["preprocess.runner=dataflow", "preprocess.dataflow_template=gs://b/template.json"]

@@ -11,8 +11,8 @@ from gemtune.cli.main import app
 from gemtune.config import Config, StepResources, step_resources, step_table
 from gemtune.errors import UserError
 from gemtune.steps import DEADLINE
+from pipelines.backend_rules import Edge, edges
 from pipelines.compilation import compile_pipeline, compiled, placed
-from pipelines.edges import Edge, edges
 from pipelines.tasks import FORM
 
 ROOT = Path(__file__).parents[2]
