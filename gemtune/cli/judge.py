@@ -27,14 +27,6 @@ MEASURES = ("exact", "kappa", "quadratic_kappa", "spearman", "leniency", "unrate
 Examples = Annotated[Path, typer.Argument(help="The evaluated rows (JSONL, as written by step split).")]
 
 
-def sample_rows(predictions: str | Path, rows: int, seed: int) -> list[JsonObject]:
-    """A random sample of prediction rows that have an answer; raises `UserError` if none has."""
-    answered = [row for row in _rows(predictions) if row["answer"]]
-    if not answered:
-        raise UserError("no row has an answer", file=predictions)
-    return random.Random(seed).sample(answered, min(rows, len(answered)))
-
-
 def sample_pairs(
     predictions: str | Path, first: str, second: str, rows: int, seed: int
 ) -> list[tuple[JsonObject, JsonObject]]:
@@ -76,7 +68,9 @@ def export(
     from gemtune.evaluation import human_ratings
 
     texts = {example.id: example.text for example in read_examples(examples)}
-    sample = sample_rows(predictions, rows, seed)
+    if not (answered := [row for row in _rows(predictions) if row["answer"]]):
+        raise UserError("no row has an answer", file=predictions)
+    sample = random.Random(seed).sample(answered, min(rows, len(answered)))
     human_ratings.write_ratings_file(out, sample, texts)
     line = f"{len(sample)} answers to rate in {out}; set evaluate.judge.ratings to this file"
     echo({"answers": len(sample), "out": str(out)}, as_json, line)

@@ -10,7 +10,7 @@ must choose another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -81,40 +81,28 @@ def decide(name: str, evidence: MonitoringEvidence, monitor: Monitor, retraining
     return MonitoringDecision(verdict=verdict, summary=summary, reasons=reasons, job_id=job_id)
 
 
-def _reasons(evidence: MonitoringEvidence, alarms: Mapping[str, Check], monitor: Monitor) -> list[Reason]:
+def _reasons(evidence: MonitoringEvidence, alarms: Mapping[str, Check], monitor: Monitor) -> Iterator[Reason]:
     """All reasons that hold, handled before or not."""
     needed = monitor.min_new_rows or max(_MIN_NEW_ROWS, round(_MIN_NEW_SHARE * evidence.training_rows))
     new = [row for row in evidence.new_rows if row not in evidence.retrained]
     topics = [row for row in evidence.topic_rows if row not in evidence.retrained]
-    reasons = []
     if len(new) >= needed:
         summary = f"{len(new)} labelled rows are not trained on yet (at least {needed})"
-        reasons.append(Reason(kind="new_rows", value=len(new), threshold=needed, summary=summary, ids=new))
+        yield Reason(kind="new_rows", value=len(new), threshold=needed, summary=summary, ids=new)
     if (quality := alarms.get("quality")) and quality.threshold is not None:
-        reasons.append(
-            Reason(
-                kind="quality",
-                value=quality.value,
-                threshold=quality.threshold,
-                summary=quality.summary,
-                ids=[f"quality {evidence.promoted.isoformat()}"],  # the drop stays until there is another champion
-            )
-        )
+        ids = [f"quality {evidence.promoted.isoformat()}"]  # the drop stays until there is another champion
+        shown = {"value": quality.value, "threshold": quality.threshold, "summary": quality.summary}
+        yield Reason(kind="quality", **shown, ids=ids)
     if "similarity" in alarms and topics:
         summary = f"{alarms['similarity'].summary}; {len(topics)} rows of the new region are labelled"
-        reasons.append(Reason(kind="new_topics", value=len(topics), threshold=1, summary=summary, ids=topics))
-    return [*reasons, *_dates(evidence, monitor)]
-
-
-def _dates(evidence: MonitoringEvidence, monitor: Monitor) -> list[Reason]:
-    reasons, left = [], (evidence.retires - evidence.now.date()).days if evidence.retires else None
+        yield Reason(kind="new_topics", value=len(topics), threshold=1, summary=summary, ids=topics)
+    left = (evidence.retires - evidence.now.date()).days if evidence.retires else None
     if left is not None and left <= monitor.retire_days:
         summary = f"{evidence.base_model} retires on {evidence.retires}, in {left} days (at most {monitor.retire_days})"
         ids = [f"retirement {evidence.base_model}"]
-        reasons.append(Reason(kind="retirement", value=left, threshold=monitor.retire_days, summary=summary, ids=ids))
+        yield Reason(kind="retirement", value=left, threshold=monitor.retire_days, summary=summary, ids=ids)
     age = (evidence.now - evidence.promoted).days
     if monitor.max_age_days and age >= monitor.max_age_days:
         summary = f"the champion was promoted {age} days ago (at most {monitor.max_age_days})"
         ids = [f"age {evidence.promoted.isoformat()}"]
-        reasons.append(Reason(kind="age", value=age, threshold=monitor.max_age_days, summary=summary, ids=ids))
-    return reasons
+        yield Reason(kind="age", value=age, threshold=monitor.max_age_days, summary=summary, ids=ids)

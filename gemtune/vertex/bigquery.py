@@ -30,8 +30,8 @@ class Table:
     rows: Iterator[JsonObject]
 
 
-def open_table(name: str, page_rows: int = PAGE_ROWS) -> Table:
-    """The table PROJECT.DATASET.TABLE; its rows are fetched lazily, `page_rows` at a time.
+def open_table(name: str) -> Table:
+    """The table PROJECT.DATASET.TABLE; its rows are fetched lazily, `PAGE_ROWS` at a time.
 
     Raises `UserError` for an invalid name, a missing table, missing permission, and views.
     """
@@ -40,7 +40,7 @@ def open_table(name: str, page_rows: int = PAGE_ROWS) -> Table:
         remedy = "copy it into a table: CREATE TABLE ... AS SELECT * FROM it"
         raise UserError(f"bq://{name} is a {table.table_type}, not a table", remedy=remedy)
     columns = tuple(field.name for field in table.schema)
-    options = {"page_size": page_rows, "retry": _retry(), "timeout": TIMEOUT_S}
+    options = {"page_size": PAGE_ROWS, "retry": _retry(), "timeout": TIMEOUT_S}
     return Table(columns, _rows(name, lambda: client.list_rows(table, **options)))
 
 
@@ -50,7 +50,6 @@ def read_span(
     time_column: str,
     span: tuple[datetime, datetime],
     max_bytes_billed: int = 0,
-    page_rows: int = PAGE_ROWS,
     service: Client | None = None,
 ) -> Iterator[JsonObject]:
     """The rows of a table or view whose `time_column` is in [start, end): those of `columns` that it has.
@@ -74,7 +73,7 @@ def read_span(
     )
     if max_bytes_billed:  # the library sends no limit as the text "None"
         config.maximum_bytes_billed = max_bytes_billed
-    options = {"job_config": config, "location": table.location, "page_size": page_rows, "retry": _retry()}
+    options = {"job_config": config, "location": table.location, "page_size": PAGE_ROWS, "retry": _retry()}
     return _rows(name, lambda: client.query_and_wait(sql, api_timeout=TIMEOUT_S, **options))
 
 

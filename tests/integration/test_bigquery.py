@@ -64,7 +64,8 @@ def rows(source: str, config: dict[str, Any] | None = None) -> list[Any]:
 
 
 def test_bigquery_reads_every_page_without_a_query(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = bigquery.open_table("shop.mail.rows", page_rows=7)
+    monkeypatch.setattr(bigquery, "PAGE_ROWS", 7)
+    table = bigquery.open_table("shop.mail.rows")
     assert table.columns == ("body", "topic", "asked")
     assert len(tables.asked) == 1
     first = next(table.rows)
