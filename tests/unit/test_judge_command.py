@@ -81,6 +81,10 @@ def judge(*arguments):
     return CliRunner().invoke(judge_app, [str(one) for one in arguments])
 
 
+def as_json(*arguments):
+    return json.loads(judge(*arguments, "--json").stdout)
+
+
 def test_judge_export_and_validate_ratings(files, judged_by):
     made = judge("export", files / "predictions", files / "rows", "--out", files / "ratings.csv", "--rows", "50")
     assert made.exit_code == 0
@@ -94,10 +98,10 @@ def test_judge_export_and_validate_ratings(files, judged_by):
         csv.writer(file).writerows([lines[0], *filled])
 
     judged_by(lambda shown: {"score": quality(shown["answer"])})
-    found = judge("validate", files / "config.yaml", "--out", files / "found.json")
+    found = judge("validate", files / "config.yaml")
     assert found.exit_code == 0
     assert "a gate rule may use it" in found.stdout
-    assert json.loads((files / "found.json").read_text())["agreement"]["quadratic_kappa"]["value"] == 1.0
+    assert as_json("validate", files / "config.yaml")["agreement"]["quadratic_kappa"]["value"] == 1.0
 
     guess = random.Random(1)
     judged_by(lambda shown: {"score": guess.randint(1, 5)})
@@ -126,7 +130,7 @@ def test_judge_export_and_validate_pairs(files, judged_by):
     assert "people chose_first    0.50" in found.stdout
 
     judged_by(lambda shown: {"better": "first"})
-    found = judge("validate", files / "config.yaml", "--pairs", path, "--out", files / "found.json")
+    found = judge("validate", files / "config.yaml", "--pairs", path)
     assert found.exit_code == 1
     assert "judge: 60 ties, 60 order flips" in found.stdout
     assert "judge chose_first     1.00" in found.stdout
@@ -141,8 +145,8 @@ def test_judge_agreement_on_pairs_agrees_with_scikit_learn(files, judged_by):
     fill(path, lambda first, second: rng.choice(CHOICES))
     people = {one.first: one.better for one in read_pair_ratings(path)}
     judged_by(lambda shown: {"better": "first" if quality(shown["first"]) >= quality(shown["second"]) else "second"})
-    judge("validate", files / "config.yaml", "--pairs", path, "--out", files / "found.json")
-    found = json.loads((files / "found.json").read_text())["agreement"]
+    judge("validate", files / "config.yaml", "--pairs", path)
+    found = as_json("validate", files / "config.yaml", "--pairs", path)["agreement"]
     worth = {"first": 2, "tie": 1, "second": 0}
     pairs = read_pair_ratings(path)
     said = [1 + (quality(p.first) > quality(p.second)) - (quality(p.first) < quality(p.second)) for p in pairs]
