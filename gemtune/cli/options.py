@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -63,10 +63,7 @@ def taking(argument: str, bundle: Callable[..., Any]) -> Callable[..., Callable[
         @wraps(command)
         def with_options(**values: Any) -> Any:
             bundled = bundle(**{name: values.pop(name) for name in options})
-            context = (
-                bundled if isinstance(bundled, contextlib.AbstractContextManager) else contextlib.nullcontext(bundled)
-            )
-            with context as value:
+            with bundled if isinstance(bundled, AbstractContextManager) else nullcontext(bundled) as value:
                 return command(**values, **({argument: value} if argument in signature.parameters else {}))
 
         own = [] if argument in signature.parameters else [*options.values()]
@@ -80,7 +77,7 @@ def taking(argument: str, bundle: Callable[..., Any]) -> Callable[..., Callable[
     return decorate
 
 
-@contextlib.contextmanager
+@contextmanager
 def this_machine(runs: Path, engine: str | None = None, executes: Sequence[str] = ()) -> Iterator[None]:
     """Let Google's clients of this process call the emulator of the local runs in a folder, with its state."""
     from pipelines import strict_run
@@ -103,14 +100,14 @@ class At(NamedTuple):
 def with_client(executes: Sequence[str] = ()) -> Callable[..., Callable[..., Any]]:
     """A decorator: the argument `at` of a command, whose emulator executes what is named."""
 
-    @contextlib.contextmanager
+    @contextmanager
     def opened(
         config: ConfigFile, overrides: Overrides = None, local: Local = False, runs: Runs = RUNS
     ) -> Iterator[At]:
         from gemtune.vertex import connect
 
         settings = load(config, overrides)
-        with this_machine(runs, executes=executes) if local else contextlib.nullcontext():
+        with this_machine(runs, executes=executes) if local else nullcontext():
             yield At(config, settings, connect(settings.vertex), runs if local else None)
 
     return taking("at", opened)
