@@ -10,7 +10,7 @@ import shutil
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +23,9 @@ from gemtune.cli.models import models
 from gemtune.cli.options import RUNS, ConfigFile, Engine, Json, Overrides, Runs, echo, load, taking
 from gemtune.cli.results import app as results
 from gemtune.interruption import ended_with_caller
+
+if TYPE_CHECKING:
+    from gemtune.config import Config
 
 app = typer.Typer(
     cls=Messages,
@@ -129,7 +132,6 @@ def run(
     Ctrl-C, a signal or a lost terminal ends everything that it started. `gemtune run --resume RUN` goes on with a run
     that was interrupted or failed.
     """
-    from gemtune.cli import first_steps
     from pipelines import console_summary, emulator_process, local_run
     from pipelines.steps import steady_time
 
@@ -139,10 +141,7 @@ def run(
         folder = resume
     else:
         settings = check(load(config, overrides, data, needs_data=True), is_billed=False)
-        emulator_process.check_engine(emulator.engine)
-        if not settings.data.startswith("gs://"):  # the buckets of a local run are in the emulator, not started yet
-            first_steps.require_acceptance(settings)
-            check_own_rows(settings, config, overrides)
+        _require_rows(settings, config, overrides, emulator.engine)
         folder = local_run.create_folder(runs, settings.name)
         local_run.prepare(settings, folder, emulator.engine, emulator.jobs)
     started = local_run.read_start(folder)
@@ -214,6 +213,17 @@ def monitor(
     echo({"run": str(folder), "report": str(folder / "report.html"), **decided}, as_json)
     if not exit_zero:
         raise typer.Exit(exit_codes.of_verdict(decided["verdict"]))
+
+
+def _require_rows(settings: Config, config: Path | None, overrides: list[str] | None, engine: str) -> None:
+    """Raise `UserError` for what checks that cost nothing find in the configuration's data and the engine."""
+    from gemtune.cli import first_steps
+    from pipelines import emulator_process
+
+    emulator_process.check_engine(engine)
+    if not settings.data.startswith("gs://"):  # a local run's buckets are in the emulator, which has not started yet
+        first_steps.require_acceptance(settings)
+        check_own_rows(settings, config, overrides)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
