@@ -98,6 +98,11 @@ class Catalogue(_Strict):
             )
         return entry
 
+    def tunable(self, reference: str, method: str) -> BaseModelEntry | None:
+        """The entry of a model that can be tuned by a method; None if it is unknown, retired or not tuned so."""
+        entry = self.find(reference)
+        return None if entry is None or not getattr(entry, method) or self.retired(entry) else entry
+
     def retired(self, entry: BaseModelEntry) -> bool:
         """Whether the model is past its retirement date and that is enforced."""
         today = datetime.now(UTC).date()
@@ -107,9 +112,9 @@ class Catalogue(_Strict):
         """Where a model can be tuned by a method; `*` means everywhere."""
         return entry.reinforcement_locations if method == "reinforcement" else entry.tuning_locations
 
-    def names(self) -> str:
-        """The names of all models, for messages."""
-        return ", ".join(entry.name for entry in self.models)
+    def names(self, method: str = "name") -> str:
+        """The names of all models, or of those tuned by a method, for messages."""
+        return ", ".join(entry.name for entry in self.models if getattr(entry, method))
 
 
 def load_catalogue(path: Path | None = None) -> Catalogue:

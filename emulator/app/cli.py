@@ -31,7 +31,7 @@ from emulator.core.state import StateInUse
 from emulator.documents import read_document
 from emulator.engines.base import Engine
 from emulator.engines.rules_engine import Rules, RulesEngine
-from emulator.services.identity import environment
+from emulator.services.project import environment
 
 HEADER_TIMEOUT_S = 20.0
 _STUDENT = ("torch", "transformers", "peft", "tokenizers", "safetensors")  # what the student imports

@@ -34,9 +34,8 @@ from emulator.core.filters import select_fields
 from emulator.core.google_rest import ApiError, Call, Json, Route, camelize, find_route, parse_object
 from emulator.core.state import State
 from emulator.engines.base import Engine
-from emulator.services import embeddings, identity
+from emulator.services import embeddings
 from emulator.services.batches import BatchJobs
-from emulator.services.bigquery import BigQuery
 from emulator.services.collection import Operations
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
@@ -46,8 +45,8 @@ from emulator.services.kubeflow import Kubeflow
 from emulator.services.models import Models
 from emulator.services.multimodal_datasets import MultimodalDatasets
 from emulator.services.pipeline_jobs import PipelineJobs, PipelineRuns
-from emulator.services.project import Project
-from emulator.services.request_logs import RequestLogs
+from emulator.services.project import Project, require_credentials
+from emulator.services.request_logs import BigQuery, RequestLogs
 from emulator.services.rewards import Rewards
 from emulator.services.schedules import Schedules
 from emulator.services.storage import Storage
@@ -119,7 +118,6 @@ class Emulator:
             self.faults,
         )
         self.tuning_jobs = TuningJobs(services, settings.concurrency, settings.seed)
-        self.operations.follow_jobs(self.tuning_jobs.public_view)
         self.datasets = MultimodalDatasets(services, self.bigquery)
         self.storage_api = StorageApi(self.storage)
         self.storage_api.dispatch = self._dispatch_part
@@ -127,7 +125,7 @@ class Emulator:
         self.batches = BatchJobs(self.state, self.faults, self.storage, self.inference)
         self.kubeflow = Kubeflow(self.state, self.storage, self.pipeline_jobs, self.schedules)
         self.project = Project(self.state)
-        self.embeddings, self.identity = embeddings, identity
+        self.embeddings = embeddings
         self.dashboard = Dashboard(self.state, self.storage, self.models, self.tensorboards, self.faults)
         rows = [row for row in ROUTES if row["handler"]]
         routes = [Route(row["method"], row["path"], attrgetter(row["handler"])(self)) for row in rows]
@@ -257,7 +255,7 @@ class Emulator:
         fail = xml_error if xml else storage_error if storage else _error
         try:
             if self.settings.require_credentials and raw_path.startswith(_API_PATHS):
-                identity.require_credentials(headers, query)
+                require_credentials(headers, query)
             if xml:
                 match = find_route(self.xml_routes, method, re.sub("^(/[^/]+)/$", r"\1", raw_path))
             else:

@@ -210,6 +210,17 @@ class Fields:
             raise self.error(key, f"must be an integer, not {json.dumps(self.value[key])[:80]}.")
         return int(result)
 
+    def enum(self, key: str, names: Sequence[str]) -> str:
+        """The name of an enum's value, which may be its number; the first when it is absent."""
+        value = self.value.get(key)
+        if type(value) is int and 0 <= value < len(names):  # a boolean is none
+            return names[value]
+        name = self.text(key, names[0]).upper()
+        if name not in names:
+            message = f"Invalid value at '{self.name(key)}': {json.dumps(name)[:80]}"
+            raise _bad_request(message, [(self.name(key), message)])
+        return name
+
     def object(self, key: str) -> Fields:
         """A nested object; an empty one when it is absent."""
         value = self.value.get(key)

@@ -1,17 +1,23 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Batch prediction: a JSONL file of requests in, a JSONL file of responses out.
-
-A line that fails is written with its status and an empty response, and counted; the output appears complete or not at
-all. Unfinished jobs start again after a restart.
-"""
+"""Batch prediction: a JSONL file of requests in, a JSONL file of responses out."""
 
 import json
 from collections.abc import Sequence
 from functools import partial
 
 from emulator.core.faults import Faults
-from emulator.core.google_rest import ApiError, Call, Fields, Json, camelize, failed_precondition, now, public
+from emulator.core.google_rest import (
+    ApiError,
+    Call,
+    Fields,
+    Json,
+    camelize,
+    failed_precondition,
+    now,
+    parse_json,
+    public,
+)
 from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.services.collection import ENDED, JobCollection
@@ -82,20 +88,16 @@ class BatchJobs(JobCollection):
         self._write(job, outputs)
 
     async def _process(self, model: str, line: bytes) -> Json:
+        output: Json = {"status": "", "processed_time": now(), "request": {}, "response": {}}
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            status = f"Bad Request: invalid JSON: {error}"
-            return {"status": status, "processed_time": now(), "request": {}, "response": {}}
-        request = value.get("request") if isinstance(value, dict) else None
-        echo = {"processed_time": now(), "request": request if isinstance(request, dict) else {}}
-        try:
+            value = parse_json(line)
+            request = value.get("request") if isinstance(value, dict) else None
+            output["request"] = request if isinstance(request, dict) else {}
             body = Fields(camelize(request), "request").value
-            response = await self._inference.respond(self._inference.resolve(model), body)
+            output["response"] = await self._inference.respond(self._inference.resolve(model), body)
         except ApiError as error:
-            status = f"Bad Request: {json.dumps(error.body())}" if error.code == 400 else json.dumps(error.body())
-            return {"status": status, **echo, "response": {}}
-        return {"status": "", **echo, "response": response}
+            output["status"] = ("Bad Request: " if error.code == 400 else "") + json.dumps(error.body())
+        return output
 
     def _write(self, job: Json, outputs: Sequence[Json]) -> None:
         folder = job["outputConfig"]["gcsDestination"]["outputUriPrefix"].rstrip("/")

@@ -9,15 +9,12 @@ import os
 import re
 import signal
 import sqlite3
-import threading
-from collections import deque
-from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from emulator.core.faults import Faults
 from emulator.core.filters import Filters
 from emulator.core.google_rest import (
-    NAMES,
     ApiError,
     Call,
     Json,
@@ -38,48 +35,25 @@ _LOG = logging.getLogger("emulator")
 
 
 class Operations:
-    """The operations collection."""
+    """The operations collection: each is done in the response that creates it, and can be read again."""
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._view_job: Callable[[Json], Json] = public
 
     def done(self, call: Call, parent: str, method: str, message: str, body: Json) -> Json:
         """A finished operation of a method (as its metadata spells it) on `parent`, with a message as its response."""
-        return self._insert(call, parent, method, done=True, response=typed(call, message, body))
+        return self._insert(call, parent, method, typed(call, message, body))
 
     def deleted(self, call: Call, name: str) -> Json:
         """A finished operation for a deleted resource."""
-        empty = {"@type": "type.googleapis.com/google.protobuf.Empty"}
-        return self._insert(call, name, "Delete", done=True, response=empty)
+        return self._insert(call, name, "Delete", {"@type": "type.googleapis.com/google.protobuf.Empty"})
 
-    def of_job(self, call: Call, job: str, method: str) -> Json:
-        """An operation that ends when a tuning job ends, with the job or its error."""
-        return public(self._insert(call, job, method, done=False, _job=job, _version=call.version))
-
-    def _insert(self, call: Call, parent: str, method: str, **fields: Any) -> Json:
-        name = f"{parent}/operations/{self._state.new_id('operations')}"
-        stamp = now()
+    def _insert(self, call: Call, parent: str, method: str, response: Json) -> Json:
+        name, stamp = f"{parent}/operations/{self._state.new_id('operations')}", now()
         times = {"genericMetadata": {"createTime": stamp, "updateTime": stamp}}
-        operation = {"name": name, "metadata": typed(call, f"{method}OperationMetadata", times), **fields}
+        metadata = typed(call, f"{method}OperationMetadata", times)
+        operation = {"name": name, "metadata": metadata, "done": True, "response": response}
         return self._state.put("operations", name, operation)
-
-    def follow_jobs(self, view: Callable[[Json], Json]) -> None:
-        """Set the function that turns a stored tuning job into what callers see."""
-        self._view_job = view
-
-    def _current(self, operation: Json) -> Json:
-        job = self._state.get(operation.get("_job", ""))
-        view = public(operation)
-        if job is None or job["state"] not in ENDED:
-            return view
-        if "error" in job:
-            return {**view, "done": True, "error": job["error"]}
-        kind = f"type.googleapis.com/google.cloud.aiplatform.{operation['_version']}.TuningJob"
-        # The generated clients reject unknown fields in operations, so those that only the REST service has
-        # (preferenceOptimizationSpec, tuningJobState, tuningJobMetadata) are left out.
-        message = {key: value for key, value in self._view_job(job).items() if key in NAMES["tuningJobMessage"]}
-        return {**view, "done": True, "response": {"@type": kind, **message}}
 
     def get(self, call: Call) -> Json:
         """One operation."""
@@ -87,13 +61,7 @@ class Operations:
         operation = self._state.get(name)
         if operation is None or "/operations/" not in name:
             raise not_found(f"Operation {name}")
-        return self._current(operation)
-
-    def list(self, call: Call) -> Json:
-        """A page of a location's operations."""
-        stored = self._state.walk("operations", before=page_start(call))
-        below = ((seq, self._current(item)) for seq, item in stored if item["name"].startswith(call.parent + "/"))
-        return paginate(call, below, "operations")
+        return operation
 
 
 class Collection:
@@ -193,10 +161,9 @@ class JobCollection(Collection):
     def __init__(self, state: State, faults: Faults) -> None:
         super().__init__(state)
         self._faults = faults
-        self._waiting: deque[str] = deque()
-        self._active: set[str] = set()
+        self._futures: dict[str, Future[None]] = {}  # of the jobs that run or wait
         self._cancelled: set[str] = set()
-        self._changed = threading.Condition()
+        self._pool: ThreadPoolExecutor | None = None
         self._stopping = False
 
     def run(self, name: str) -> None:
@@ -210,37 +177,38 @@ class JobCollection(Collection):
         """Remove what a job has left that did not succeed."""
 
     def start(self) -> None:
-        """Queue the unfinished jobs of an earlier process and start the workers."""
+        """Start the workers and queue the unfinished jobs of an earlier process."""
+        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix=self.kind)
         for _, job in reversed(self._state.all(self.kind)):
             if job["state"] == "JOB_STATE_CANCELLING":
                 self._end_cancelled(job["name"])
             elif job["state"] not in ENDED:
                 self.reset(job)
                 self.enqueue(job["name"])
-        for number in range(self.workers):
-            threading.Thread(target=self._work, name=f"{self.kind}-{number}", daemon=True).start()
 
     def stop(self) -> None:
         """Stop the workers soon; their jobs stay unfinished and start again at the next start."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        self._stopping = True
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def busy(self) -> bool:
         """Whether a new job has to wait."""
-        with self._changed:
-            return len(self._active) + len(self._waiting) >= self.workers
+        return len(self._futures) >= self.workers
 
     def idle(self) -> bool:
         """Whether no job runs or waits."""
-        with self._changed:
-            return not (self._active or self._waiting)
+        return not self._futures
 
     def enqueue(self, name: str) -> None:
-        """Put a job at the end of the queue."""
-        with self._changed:
-            self._waiting.append(name)
-            self._changed.notify_all()
+        """Put a job at the end of the queue; before the start and after the stop it waits in the state alone."""
+        if self._pool is not None and not self._stopping:
+            self._futures[name] = future = self._pool.submit(self._work, name)
+            future.add_done_callback(lambda _: self._forget(name))
+
+    def _forget(self, name: str) -> None:
+        self._futures.pop(name, None)
+        self._cancelled.discard(name)
 
     def get(self, call: Call) -> Json:
         """One job; counts as a poll."""
@@ -268,13 +236,10 @@ class JobCollection(Collection):
 
     def _stop(self, name: str) -> None:
         """Stop a running job soon, and a waiting one at once."""
-        with self._changed:
-            if name in self._active:
-                self._cancelled.add(name)
-                return
-            if name in self._waiting:
-                self._waiting.remove(name)
-        if (self._state.get(name) or {}).get("state") == "JOB_STATE_CANCELLING":
+        future = self._futures.get(name)
+        if future is not None and not future.cancel():
+            self._cancelled.add(name)
+        elif (self._state.get(name) or {}).get("state") == "JOB_STATE_CANCELLING":
             self._end_cancelled(name)
 
     def should_stop(self, name: str) -> bool:
@@ -299,24 +264,13 @@ class JobCollection(Collection):
     def _end_cancelled(self, name: str) -> None:
         self.end(name, "CANCELLED", **self.cancellation)
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping or self._waiting)
-                if self._stopping:
-                    return
-                name = self._waiting.popleft()
-                self._active.add(name)
-            try:
-                self._run(name)
-            except (OSError, sqlite3.Error):  # its failure cannot be stored: clients would wait for it for ever
-                if not self._stopping:
-                    _LOG.critical("the state cannot be written: the emulator ends", exc_info=True)
-                    os.kill(os.getpid(), signal.SIGTERM)
-            finally:
-                with self._changed:
-                    self._active.discard(name)
-                    self._cancelled.discard(name)
+    def _work(self, name: str) -> None:
+        try:
+            self._run(name)
+        except (OSError, sqlite3.Error):  # its failure cannot be stored: clients would wait for it for ever
+            if not self._stopping:
+                _LOG.critical("the state cannot be written: the emulator ends", exc_info=True)
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def _run(self, name: str) -> None:
         job = self._state.get(name)

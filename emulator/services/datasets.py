@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from emulator.core.google_rest import ApiError, Fields, Json, bad_field, camelize, parse_json
 from emulator.engines.base import PreferenceRow, ReinforcementRow, TrainingRow, Turn
-from emulator.services.structured import declared_functions, functions_text
+from emulator.services.generation_config import declared_functions, functions_text
 
 _PART_FIELDS = ("text", "thought", "thoughtSignature", "functionCall", "functionResponse")
 Row = TypeVar("Row", TrainingRow, PreferenceRow, ReinforcementRow)

@@ -1,10 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Text embeddings: hashed words and character n-grams, in the forms of `predict` and `embedContent`.
-
-Texts with shared words and stems are close to each other; the vectors capture no other meaning. They have unit length
-and the requested number of dimensions.
-"""
+"""Text embeddings: hashed words and character n-grams, in the forms of `predict` and `embedContent`."""
 
 import math
 import re
@@ -21,18 +17,15 @@ _WORD = re.compile(r"\w+")
 
 def predict(call: Call) -> Json:
     """A vector for each instance."""
-    model = _model(call)
+    instances = call.fields().objects("instances")
+    model, dimensions = _settings(call, "parameters")
     if model == "gemini-embedding-2":
         raise bad_field(("model", f"{model} has embedContent, not predict."))
-    body = call.fields()
-    instances = body.objects("instances")
     limit = 1 if model == "gemini-embedding-001" else _MAX_TEXTS
     if not 1 <= len(instances) <= limit:
         raise bad_field(("instances", f"{model} accepts 1 to {limit}, not {len(instances)}."))
-    dimensions = _dimensions(body.object("parameters").integer("outputDimensionality", DIMENSIONS[model]), model)
     predictions = []
-    for instance in instances:
-        text = instance.text("content")
+    for text in [instance.text("content") for instance in instances]:
         statistics = {"token_count": len(_WORD.findall(text)), "truncated": False}
         predictions.append({"embeddings": {"values": vector(text, dimensions), "statistics": statistics}})
     return {"predictions": predictions}
@@ -40,16 +33,10 @@ def predict(call: Call) -> Json:
 
 def embed_content(call: Call) -> Json:
     """The vector of one content."""
-    model = _model(call)
-    body = call.fields()
-    text = "\n".join(part.text("text") for part in body.object("content").objects("parts"))
-    config = body.object("embedContentConfig")
-    dimensions = _dimensions(config.integer("outputDimensionality", DIMENSIONS[model]), model)
-    return {
-        "embedding": {"values": vector(text, dimensions)},
-        "usageMetadata": {"promptTokenCount": len(_WORD.findall(text))},
-        "truncated": False,
-    }
+    _, dimensions = _settings(call, "embedContentConfig")
+    text = "\n".join(part.text("text") for part in call.fields().object("content").objects("parts"))
+    usage = {"promptTokenCount": len(_WORD.findall(text))}
+    return {"embedding": {"values": vector(text, dimensions)}, "usageMetadata": usage, "truncated": False}
 
 
 def vector(text: str, dimensions: int) -> list[float]:
@@ -69,16 +56,13 @@ def _features(text: str) -> Iterator[str]:
         yield from (padded[i : i + size] for size in (3, 4) for i in range(len(padded) - size + 1))
 
 
-def _model(call: Call) -> str:
+def _settings(call: Call, key: str) -> tuple[str, int]:
+    """The model of a request and the number of dimensions that it wants."""
     model = call.params["model"]
     if model not in DIMENSIONS:
-        raise not_found(
-            f"Publisher Model `{model}` for predictions (embedding models have them: {', '.join(DIMENSIONS)})"
-        )
-    return model
-
-
-def _dimensions(requested: int, model: str) -> int:
-    if not 1 <= requested <= DIMENSIONS[model]:
-        raise bad_field(("output_dimensionality", f"{requested} is not from 1 to {DIMENSIONS[model]}."))
-    return requested
+        names = ", ".join(DIMENSIONS)
+        raise not_found(f"Publisher Model `{model}` for predictions (embedding models have them: {names})")
+    dimensions = call.fields().object(key).integer("outputDimensionality", DIMENSIONS[model])
+    if not 1 <= dimensions <= DIMENSIONS[model]:
+        raise bad_field(("output_dimensionality", f"{dimensions} is not from 1 to {DIMENSIONS[model]}."))
+    return model, dimensions

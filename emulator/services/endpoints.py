@@ -61,15 +61,6 @@ class Endpoints(Collection):
         deployments = self._models.deployments(model)
         return next((endpoint for endpoint, item in deployments if item["checkpointId"] == checkpoint_id), "")
 
-    def take_over(self, name: str, model: str, checkpoint_id: str, display_name: str) -> None:
-        """Serve a checkpoint from an existing endpoint with all its traffic; other deployments stay without traffic."""
-        with self._state.transaction():
-            self._deploy(name, model, checkpoint_id, display_name, {"0": 100})
-
-    def remove(self, name: str) -> None:
-        """Delete an endpoint of an unfinished job."""
-        self._state.delete(name)
-
     def _insert_empty(self, parent: str, fields: Json, id: str = "") -> Json:
         return self.insert(parent, {"deployedModels": [], "trafficSplit": {}, **fields}, id)
 

@@ -2,16 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluation: `:evaluateInstances`, and that of each checkpoint during tuning.
 
-Exact match, BLEU and ROUGE are computed; pointwise and pairwise metrics use a judge. BLEU is sacrebleu's sentence BLEU
-on a scale from 0 to 1. ROUGE is the F1 of Lin (2004) over words, where each Chinese and Japanese character counts as a
-word, and in texts without words each symbol; the stemmer is NLTK's Porter, for words of more than three letters, as in
-Google's rouge-score. The default judge is lexical: it compares a response with the reference (or, without one, with
-the prompt) by ROUGE-L. A base model as a judge chooses among the ratings.
-
-What the service does with `evaluationConfig`: the prompts of the validation rows are sent to the checkpoint, the last
-model turn is the reference, every metric scores every answer, and the aggregates appear in the job's
-`evaluateDatasetRuns`. Scores of single rows and the aggregates are also written to Cloud Storage. Pairwise metrics
-compare with answers of the base model. A failed evaluation is recorded with its error; the tuning job continues.
+ROUGE is the F1 of Lin (2004) over words, where each Chinese and Japanese character counts as a word, and in texts
+without words each symbol; the stemmer is NLTK's Porter, for words of more than three letters, as in Google's
+rouge-score. docs/reference/emulator.md describes metrics, judges and `evaluationConfig`.
 """
 
 from __future__ import annotations
@@ -22,20 +15,21 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import regex
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import NAMES, ApiError, Call, Fields, Json, bad_field
+from emulator.core.google_rest import NAMES, ApiError, Call, Fields, Json, bad_field, parse_json, snake
 from emulator.engines.base import GenerateRequest, PreferenceRow, Row, TrainingRow, Turn
 from emulator.services.datasets import contents
 from emulator.services.inference import Inference, gather_all, read_request, response_text
 from emulator.services.storage import Storage, split_uri
 
-_AGGREGATES: list[str] = NAMES["aggregationMetrics"]
 _RESULTS: dict[str, str] = NAMES["metricResults"]
+_COMPUTED = ("exactMatch", "bleu", "rouge")
+_JUDGED = ("pointwiseMetricSpec", "pairwiseMetricSpec", "llmBasedMetricSpec", "predefinedMetricSpec")
 _SENTENCE_END = r"\n|(?<=[.!?])\s+|(?<=[。！？])"
 _WORD = regex.compile(r"[\u3040-\u30ff\u3400-\u9fff]|(?=[\p{L}\p{N}_])[^\W\u3040-\u30ff\u3400-\u9fff]+")
 
@@ -144,33 +138,23 @@ class Evaluation:
             instance = fields.object("instance")
             values = {key: _content_text(instance.value.get(key)) for key in ("prompt", "response", "reference")}
             return {"metricResults": [await self.score(metric, values) for metric in fields.objects("metrics")]}
-        if "pointwiseMetricInput" in fields:
-            template, values = _read_instance(fields.object("pointwiseMetricInput"))
-            return {"pointwiseMetricResult": await self._rate(template, values)}
-        if "pairwiseMetricInput" in fields:
-            template, values = _read_instance(fields.object("pairwiseMetricInput"))
-            return {"pairwiseMetricResult": await self._compare(template, values)}
+        for kind, judge in (("pointwise", self._rate), ("pairwise", self._compare)):
+            if f"{kind}MetricInput" in fields:
+                return {f"{kind}MetricResult": await judge(*_read_instance(fields.object(f"{kind}MetricInput")))}
         return await asyncio.to_thread(_computed, fields)
 
     async def score(self, metric: Fields, values: dict[str, str]) -> Json:
         """The result of a `Metric` for one answer (`prompt`, `response`, `reference`): a score; for a pairwise metric
         with `baseline_model_response` a choice.
         """
-        computed = computed_metric(metric, values)
-        if computed is not None:
-            return {"score": computed}
-        if "pairwiseMetricSpec" in metric and "baseline_model_response" in values:
-            template = metric.object("pairwiseMetricSpec").text("metricPromptTemplate", "")
-            return await self._compare(template, values)
-        if "llmBasedMetricSpec" in metric:
-            template = metric.object("llmBasedMetricSpec").text("metricPromptTemplate", "")
-        elif "predefinedMetricSpec" in metric:
-            template = metric.object("predefinedMetricSpec").text("metricSpecName")
-        elif "pointwiseMetricSpec" in metric:
-            template = metric.object("pointwiseMetricSpec").text("metricPromptTemplate", "")
-        else:
+        if scorer := computed_metric(metric):
+            return {"score": scorer(values["response"], values["reference"])}
+        key = next((key for key in _JUDGED if key in metric), "")
+        is_pairwise = key == "pairwiseMetricSpec"
+        if not key or (is_pairwise and "baseline_model_response" not in values):
             raise ApiError(400, f"The metric {next(iter(metric.value), '')[:80]} is not implemented by the emulator.")
-        return await self._rate(template, values)
+        name = "metricSpecName" if key == "predefinedMetricSpec" else "metricPromptTemplate"
+        return await (self._compare if is_pairwise else self._rate)(metric.object(key).text(name, ""), values)
 
     async def _rate(self, template: str, values: dict[str, str]) -> Json:
         if self._judge == "lexical":
@@ -220,36 +204,23 @@ def _read_instance(fields: Fields) -> tuple[str, dict[str, str]]:
     instance = fields.object("instance")
     if "jsonInstance" in instance:
         try:
-            values = json.loads(instance.text("jsonInstance"))
-        except (ValueError, RecursionError) as error:
-            raise instance.error("jsonInstance", f"is not valid JSON: {error}.") from error
+            values = parse_json(instance.text("jsonInstance").encode())
+        except ApiError as error:
+            raise instance.error("jsonInstance", error.message) from error
     else:
-        contents = instance.object("contentMapInstance").object("values").value
-        values = {key: _content_text(value) for key, value in contents.items()}
+        values = instance.object("contentMapInstance").object("values").value
     if not isinstance(values, dict) or not values:
         raise instance.error("jsonInstance", "must be an object with the template's variables.")
     return template, {key: _content_text(value) for key, value in values.items()}
 
 
-def _content_text(value: Any, depth: int = 0) -> str:
+def _content_text(value: Any) -> str:
     """The text of a string, a Content, a list of Contents, or a wrapper around one."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list) and depth < 10:
-        return "\n".join(_content_text(item, depth + 1) for item in value)
-    if isinstance(value, dict) and depth < 10:
-        for key in ("text", "parts", "contents", "content"):
-            if key in value:
-                return _content_text(value[key], depth + 1)
-    return "" if value is None or isinstance(value, dict | list) else str(value)
-
-
-def _read_pairs(fields: Fields) -> list[tuple[str, str]]:
-    """(prediction, reference) of each instance."""
-    instances = fields.objects("instances") or fields.objects("instance")
-    if not instances:
-        raise fields.error("instances", "is required.")
-    return [(item.text("prediction"), item.text("reference", "")) for item in instances]
+    if isinstance(value, list):
+        return "\n".join(map(_content_text, value))
+    if isinstance(value, dict):
+        return next((_content_text(value[key]) for key in ("text", "parts", "contents", "content") if key in value), "")
+    return "" if value is None else str(value)
 
 
 def _scorer(name: str, spec: Fields) -> Callable[[str, str], float]:
@@ -268,11 +239,13 @@ def _scorer(name: str, spec: Fields) -> Callable[[str, str], float]:
 
 
 def _computed(fields: Fields) -> Json:
-    for name in ("exactMatch", "bleu", "rouge"):
+    for name in _COMPUTED:
         if f"{name}Input" in fields:
             metric = fields.object(f"{name}Input")
-            score = _scorer(name, metric.object("metricSpec"))
-            values = [{"score": score(*pair)} for pair in _read_pairs(metric)]
+            score, instances = _scorer(name, metric.object("metricSpec")), metric.objects("instances")
+            if not instances:
+                raise metric.error("instances", "is required.")
+            values = [{"score": score(item.text("prediction"), item.text("reference", ""))} for item in instances]
             return {f"{name}Results": {f"{name}MetricValues": values}}
     for key in fields.value:
         if key.endswith("Input"):
@@ -280,18 +253,14 @@ def _computed(fields: Fields) -> Json:
     raise bad_field(("metric_inputs", "exactly one metric input is required."))
 
 
-def computed_metric(metric: Fields, values: dict[str, str]) -> float | None:
-    """The score of a metric without a judge; None for other metrics. 400 for an invalid spec."""
-    for name in ("exactMatch", "bleu", "rouge"):
+def computed_metric(metric: Fields) -> Callable[[str, str], float] | None:
+    """(prediction, reference) to the score of a metric without a judge; None for others. 400 for an invalid spec."""
+    for name in _COMPUTED:
         if f"{name}Spec" in metric:
-            return _scorer(name, metric.object(f"{name}Spec"))(values["response"], values["reference"])
-    if "computationBasedMetricSpec" in metric:
-        spec = metric.object("computationBasedMetricSpec")
-        kind = spec.text("type", "").upper()
-        for name, word in (("exactMatch", "EXACT_MATCH"), ("bleu", "BLEU"), ("rouge", "ROUGE")):
-            if word in kind:
-                return _scorer(name, spec.object("parameters"))(values["response"], values["reference"])
-    return None
+            return _scorer(name, metric.object(f"{name}Spec"))
+    spec = metric.object("computationBasedMetricSpec")
+    kind = spec.text("type", "").upper()
+    return next((_scorer(name, spec.object("parameters")) for name in _COMPUTED if snake(name).upper() in kind), None)
 
 
 def read_evaluation_config(fields: Fields, entry: BaseModelEntry, storage: Storage) -> Json:
@@ -314,126 +283,117 @@ def read_evaluation_config(fields: Fields, entry: BaseModelEntry, storage: Stora
 
 
 def _read_metric(metric: Fields) -> Json:
-    kinds = [key for key in metric.value if key in _RESULTS and key in metric]
-    if not kinds:
-        other = next((key for key in metric.value if key.endswith("Spec") and key in metric), "")
-        if other:
-            raise ApiError(400, f"{metric.path}: {other[:80]} is not implemented by the emulator.")
-        raise metric.error("", "exactly one metric spec is required.")
-    if len(kinds) > 1:
-        raise metric.error("", f"exactly one metric spec is required, not {', '.join(kinds)}.")
-    computed_metric(metric, {"response": "", "reference": ""})  # an invalid spec is a 400 now, not after the training
+    kinds = [key for key in metric.value if key.endswith("Spec") and key in metric]
+    if len(kinds) != 1:
+        raise metric.error("", f"exactly one metric spec is required, not {', '.join(kinds) or 'none'}.")
+    if kinds[0] not in _RESULTS:
+        raise ApiError(400, f"{metric.path}: {kinds[0][:80]} is not implemented by the emulator.")
+    computed_metric(metric)  # an invalid spec is a 400 now, not after the training
     listed = metric.value.get("aggregationMetrics") or ["AVERAGE"]
     names = [_aggregate_name(metric, item) for item in (listed if isinstance(listed, list) else [listed])]
     return {kinds[0]: metric.object(kinds[0]).value, "aggregationMetrics": names}
 
 
+def _percentile(percent: int, scores: Sequence[float]) -> float:
+    """An interpolated percentile."""
+    return statistics.quantiles(scores if len(scores) > 1 else [*scores] * 2, n=100, method="inclusive")[percent - 1]
+
+
+# by the names of the API, in the order of its protocol buffers, from 1
+_AGGREGATES: dict[str, Callable[[Sequence[float]], float]] = {
+    "AVERAGE": statistics.fmean,
+    "MODE": statistics.mode,
+    "STANDARD_DEVIATION": lambda scores: statistics.stdev(scores) if len(scores) > 1 else 0.0,
+    "VARIANCE": lambda scores: statistics.variance(scores) if len(scores) > 1 else 0.0,
+    "MINIMUM": min,
+    "MAXIMUM": max,
+    "MEDIAN": statistics.median,
+    **{f"PERCENTILE_P{percent}": partial(_percentile, percent) for percent in (90, 95, 99)},
+}
+
+
 def _aggregate_name(metric: Fields, value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= len(_AGGREGATES):
-        return _AGGREGATES[value - 1]
-    if value not in _AGGREGATES:
+    names = list(_AGGREGATES)
+    if type(value) is int and 1 <= value <= len(names):
+        return names[value - 1]
+    if value not in names:
         raise metric.error("aggregationMetrics", f"Invalid value: {str(value)[:80]!r}.")
     return str(value)
 
 
 def aggregate(name: str, scores: Sequence[float]) -> float:
-    """An aggregate of the scores of all rows, by the service's name; percentiles are interpolated."""
-    if name == "STANDARD_DEVIATION":
-        return statistics.stdev(scores) if len(scores) > 1 else 0.0
-    if name == "VARIANCE":
-        return statistics.variance(scores) if len(scores) > 1 else 0.0
-    if name.startswith("PERCENTILE_P"):
-        percentiles = statistics.quantiles(scores if len(scores) > 1 else [*scores] * 2, n=100, method="inclusive")
-        return percentiles[int(name.removeprefix("PERCENTILE_P")) - 1]
-    functions: dict[str, Callable[[Sequence[float]], float]] = {
-        "AVERAGE": statistics.fmean,
-        "MODE": statistics.mode,
-        "MINIMUM": min,
-        "MAXIMUM": max,
-        "MEDIAN": statistics.median,
-    }
-    return float(functions[name](scores))
+    """An aggregate of the scores of all rows, by the service's name."""
+    return float(_AGGREGATES[name](scores))
 
 
-@dataclass(frozen=True)
-class EvaluationSample:
-    """The prompt of a validation row as a request body and as text, with its reference answer."""
-
-    body: Json
-    prompt: str
-    reference: str
-
-    @classmethod
-    def of(cls, row: Row) -> EvaluationSample:
-        """The sample of a row; the reference of a preference row is its chosen answer."""
-        turns, reference = row.turns, row.chosen if isinstance(row, PreferenceRow) else ""
-        if isinstance(row, TrainingRow):
-            turns, reference = turns[:-1], turns[-1].text
-        system = {"systemInstruction": {"parts": [{"text": row.system}]}} if row.system else {}
-        return cls({"contents": contents(turns), **system}, "\n".join(turn.text for turn in turns), reference)
+def _sample(row: Row) -> tuple[Json, dict[str, str]]:
+    """A validation row as a request body, and its prompt and reference (of a preference row the chosen answer)."""
+    turns, reference = row.turns, row.chosen if isinstance(row, PreferenceRow) else ""
+    if isinstance(row, TrainingRow):
+        turns, reference = turns[:-1], turns[-1].text
+    system = {"systemInstruction": {"parts": [{"text": row.system}]}} if row.system else {}
+    texts = {"prompt": "\n".join(turn.text for turn in turns), "reference": reference}
+    return {"contents": contents(turns), **system}, texts
 
 
+@dataclass
 class CheckpointEvaluation:
     """The evaluations of one tuning job by its spec; pairwise metrics compare with the answers of `base`.
 
     `check_running` raises `Cancelled` when the job is cancelled.
     """
 
-    def __init__(
-        self,
-        evaluation: Evaluation,
-        storage: Storage,
-        spec: Json,
-        rows: Sequence[Row],
-        base: str,
-        seed: int,
-        check_running: Callable[[], None],
-    ) -> None:
-        self._evaluation, self._storage, self._check_running = evaluation, storage, check_running
-        self._config, self._dataset_uri = spec["evaluationConfig"], spec["validationDatasetUri"]
-        self._samples = [EvaluationSample.of(row) for row in rows]
-        self._base, self._seed = base, seed
+    evaluation: Evaluation
+    storage: Storage
+    spec: Json
+    rows: Sequence[Row]
+    base: str
+    seed: int
+    check_running: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        self._config = self.spec["evaluationConfig"]
+        self._samples = [_sample(row) for row in self.rows]
         self._base_answers: list[str] | None = None
 
     def run(self, model: str, name: str) -> Json:
         """An EvaluateDatasetResponse for one model reference, its files under `name`; `ApiError`, `Cancelled`."""
         metrics = [Fields(metric, f"metrics[{n}]") for n, metric in enumerate(self._config["metrics"])]
         if self._base_answers is None and any("pairwiseMetricSpec" in metric for metric in metrics):
-            self._base_answers = self._answers(self._base)
+            self._base_answers = self._answers(self.base)
         answers = self._answers(model)
-        scores = gather_all(lambda n: self._score(metrics, n, answers[n]), len(answers), self._check_running)
+        scores = gather_all(lambda n: self._score(metrics, n, answers[n]), len(answers), self.check_running)
         results = [
             result for n, metric in enumerate(metrics) for result in _aggregates(metric, [row[n] for row in scores])
         ]
         folder = f"{self._config['outputConfig']['gcsDestination']['outputUriPrefix'].rstrip('/')}/{name}"
         self._write(folder, answers, scores, results)
-        dataset = {"gcsSource": {"uris": [self._dataset_uri]}}
+        dataset = {"gcsSource": {"uris": [self.spec["validationDatasetUri"]]}}
         return {
             "aggregationOutput": {"dataset": dataset, "aggregationResults": results},
             "outputInfo": {"gcsOutputDirectory": folder},
         }
 
     def _answers(self, model: str) -> list[str]:
-        inference = self._evaluation.inference
-        target, config = inference.resolve(model), {"seed": self._seed}
+        inference = self.evaluation.inference
+        target, config = inference.resolve(model), {"seed": self.seed}
         config |= self._config.get("inferenceGenerationConfig", {})
-        bodies = [{**sample.body, "generationConfig": config} for sample in self._samples]
-        responses = gather_all(lambda n: inference.respond(target, bodies[n]), len(bodies), self._check_running)
+        bodies = [{**body, "generationConfig": config} for body, _ in self._samples]
+        responses = gather_all(lambda n: inference.respond(target, bodies[n]), len(bodies), self.check_running)
         return [response_text(response) for response in responses]
 
     async def _score(self, metrics: Sequence[Fields], number: int, answer: str) -> list[Json]:
-        sample = self._samples[number]
-        values = {"prompt": sample.prompt, "response": answer, "reference": sample.reference}
+        values = {**self._samples[number][1], "response": answer}
         if self._base_answers is not None:
             values["baseline_model_response"] = self._base_answers[number]
-        return [await self._evaluation.score(metric, values) for metric in metrics]
+        return [await self.evaluation.score(metric, values) for metric in metrics]
 
     def _write(
         self, folder: str, answers: Sequence[str], scores: Sequence[Sequence[Json]], results: Sequence[Json]
     ) -> None:
         lines = [
-            {"prompt": sample.prompt, "response": answer, "reference": sample.reference, "results": list(row)}
-            for sample, answer, row in zip(self._samples, answers, scores, strict=True)
+            {**texts, "response": answer, "results": list(row)}
+            for (_, texts), answer, row in zip(self._samples, answers, scores, strict=True)
         ]
         rows = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         aggregates = json.dumps({"aggregationResults": list(results)}, ensure_ascii=False, indent=1)
@@ -442,7 +402,7 @@ class CheckpointEvaluation:
             ("aggregation_results.json", aggregates, "application/json"),
         ):
             bucket, path = split_uri(f"{folder}/{name}")
-            self._storage.write(bucket, path, text.encode("utf-8", "replace"), {"contentType": content_type})
+            self.storage.write(bucket, path, text.encode("utf-8", "replace"), {"contentType": content_type})
 
 
 def _aggregates(metric: Fields, rows: Sequence[Json]) -> list[Json]:

@@ -2,13 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Vertex AI's experiments consist of: ML Metadata, and TensorBoards with the curves of tuning jobs.
 
-How a client finds a job's curves: the job's `experiment` is a metadata context whose metadata names the TensorBoard;
-the TensorBoard's experiment of the same name has one run; the run has one time series per metric, under the service's
-metric names.
+A job's `experiment` is a metadata context whose metadata names the TensorBoard; the TensorBoard's experiment of the
+same name has one run, and the run a time series for each metric.
 """
 
 import math
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from emulator.core.google_rest import Call, Json, canonical, not_found, now, public
@@ -30,11 +28,9 @@ class _Nodes(Collection):
         self.title = kind[:-1].capitalize()
 
     def parent(self, call: Call) -> str:
-        """The metadata store."""
         return f"{call.parent}/metadataStores/{call.params['store']}"
 
     def create(self, call: Call) -> Json:
-        """A new context, artifact or execution; 409 when its id is taken."""
         return self.insert(self.parent(call), _writable(call), call.id(f"{self.kind[:-1]}Id", _ID))
 
     def patch(self, call: Call) -> Json:
@@ -55,45 +51,40 @@ class _Contexts(_Nodes):
     def add_members(self, call: Call) -> Json:
         """Nothing; artifacts and executions now belong to the context."""
         fields = call.fields("add_context_artifacts_and_executions_request")
-        members = {f"_{key}": [canonical(name) for name in fields.texts(key)] for key in ("artifacts", "executions")}
         context = self.requested(call)["name"]
         with self._state.transaction():
-            for key, names in members.items():
-                self._state.change(context, _adding(key, names))
+            for key in ("artifacts", "executions"):
+                names = [canonical(name) for name in fields.texts(key)]
+                self._add(context, f"_{key}", names)
                 for name in names:
-                    self._change(name, _adding("_contexts", [context]))
+                    self._add(name, "_contexts", [context])
         return {}
 
     def add_children(self, call: Call) -> Json:
         """Nothing; the children have this context as a parent."""
         parent = self.requested(call)["name"]
         for child in call.fields("add_context_children_request").texts("childContexts"):
-            self._change(canonical(child), _adding("parentContexts", [parent]))
+            self._add(canonical(child), "parentContexts", [parent])
         return {}
 
-    def _change(self, name: str, edit: Callable[[Json], None]) -> None:
+    def _add(self, name: str, key: str, names: list[str]) -> None:
+        """Add names to a list of a node; 404 when the node does not exist."""
         try:
-            self._state.change(name, edit)
+            self._state.change(name, lambda node: node.update({key: list(dict.fromkeys([*node.get(key, []), *names]))}))
         except KeyError as error:
             raise not_found(name) from error
 
     def lineage(self, call: Call) -> Json:
-        """The artifacts and executions of a context."""
-        context = self.requested(call)
-        members = {
-            key: [public(item) for name in context.get(f"_{key}", []) if (item := self._state.get(name))]
-            for key in ("artifacts", "executions")
-        }
-        return {key: items for key, items in members.items() if items}
+        context, members = self.requested(call), {}
+        for key in ("artifacts", "executions"):
+            if items := [public(item) for name in context.get(f"_{key}", []) if (item := self._state.get(name))]:
+                members[key] = items
+        return members
 
 
 def _writable(call: Call) -> Json:
     fixed = ("name", "createTime", "updateTime")
     return {key: value for key, value in public(call.body).items() if key not in fixed}
-
-
-def _adding(key: str, names: list[str]) -> Callable[[Json], None]:
-    return lambda node: node.update({key: list(dict.fromkeys([*node.get(key, []), *names]))})
 
 
 class Metadata:
@@ -118,7 +109,6 @@ class _Boards(Collection):
     kind, title, parameter = "tensorboards", "Tensorboard", "board"
 
     def create(self, call: Call) -> Json:
-        """An operation with a new TensorBoard."""
         fields = call.fields("tensorboard")
         board = self.insert(call.parent, {"displayName": fields.text("displayName", ""), "labels": fields.labels()})
         return self._operations.done(call, board["name"], "CreateTensorboard", "Tensorboard", board)
@@ -134,7 +124,6 @@ class _Children(Collection):
     """Experiments of a TensorBoard, or runs of an experiment."""
 
     def create(self, call: Call) -> Json:
-        """A new experiment or run; 409 when its id is taken."""
         word = self.kind[:-1]
         id = call.id(f"tensorboard{word.capitalize()}Id", _ID, required=True)
         fields = call.fields(f"tensorboard_{word}")
@@ -171,7 +160,6 @@ class _TimeSeries(_Children):
     list_key = "tensorboardTimeSeries"
 
     def create(self, call: Call) -> Json:
-        """A new, empty time series."""
         fields = call.fields("tensorboard_time_series")
         return self.add(self.parent(call), fields.text("displayName"))
 
@@ -183,7 +171,6 @@ class _TimeSeries(_Children):
             return self.insert(run, fields, str(number))
 
     def view(self, resource: Json) -> Json:
-        """The series with its last step."""
         last = self._state.last_point(resource["name"])
         return {**resource, "metadata": {"maxStep": str(last[0]), "maxWallTime": last[1]}} if last else resource
 

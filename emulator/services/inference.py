@@ -1,10 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""generateContent, streaming, countTokens and computeTokens, on base models and on endpoints.
-
-Concurrent requests are collected for a few milliseconds and processed by one call of the engine on a worker thread; an
-answer depends only on its own request. Text and function calls in and out: other parts are rejected with a clear error.
-"""
+"""generateContent, streaming, countTokens and computeTokens, on base models and on endpoints."""
 
 import asyncio
 import base64
@@ -16,7 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +25,17 @@ from emulator.core.messages import check
 from emulator.engines.base import Candidate, Engine, FailedPrecondition, GenerateRequest, Generation
 from emulator.services.datasets import read_turn, system_text
 from emulator.services.endpoints import Endpoints
+from emulator.services.generation_config import (
+    Thought,
+    answer_parts,
+    fits,
+    read_functions,
+    read_thinking,
+    response_shape,
+    think,
+)
 from emulator.services.models import Models
 from emulator.services.request_logs import RequestLogs
-from emulator.services.structured import answer_parts, fits, read_functions, response_shape
-from emulator.services.thinking import Thought, read_thinking, think
 
 SHAPE_ATTEMPTS = 30
 CONCURRENT = 64  # requests of a batch or an evaluation
@@ -115,26 +118,18 @@ class Target:
     checkpoint: str = ""
 
 
+@dataclass
 class Inference:
     """Inference with base models, endpoints, and model versions (batch jobs)."""
 
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        engines: Engines,
-        models: Models,
-        endpoints: Endpoints,
-        faults: Faults,
-        logs: RequestLogs,
-    ) -> None:
-        self._catalogue = catalogue
-        self._engines = engines
-        self._models = models
-        self._endpoints = endpoints
-        self._faults = faults
-        self._logs = logs
-        self._batchers: dict[str, Batcher] = {}
-        self._lock = threading.Lock()
+    _catalogue: Catalogue
+    _engines: Engines
+    _models: Models
+    _endpoints: Endpoints
+    _faults: Faults
+    _logs: RequestLogs
+    _batchers: dict[str, Batcher] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def resolve(self, name: str) -> Target:
         """What answers requests to a base model, an endpoint or a model version; 404 or 400 when nothing does."""
@@ -398,60 +393,49 @@ def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> Generat
     )
 
 
+def _response(name: str, **fields: Any) -> Json:
+    return {**fields, "modelVersion": name, "createTime": now(), "responseId": uuid.uuid4().hex}
+
+
 def _blocked(name: str, tokens: int) -> Json:
-    return {
-        "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
-        "usageMetadata": {"promptTokenCount": tokens, "totalTokenCount": tokens, "trafficType": "ON_DEMAND"},
-        "modelVersion": name,
-        "createTime": now(),
-        "responseId": uuid.uuid4().hex,
-    }
+    usage = {"promptTokenCount": tokens, "totalTokenCount": tokens, "trafficType": "ON_DEMAND"}
+    return _response(name, promptFeedback={"blockReason": "PROHIBITED_CONTENT"}, usageMetadata=usage)
+
+
+def _token(text: str, number: int, logprob: float) -> Json:
+    return {"token": text, "tokenId": number, "logProbability": logprob}
 
 
 def render(generation: Generation, request: GenerateRequest, name: str, thought: Thought) -> Json:
     """A GenerateContentResponse."""
-    candidates = []
+    candidates, thoughts = [], [{"text": thought.text, "thought": True}] if thought.included and thought.text else []
     for index, candidate in enumerate(generation.candidates):
         parts = answer_parts(candidate.text, request.functions)
         body: Json = {
             "index": index,
-            "content": {"role": "model", "parts": [*thought.parts(), *parts]},
+            "content": {"role": "model", "parts": [*thoughts, *parts]},
             "finishReason": candidate.finish_reason if parts else "MALFORMED_FUNCTION_CALL",
             "avgLogprobs": candidate.avg_logprob,
         }
         if request.logprobs is not None:
             body["logprobsResult"] = {
-                "chosenCandidates": [
-                    {"token": item.token, "tokenId": item.token_id, "logProbability": item.logprob}
-                    for item in candidate.tokens
-                ],
+                "chosenCandidates": [_token(item.token, item.token_id, item.logprob) for item in candidate.tokens],
                 "topCandidates": [
-                    {
-                        "candidates": [
-                            {"token": token, "tokenId": number, "logProbability": logprob}
-                            for token, number, logprob in item.top
-                        ]
-                    }
-                    for item in candidate.tokens
+                    {"candidates": [_token(*alternative) for alternative in item.top]} for item in candidate.tokens
                 ],
             }
         candidates.append(body)
     prompt, output = generation.prompt_token_count, sum(item.token_count for item in generation.candidates)
-    return {
-        "candidates": candidates,
-        "usageMetadata": {
-            "promptTokenCount": prompt,
-            "candidatesTokenCount": output,
-            **thought.usage(),
-            "totalTokenCount": prompt + output + thought.token_count,
-            "trafficType": "ON_DEMAND",
-            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": prompt}],
-            "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": output}],
-        },
-        "modelVersion": name,
-        "createTime": now(),
-        "responseId": uuid.uuid4().hex,
+    usage = {
+        "promptTokenCount": prompt,
+        "candidatesTokenCount": output,
+        **({"thoughtsTokenCount": thought.token_count} if thought.token_count else {}),
+        "totalTokenCount": prompt + output + thought.token_count,
+        "trafficType": "ON_DEMAND",
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": prompt}],
+        "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": output}],
     }
+    return _response(name, candidates=candidates, usageMetadata=usage)
 
 
 def _chunks(response: Json) -> list[Json]:

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stand-in for the API server of Kubeflow Pipelines: experiments, runs and recurring runs, for `kfp.Client`.
 
-A run is a pipeline job of the location `kubeflow`, and so is executed or recorded as those of Vertex AI are. Its folder
-in another object store (`s3://`, `minio://`) lies in the bucket of the same name. Recurring runs follow the clock of
-the schedules. Source: kubeflow/pipelines, backend/api/v2beta1.
+A run is a pipeline job of the location `kubeflow`; recurring runs follow the clock of the schedules. Source:
+kubeflow/pipelines, backend/api/v2beta1.
 """
 
 import json
@@ -24,6 +23,8 @@ PARENT = "projects/123456789012/locations/kubeflow"
 ROOT = "minio://mlpipeline/v2/artifacts"
 MAX_PARAMETER_BYTES = 10_000
 _STATES = {"CANCELLED": "CANCELED", "CANCELLING": "CANCELING"}  # others have the name of the job's state
+
+_SHOWN = ("experiment_id", "display_name", "pipeline_spec", "runtime_config", "service_account", "recurring_run_id")
 
 
 class Kubeflow:
@@ -54,37 +55,39 @@ class Kubeflow:
             next_firing(_five_fields(cron), self._schedules.clock())
         except ValueError as error:
             raise ApiError(400, f"The cron expression {cron!r} is invalid: {error}.") from error
-        fields = {**body, "status": "ENABLED" if body.get("mode") == "ENABLE" else "DISABLED"}
-        return self._insert(
-            "recurringruns", "recurring_run_id", {**fields, "_since": self._schedules.clock().isoformat()}
-        )
+        status = "ENABLED" if body.get("mode") == "ENABLE" else "DISABLED"
+        fields = {**body, "status": status, "_since": self._schedules.clock().isoformat()}
+        return self._insert("recurringruns", "recurring_run_id", fields)
 
     def _insert(self, kind: str, key: str, fields: Json) -> Json:
         new = str(uuid.uuid4())
-        return public(
-            self._state.put(f"kfp_{kind}", f"kubeflow/{kind}/{new}", {key: new, "created_at": now(), **fields})
-        )
+        resource = {key: new, "created_at": now(), **fields, "_name": f"kubeflow/{kind}/{new}"}
+        return public(self._state.put(f"kfp_{kind}", resource["_name"], resource))
 
     def _find(self, call: Call) -> Json:
-        kind = call.path.split("/")[3]
-        resource = self._state.get(f"kubeflow/{kind}/{call.params['id']}")
-        if resource is None:
-            raise ApiError(404, f"{kind} {call.params['id']} is not found.")
-        return resource
+        kind, id = call.path.split("/")[3], call.params["id"]
+        stored = self._state.get(f"{PARENT}/pipelineJobs/run-{id}" if kind == "runs" else f"kubeflow/{kind}/{id}")
+        if stored is None:
+            raise ApiError(404, f"{kind} {id} is not found.")
+        return stored
 
     def get(self, call: Call) -> Json:
-        """An experiment or a recurring run."""
-        return public(self._find(call))
+        """An experiment, a recurring run, or a run with its state and those of its tasks."""
+        stored = self._find(call)
+        return _run(stored) if call.path.split("/")[3] == "runs" else public(stored)
 
     def list(self, call: Call) -> Json:
-        """All that match, on one page."""
+        """All that match, newest first, on one page."""
         kind = call.path.split("/")[3]
-        key = {"experiments": "experiments", "recurringruns": "recurringRuns"}[kind]
-        return {key: [public(item) for item in _matching(call, [item for _, item in self._state.all(f"kfp_{kind}")])]}
+        if kind == "runs":
+            items = [_run(job) for _, job in self._state.all("pipelineJobs") if "_run" in job]
+        else:
+            items = [public(item) for _, item in self._state.all(f"kfp_{kind}")]
+        return {kind.replace("gruns", "gRuns"): _matching(call, items)}
 
     def delete(self, call: Call) -> Json:
         """Nothing; runs that were started go on."""
-        self._state.delete(f"kubeflow/recurringruns/{self._find(call)['recurring_run_id']}")
+        self._state.delete(self._find(call)["_name"])
         return {}
 
     def set_status(self, call: Call) -> Json:
@@ -93,11 +96,8 @@ class Kubeflow:
         with self._state.transaction():
             recurring = self._find(call)
             since = self._schedules.clock().isoformat() if recurring.get("no_catchup") is True else recurring["_since"]
-            self._store(recurring | {"status": status, "_since": since})
+            self._state.update(recurring["_name"], status=status, _since=since)
         return {}
-
-    def _store(self, recurring: Json) -> None:
-        self._state.put("kfp_recurringruns", f"kubeflow/recurringruns/{recurring['recurring_run_id']}", recurring)
 
     def fire(self, moment: datetime) -> None:
         """Start the runs that are due; one that is due while `max_concurrency` go on starts when one of them has ended.
@@ -108,8 +108,8 @@ class Kubeflow:
             for _, recurring in self._state.all("kfp_recurringruns"):
                 limit, due = int(recurring.get("max_concurrency") or 1), self._due(recurring, moment)
                 while due and self._jobs.active(recurring["recurring_run_id"]) < limit:
-                    recurring["_since"] = (moment if recurring.get("no_catchup") else due).isoformat()
-                    self._store(recurring)
+                    since = (moment if recurring.get("no_catchup") else due).isoformat()
+                    recurring = self._state.update(recurring["_name"], _since=since)
                     self._start({**recurring, "display_name": f"{recurring['display_name']} {due:%Y-%m-%d %H:%M:%S}"})
                     due = self._due(recurring, moment)
 
@@ -137,40 +137,21 @@ class Kubeflow:
         bucket = root.split("/")[2]
         if bucket not in {item["name"] for item in self._storage.buckets("123456789012")}:
             self._storage.create_bucket(bucket, "123456789012", {})
-        names = {"experiment_id", "display_name", "pipeline_spec", "runtime_config", "service_account"}
         with self._state.transaction():
             name = self._jobs.record(PARENT, f"run-{run_id}", job, str(body.get("recurring_run_id", "")))["name"]
-            shown = {key: body[key] for key in (*names, "recurring_run_id") if key in body}
+            shown = {key: body[key] for key in _SHOWN if key in body}
             return _run(self._state.update(name, _run={"run_id": run_id, **shown}))
-
-    def _job(self, call: Call) -> Json:
-        job = self._state.get(f"{PARENT}/pipelineJobs/run-{call.params['id']}")
-        if job is None:
-            raise ApiError(404, f"The run {call.params['id']} is not found.")
-        return job
-
-    def get_run(self, call: Call) -> Json:
-        """A run with its state and those of its tasks."""
-        return _run(self._job(call))
-
-    def list_runs(self, call: Call) -> Json:
-        """All runs that match, newest first, on one page."""
-        runs = [_run(job) for _, job in self._state.all("pipelineJobs") if "_run" in job]
-        return {"runs": _matching(call, runs)}
 
     def terminate(self, call: Call) -> Json:
         """Nothing; the run is cancelled."""
-        self._jobs.end(self._job(call)["name"])
+        self._jobs.end(self._find(call)["name"])
         return {}
 
 
 def _run(job: Json) -> Json:
     state = job["state"].removeprefix("PIPELINE_STATE_")
     run = {**job["_run"], "state": _STATES.get(state, state), "created_at": job["createTime"]}
-    if "endTime" in job:
-        run["finished_at"] = job["endTime"]
-    if "error" in job:
-        run["error"] = job["error"]
+    run |= {name: job[key] for name, key in (("finished_at", "endTime"), ("error", "error")) if key in job}
     names = {"task_id": "taskId", "display_name": "taskName", "state": "state"}
     details = job["jobDetail"].get("taskDetails", [])
     tasks = [{name: str(task.get(key, "")) for name, key in names.items()} for task in details]

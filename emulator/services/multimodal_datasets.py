@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Multimodal datasets: a BigQuery table of requests, whose use for tuning the service assesses.
 
-The assessment has the checks and the token counts of a tuning job. Source: the calls of the SDK's `client.datasets`.
-Assessments for batch prediction and templates that assemble requests are not implemented.
+Source: the calls of the SDK's `client.datasets`.
 """
 
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 from emulator.catalogue import BaseModelEntry
 from emulator.core.google_rest import ApiError, Call, Fields, Json, camelize
 from emulator.core.messages import check
-from emulator.services.bigquery import BigQuery
 from emulator.services.collection import Collection
 from emulator.services.datasets import Dataset, measure, parse_training_row, read_parsed
+from emulator.services.request_logs import BigQuery
 from emulator.services.training import Services
 
 SCHEMA = "gs://google-cloud-aiplatform/schema/dataset/metadata/multimodal_1.0.0.yaml"
@@ -49,7 +48,10 @@ class MultimodalDatasets(Collection):
             raise ApiError(400, "Assessments for batch prediction are not implemented by the emulator.")
         check(fields, "AssessDataRequest")
         config = fields.object(fields.one_of("assessmentConfig", _VALIDITY, _RESOURCES))
-        entry = self._model(config)
+        name, catalogue = config.text("modelName"), self._services.catalogue
+        if (entry := catalogue.tunable(name, "supervised")) is None:
+            supported = catalogue.names("supervised")
+            raise config.error("modelName", f"{name[:200]} cannot be tuned. Supported: {supported}.")
         lines = self._lines(dataset, fields)
         if _RESOURCES in fields:
             data = self._data(entry, lines)
@@ -59,14 +61,6 @@ class MultimodalDatasets(Collection):
         else:
             response = {"tuningValidationAssessmentResult": {"errors": self._errors(entry, lines, config)}}
         return self._operations.done(call, dataset["name"], "AssessData", "AssessDataResponse", response)
-
-    def _model(self, config: Fields) -> BaseModelEntry:
-        name, catalogue = config.text("modelName"), self._services.catalogue
-        entry = catalogue.find(name)
-        if entry is None or not entry.supervised or catalogue.retired(entry):
-            supported = ", ".join(item.name for item in catalogue.models if item.supervised)
-            raise config.error("modelName", f"{name[:200]} cannot be tuned. Supported: {supported}.")
-        return entry
 
     def _lines(self, dataset: Json, fields: Fields) -> list[Any]:
         """The requests in the column that the call, or else the dataset, names."""

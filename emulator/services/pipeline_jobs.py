@@ -22,7 +22,6 @@ from emulator.execution.launcher import Outputs
 from emulator.execution.run import STEPS_AT_ONCE, Execution, Job, Outcome, Task
 from emulator.services.collection import Collection
 from emulator.services.storage import Storage, split_uri
-from emulator.services.structured import enum_name
 from emulator.services.template_registry import TemplateRegistry
 
 ENDED = ("PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED")
@@ -342,7 +341,7 @@ def read_job(fields: Fields, location: str) -> Json:
         job["encryptionSpec"] = fields.key(location)
     runtime = fields.object("runtimeConfig")
     if "failurePolicy" in runtime:
-        policy = enum_name(runtime, "failurePolicy", NAMES["failurePolicy"])
+        policy = runtime.enum("failurePolicy", NAMES["failurePolicy"])
         job["runtimeConfig"] = {**runtime.value, "failurePolicy": policy}
     return {**job, "labels": fields.labels()}
 

@@ -1,20 +1,265 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Request-response logging: its configuration on endpoints and base models, and the rows that answers write.
+"""Request-response logging of endpoints and base models, and the BigQuery tables that it writes.
 
 Requests are sampled by a counter, not at random: of any N consecutive requests the rate's share is logged, to within
-one.
+one. Queries are of one form, `QUERY`; any other is a 400. A load job writes a table, too: JSON lines in Cloud Storage,
+as a CSV file of one column of type JSON.
 """
 
 import json
 import math
 import re
+import threading
+import uuid
 from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from emulator.core.google_rest import ApiError, Call, Fields, Json, bad_field, not_found
+from emulator.core.faults import Faults
+from emulator.core.google_rest import (
+    NAMES,
+    ApiError,
+    Call,
+    Fields,
+    Json,
+    bad_field,
+    not_found,
+    parse_json,
+    project_number,
+)
 from emulator.core.state import State
-from emulator.services.bigquery import BigQuery
 from emulator.services.collection import Operations
+from emulator.services.storage import Storage
+
+QUERY = "SELECT column, ... FROM `PROJECT.DATASET.TABLE` WHERE logging_time >= @start AND logging_time < @end"
+_QUERY = re.compile(
+    r"\s*SELECT\s+(?P<columns>\w+(?:\s*,\s*\w+)*)\s+FROM\s+`(?P<table>[^`]+)`"
+    r"\s+WHERE\s+logging_time\s*>=\s*@start\s+AND\s+logging_time\s*<\s*@end\s*",
+    re.I,
+)
+_COLUMNS: dict[str, str] = NAMES["loggedRequestColumns"]
+LOCATION = "us-central1"
+_REPEATED = ("request_payload", "response_payload")
+_JOBS_KEPT = 20
+_TABLE = ("projectId", "datasetId", "tableId")
+
+
+class BigQuery:
+    """Tables of logged requests. `clock` is the time that logged requests have."""
+
+    def __init__(self, state: State, storage: Storage, faults: Faults, clock: Callable[[], datetime]) -> None:
+        self._state = state
+        self._storage = storage
+        self._faults = faults
+        self._clock = clock
+        self._results: dict[str, tuple[list[str], list[Json]]] = {}
+        self._lock = threading.Lock()
+
+    def load(self, call: Call) -> Json:
+        """A load job that is done: each line of the files is a row of the one column."""
+        load = call.fields("job").object("configuration").object("load")
+        schema = load.object("schema").objects("fields")
+        delimited = load.text("sourceFormat", "") == "CSV" and load.text("fieldDelimiter", ",") == "\x1f"
+        if not delimited or len(schema) != 1 or schema[0].text("type") != "JSON":
+            raise ApiError(400, "The emulator's BigQuery loads CSV files of one JSON column, delimited by \\x1f.")
+        target = load.object("destinationTable")
+        name = _name(*(target.text(key) for key in _TABLE))
+        column, lines = schema[0].text("name"), []
+        for uri in load.texts("sourceUris"):
+            lines += [parse_json(line) for line in self._storage.read_uri(uri).split(b"\n") if line.strip()]
+        with self._state.transaction():
+            self._state.delete(name)
+            self._state.put("loaded", name, {"column": column, "lines": lines})
+        reference = call.fields("job").object("jobReference").value
+        return {
+            "kind": "bigquery#job",
+            "id": str(reference.get("jobId", "")),
+            "jobReference": {"projectId": call.params["project"], **reference},
+            "status": {"state": "DONE"},
+            "configuration": {"jobType": "LOAD", "load": load.value},
+            "statistics": {"load": {"outputRows": str(len(lines))}},
+        }
+
+    def lines(self, source: Fields) -> list[Json]:
+        """The rows of a BigQuerySource, the loaded table `bq://PROJECT.DATASET.TABLE`; a 400 for any other."""
+        uri = source.text("uri")
+        parts = uri.removeprefix("bq://").split(".")
+        stored = self._state.get(_name(*parts)) if uri.startswith("bq://") and len(parts) == 3 else None
+        if stored is None or "lines" not in stored:
+            raise source.error("uri", f"{uri[:300]} is not a table that was loaded (bq://PROJECT.DATASET.TABLE).")
+        return [{stored["column"]: line} for line in stored["lines"]]
+
+    def get_dataset(self, call: Call) -> Json:
+        """A dataset: none is created, and each name has one."""
+        reference = {"projectId": call.params["project"], "datasetId": call.params["dataset"]}
+        return {"kind": "bigquery#dataset", "datasetReference": reference, "location": LOCATION}
+
+    def delete_table(self, call: Call) -> Json:
+        """Nothing; the table no longer exists."""
+        name = _name(*_reference(call))
+        if self._state.get(name) is None:
+            raise not_found(f"Table {name}")
+        self._state.delete(name)
+        return {}
+
+    def create(self, table: tuple[str, str, str], location: str) -> None:
+        """Create a table where it does not exist."""
+        name = _name(*table)
+        if self._state.get(name) is None:
+            self._state.put("tables", name, {"reference": table, "location": location})
+
+    def log(self, table: tuple[str, str, str], row: Json) -> None:
+        """Add a row, stamped now; the fault plan may show it later, and store it twice."""
+        now = self._clock()
+        request_id = str(uuid.uuid4().int % 10**18)
+        visible = now + timedelta(seconds=self._faults.plan.log_lag_seconds)
+        full = {"logging_time": _micros(now), "request_id": request_id, **row, "_visible": _micros(visible)}
+        twice = self._faults.happens("log", self._faults.plan.log_double_rate, request_id.encode())
+        for _ in range(1 + twice):
+            self._state.put("rows", f"{_name(*table)}/rows/{uuid.uuid4().hex}", full)
+
+    def _rows(self, name: str) -> list[Json]:
+        """The rows of a table that can be seen now, oldest first."""
+        now = _micros(self._clock())
+        return [row for _, row in reversed(self._state.all("rows", name)) if row["_visible"] <= now]
+
+    def _table(self, project: str, dataset: str, table: str) -> tuple[str, Json]:
+        name = _name(project, dataset, table)
+        stored = self._state.get(name)
+        if stored is None:
+            raise not_found(f"Table {project}:{dataset}.{table}")
+        if "lines" in stored:
+            raise ApiError(400, "The emulator's BigQuery does not read tables of load jobs back.")
+        return name, stored
+
+    def get_table(self, call: Call) -> Json:
+        """The table's schema and location."""
+        reference = _reference(call)
+        name, stored = self._table(*reference)
+        return {
+            "kind": "bigquery#table",
+            "id": "{}:{}.{}".format(*reference),
+            "tableReference": dict(zip(_TABLE, reference, strict=True)),
+            "type": "TABLE",
+            "location": stored["location"],
+            "schema": _schema(list(_COLUMNS)),
+            "numRows": str(len(self._rows(name))),
+        }
+
+    def list_data(self, call: Call) -> Json:
+        """A page of the whole table."""
+        name, _ = self._table(*_reference(call))
+        return {"kind": "bigquery#tableDataList", **_page(list(_COLUMNS), self._rows(name), *_place(call))}
+
+    def query(self, call: Call) -> Json:
+        """The first page of a query of the one supported form; the rest by jobs.getQueryResults."""
+        fields = call.fields("query_request")
+        match = _QUERY.fullmatch(fields.text("query"))
+        if match is None or fields.boolean("useLegacySql", True):
+            raise ApiError(400, f"The emulator's BigQuery runs one form of query, in standard SQL: {QUERY}")
+        parts = match["table"].split(".")
+        if len(parts) != 3:
+            raise fields.error("query", f"Table name {match['table']!r} must be PROJECT.DATASET.TABLE.")
+        name, stored = self._table(parts[0], parts[1], parts[2])
+        if (location := fields.text("location", "")) and location.lower() != stored["location"].lower():
+            raise not_found(f"Dataset {parts[0]}:{parts[1]} was not found in location {location}; its table")
+        columns = [column.strip() for column in match["columns"].split(",")]
+        if unknown := [column for column in columns if column not in _COLUMNS]:
+            raise fields.error("query", f"Unrecognized name: {unknown[0]}")
+        start, end = (_parameter(fields, key) for key in ("start", "end"))
+        rows = [row for row in self._rows(name) if start <= row["logging_time"] < end]
+        size = len(json.dumps([{column: row.get(column) for column in columns} for row in rows]))
+        limit = fields.integer("maximumBytesBilled", 0)
+        if limit and size > limit:
+            message = f"Query exceeded limit for bytes billed: {limit}. {size} or higher required."
+            raise ApiError(400, message, "INVALID_ARGUMENT")
+        job = f"job_{uuid.uuid4().hex}"
+        with self._lock:
+            self._results[job] = (columns, rows)
+            while len(self._results) > _JOBS_KEPT:
+                self._results.pop(next(iter(self._results)))
+        size_fields = {"totalBytesProcessed": str(size), "totalBytesBilled": str(size)}
+        return {**self._result(call, job, 0, fields.integer("maxResults", 0)), **size_fields}
+
+    def results(self, call: Call) -> Json:
+        """A page of a query's result."""
+        return self._result(call, call.params["job"], *_place(call))
+
+    def get_job(self, call: Call) -> Json:
+        """A query that is done."""
+        page = self._result(call, call.params["job"], 0, 1)
+        return {
+            "kind": "bigquery#job",
+            "id": call.params["job"],
+            "jobReference": page["jobReference"],
+            "status": {"state": "DONE"},
+            "configuration": {"jobType": "QUERY", "query": {"query": ""}},
+            "statistics": {"query": {"statementType": "SELECT"}},
+        }
+
+    def _result(self, call: Call, job: str, start: int, size: int) -> Json:
+        with self._lock:
+            if job not in self._results:
+                raise not_found(f"Job {job}")
+            columns, rows = self._results[job]
+        reference = {"projectId": call.params["project"], "jobId": job}
+        page = {"schema": _schema(columns), **_page(columns, rows, start, size)}
+        return {"kind": "bigquery#queryResponse", "jobComplete": True, "jobReference": reference, **page}
+
+
+def _reference(call: Call) -> tuple[str, str, str]:
+    return call.params["project"], call.params["dataset"], call.params["table"]
+
+
+def _name(project: str, dataset: str, table: str) -> str:
+    return f"bigquery/{project_number(project)}/datasets/{dataset}/tables/{table}"
+
+
+def _micros(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)
+
+
+def _parameter(body: Fields, name: str) -> int:
+    """A TIMESTAMP parameter of a query, in microseconds since the epoch."""
+    for parameter in body.objects("queryParameters"):
+        if (parameter.text("name", ""), parameter.object("parameterType").text("type", "")) == (name, "TIMESTAMP"):
+            value = parameter.object("parameterValue").text("value")
+            try:
+                moment = datetime.fromisoformat(value.replace(" UTC", "+00:00"))
+                return _micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+            except (ValueError, OverflowError):
+                break
+    raise body.error("queryParameters", f"Query parameter '{name}' must be a TIMESTAMP.")
+
+
+def _schema(columns: Sequence[str]) -> Json:
+    modes = {column: "REPEATED" if column in _REPEATED else "NULLABLE" for column in columns}
+    return {"fields": [{"name": name, "type": _COLUMNS[name], "mode": mode} for name, mode in modes.items()]}
+
+
+def _place(call: Call) -> tuple[int, int]:
+    """(first row, number of rows) of the page that a request is about; 0 rows: all that follow."""
+    start = call.count("pageToken" if call.first("pageToken") else "startIndex", 0, 1 << 62)
+    return start, call.count("maxResults", 0, 1 << 62)
+
+
+def _page(columns: Sequence[str], rows: Sequence[Json], start: int, size: int) -> Json:
+    """A page of rows as BigQuery's cells, with the token of the next one."""
+    end = start + size if size > 0 else len(rows)
+    cells = [{"f": [{"v": _cell(column, row.get(column))} for column in columns]} for row in rows[start:end]]
+    token = {"pageToken": str(end)} if end < len(rows) else {}
+    return {"totalRows": str(len(rows)), "rows": cells, **token}
+
+
+def _cell(column: str, value: Any) -> Any:
+    if column in _REPEATED:
+        return [{"v": item} for item in value or ()]
+    if value is None:
+        return None
+    return json.dumps(value, ensure_ascii=False) if _COLUMNS[column] == "JSON" else str(value)
+
 
 CONFIG = "predictRequestResponseLoggingConfig"
 

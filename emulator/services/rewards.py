@@ -2,13 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rewards of reinforcement tuning: read from a request, checked, and computed for answers.
 
-A single reward parses the answer and scores it by string match, by a value of a JSON object, by a judge or by a
-Python snippet; a composite is the weighted mean of single ones. Each is clipped to [-1, 1]. Regular expressions are
-RE2's.
+A composite is the weighted mean of single rewards, each clipped to [-1, 1]. Regular expressions are RE2's.
 """
 
 import ast
-import asyncio
 import json
 import math
 import re
@@ -22,6 +19,7 @@ from emulator.core.messages import RE2_OPTIONS
 from emulator.engines.base import ReinforcementRow
 from emulator.services.datasets import contents
 from emulator.services.evaluation import Evaluation
+from emulator.services.inference import gather_all
 from emulator.services.reward_process import run_snippet
 
 CONFIGS = ("singleRewardConfig", "compositeRewardConfig")
@@ -102,17 +100,14 @@ class Rewards:
         if scorer := single.get("stringMatchRewardScorer"):
             values = [_string_match(scorer, row, text) for row, text in answers]
         elif scorer := single.get("autoraterScorer"):
-            values = asyncio.run(self._rate(scorer, answers))
+            values = gather_all(lambda n: self._rate(scorer, *answers[n]), len(answers), lambda: None)
         else:
             snippet = single["codeExecutionRewardScorer"]["pythonCodeSnippet"]
             cases = [(_example(row), {"role": "model", "parts": [{"text": text}]}) for row, text in answers]
             values = run_snippet(snippet, cases)
         return [value if isinstance(value, str) else _clipped(value) for value in values]
 
-    async def _rate(self, scorer: Json, answers: Sequence[Sample]) -> list[float | str]:
-        return list(await asyncio.gather(*(self._rate_one(scorer, row, text) for row, text in answers)))
-
-    async def _rate_one(self, scorer: Json, row: ReinforcementRow, text: str) -> float | str:
+    async def _rate(self, scorer: Json, row: ReinforcementRow, text: str) -> float | str:
         """The reward by the emulator's judge, which answers what the parser would extract from an judge's reply."""
         try:
             prompt = _filled(scorer["autoraterPrompt"], row, text)

@@ -1,9 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Schedules that create pipeline jobs by cron.
-
-They follow the real clock; `POST /emulator/clock` sets their clock forward for tests.
-"""
+"""Schedules that create pipeline jobs by cron, on a clock that `POST /emulator/clock` sets forward."""
 
 import logging
 import re

@@ -32,12 +32,14 @@ _SCHEMA = Path(__file__).with_name("storage.sql").read_text(encoding="utf-8")
 
 _BUCKET_SETTINGS: list[str] = NAMES["bucketSettings"]
 WRITABLE: list[str] = NAMES["writableMetadata"]
+_WILDCARDS = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Preconditions on a live object; generation 0 means that there is none."""
+    """Preconditions on a live object (generation 0 means that there is none), and the generation that is read."""
 
+    selected: str = ""
     generation: int | None = None
     not_generation: int | None = None
     metageneration: int | None = None
@@ -46,15 +48,17 @@ class Conditions:
     def check(self, live: Json | None) -> None:
         """Raise the service's 412 unless the live object meets the conditions."""
         generation, metageneration = _generations(live)
-        if self.generation not in (None, generation) or self.metageneration not in (None, metageneration):
-            raise condition_not_met()
-        if self.excludes(live):
+        is_met = self.generation in (None, generation) and self.metageneration in (None, metageneration)
+        if not is_met or self.excludes(live):
             raise condition_not_met()
 
     def excludes(self, live: Json | None) -> bool:
         """Whether the live object is in the state that a negative condition names."""
         generation, metageneration = _generations(live)
         return self.not_generation == generation or (live is not None and self.not_metageneration == metageneration)
+
+
+ANY = Conditions()
 
 
 def _generations(live: Json | None) -> tuple[int, int | None]:
@@ -174,29 +178,23 @@ class Storage:
         rows = self._db.rows("SELECT body, file FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
         return (json.loads(rows[0][0]), rows[0][1]) if rows else (None, "")
 
-    def get(self, bucket: str, name: str, generation: str = "", conditions: Conditions | None = None) -> Json:
-        """The live object's metadata; 404 when there is none, or not in this generation."""
-        return self._get(bucket, name, generation, conditions)[0]
+    def get(self, bucket: str, name: str, conditions: Conditions = ANY) -> Json:
+        """The live object's metadata; 404 when there is none, or not in the selected generation."""
+        return self._get(bucket, name, conditions)[0]
 
-    def _get(self, bucket: str, name: str, generation: str, conditions: Conditions | None) -> tuple[Json, str]:
+    def _get(self, bucket: str, name: str, conditions: Conditions) -> tuple[Json, str]:
         body, file = self._row(bucket, name)
-        if body is None or (generation and body["generation"] != generation):
+        if body is None or conditions.selected not in ("", body["generation"]):
             raise ApiError(404, f"No such object: {bucket}/{name}", "notFound")
-        (conditions or Conditions()).check(body)
+        conditions.check(body)
         return body, file
 
     def read(
-        self,
-        bucket: str,
-        name: str,
-        start: int = 0,
-        end: int | None = None,
-        generation: str = "",
-        conditions: Conditions | None = None,
+        self, bucket: str, name: str, start: int = 0, end: int | None = None, conditions: Conditions = ANY
     ) -> tuple[Json, bytes]:
         """Metadata and bytes [start, end) of the same generation; a negative start counts from the end."""
         while True:
-            body, file = self._get(bucket, name, generation, conditions)
+            body, file = self._get(bucket, name, conditions)
             first = start if start >= 0 else max(0, int(body["size"]) + start)
             try:
                 with (self._data / file).open("rb") as stored:
@@ -233,19 +231,13 @@ class Storage:
             self.write(bucket, name + inside, file.read_bytes())
 
     def write(
-        self,
-        bucket: str,
-        name: str,
-        content: bytes,
-        metadata: Mapping[str, Any] | None = None,
-        conditions: Conditions | None = None,
+        self, bucket: str, name: str, content: bytes, metadata: Json | None = None, conditions: Conditions = ANY
     ) -> Json:
         """Create or replace an object when the preconditions hold; its new metadata."""
-        self.bucket(bucket)
-        (conditions or Conditions()).check(self.find(bucket, name))
+        conditions.check(self.find(bucket, name))
         path = self._data / uuid.uuid4().hex
         path.write_bytes(content)
-        return self._publish(bucket, name, path, content, metadata or {}, conditions or Conditions())
+        return self._publish(bucket, name, path, content, metadata or {}, conditions)
 
     def _publish(
         self, bucket: str, name: str, path: Path, content: bytes, metadata: Mapping[str, Any], conditions: Conditions
@@ -296,10 +288,10 @@ class Storage:
             )
         return body
 
-    def delete(self, bucket: str, name: str, generation: str = "", conditions: Conditions | None = None) -> None:
+    def delete(self, bucket: str, name: str, conditions: Conditions = ANY) -> None:
         """Remove an object; 404 when there is none."""
         with self._db.transaction():
-            _, file = self._get(bucket, name, generation, conditions)
+            _, file = self._get(bucket, name, conditions)
             self._db.execute("DELETE FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
         self._unlink(file)
 
@@ -354,34 +346,20 @@ class Storage:
             operator, position = ">", rows[-1][0]
 
     def copy(
-        self,
-        source: tuple[str, str],
-        target: tuple[str, str],
-        changes: Mapping[str, Any],
-        conditions: Conditions,
-        source_conditions: Conditions,
-        generation: str = "",
+        self, source: tuple[str, str], target: tuple[str, str], changes: Json, conditions: Conditions, where: Conditions
     ) -> Json:
-        """The target object with the source's bytes and, unless `changes` has other metadata, its metadata."""
-        body, content = self.read(*source, generation=generation, conditions=source_conditions)
-        kept = {key: body[key] for key in WRITABLE if key in body}
-        return self.write(*target, content, {**({} if changes.keys() & set(WRITABLE) else kept), **changes}, conditions)
+        """The target with the bytes of the source (under the conditions `where`), its metadata without `changes`."""
+        body, content = self.read(*source, conditions=where)
+        kept = {key: body[key] for key in WRITABLE if key in body and not changes.keys() & set(WRITABLE)}
+        return self.write(*target, content, {**kept, **changes}, conditions)
 
-    def move(
-        self,
-        bucket: str,
-        name: str,
-        target: str,
-        conditions: Conditions,
-        source_conditions: Conditions,
-        generation: str,
-    ) -> Json:
-        """The object under another name of its bucket, in one step."""
+    def move(self, bucket: str, name: str, target: str, conditions: Conditions, where: Conditions) -> Json:
+        """The object (under the conditions `where`) with another name in its bucket, in one step."""
         _check_name(target)
         if target == name:
             raise ApiError(400, "The source and destination objects must differ.", "invalid")
         with self._db.transaction():
-            body, file = self._get(bucket, name, generation, source_conditions)
+            body, file = self._get(bucket, name, where)
             stamp = now()
             moved = {**body, "name": target, "metageneration": "1", "timeCreated": stamp, "updated": stamp}
             result, replaced = self._put(moved, file, conditions)
@@ -390,20 +368,12 @@ class Storage:
         return result
 
     def compose(
-        self,
-        bucket: str,
-        name: str,
-        parts: Sequence[tuple[str, str, Conditions]],
-        metadata: Json,
-        conditions: Conditions,
+        self, bucket: str, name: str, parts: Sequence[tuple[str, Conditions]], metadata: Json, conditions: Conditions
     ) -> Json:
-        """One object from the bytes of up to 32 others; `parts` are (name, generation, conditions)."""
+        """One object from the bytes of up to 32 others."""
         if not 1 <= len(parts) <= 32:
             raise ApiError(400, "The number of source components must be between 1 and 32.", "invalid")
-        contents = [
-            self.read(bucket, part, generation=generation, conditions=part_conditions)[1]
-            for part, generation, part_conditions in parts
-        ]
+        contents = [self.read(bucket, part, conditions=where)[1] for part, where in parts]
         return self.write(bucket, name, b"".join(contents), metadata, conditions)
 
     def start_upload(self, bucket: str, name: str, metadata: Mapping[str, Any], conditions: Conditions) -> str:
@@ -525,37 +495,21 @@ def _describe(bucket: str, name: str, content: bytes, metadata: Mapping[str, Any
     }
 
 
-def _glob_pattern(glob: str) -> str:
-    pattern, position, depth = "", 0, 0
-    while position < len(glob):
-        char = glob[position]
-        if glob.startswith("**", position):
-            pattern += ".*"
-            position += 1
-        elif char == "*":
-            pattern += "[^/]*"
-        elif char == "?":
-            pattern += "[^/]"
-        elif char == "[" and "]" in glob[position + 1 :]:
-            stop = glob.index("]", position + 1)
-            inside = glob[position + 1 : stop].replace("\\", "\\\\").replace("[", "\\[")
-            pattern += "[" + ("^" + inside[1:] if inside[:1] in ("!", "^") else inside) + "]" if inside else r"\[\]"
-            position = stop
-        elif char == "{":
-            pattern, depth = pattern + "(?:", depth + 1
-        elif char == "}" and depth:
-            pattern, depth = pattern + ")", depth - 1
-        elif char == "," and depth:
-            pattern += "|"
-        else:
-            pattern += re.escape(char)
-        position += 1
-    return pattern + ")" * depth
-
-
 def _compiled(glob: str) -> Any:
     """A glob as a pattern that matches in linear time; 400 for an invalid one."""
+    pattern, depth = "(?s)", 0
+    for piece in re.findall(r"(?s)\*\*|\[[^\]]*\]|.", glob):
+        if piece in _WILDCARDS:
+            pattern += _WILDCARDS[piece]
+        elif len(piece) > 1:
+            inside = piece[1:-1].replace("\\", "\\\\").replace("[", "\\[")
+            pattern += "[" + ("^" + inside[1:] if inside[:1] in ("!", "^") else inside) + "]" if inside else r"\[\]"
+        elif piece == "{" or (depth and piece in ",}"):
+            pattern += {"{": "(?:", ",": "|", "}": ")"}[piece]
+            depth += {"{": 1, ",": 0, "}": -1}[piece]
+        else:
+            pattern += re.escape(piece)
     try:
-        return re2.compile("(?s)" + _glob_pattern(glob), RE2_OPTIONS)
+        return re2.compile(pattern + ")" * depth, RE2_OPTIONS)
     except (re2.error, RecursionError) as error:
         raise ApiError(400, f"Invalid glob: '{glob[:200]}'", "invalid") from error

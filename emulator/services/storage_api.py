@@ -1,10 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cloud Storage's JSON API over `Storage`, as far as google-cloud-storage uses it.
-
-Uploads (media, multipart, resumable), ranges, preconditions, pages, compose, copy, rewrite and batches. Links in
-responses have the caller's host.
-"""
+"""Cloud Storage's JSON API over `Storage`. Links in responses have the caller's host."""
 
 import base64
 import re
@@ -61,7 +57,8 @@ def read_number(key: str, text: str) -> int | None:
 
 def _conditions(call: Call, source: str = "") -> Conditions:
     kinds = ("GenerationMatch", "GenerationNotMatch", "MetagenerationMatch", "MetagenerationNotMatch")
-    return Conditions(*(read_number(f"if{source}{kind}", call.first(f"if{source}{kind}")) for kind in kinds))
+    numbers = (read_number(f"if{source}{kind}", call.first(f"if{source}{kind}")) for kind in kinds)
+    return Conditions(call.first("sourceGeneration" if source else "generation"), *numbers)
 
 
 def object_headers(body: Json, etag: str) -> dict[str, str]:
@@ -192,25 +189,23 @@ class StorageApi:
 
     def get_object(self, call: Call) -> Json | Response:
         """Metadata, or with alt=media the bytes (a range of them)."""
-        bucket, name = call.params["bucket"], call.params["object"]
+        conditions = _conditions(call)
         if call.first("alt") == "media":
-            return self.media(call, bucket, name, _conditions(call), lambda body: str(body["etag"]))
-        body = self.storage.get(bucket, name, call.first("generation"))
-        if _conditions(call).excludes(body):
+            return self.media(call, conditions, lambda body: str(body["etag"]))
+        body = self.storage.get(*_place(call), Conditions(conditions.selected))
+        if conditions.excludes(body):
             return Response(status_code=304)
-        _conditions(call).check(body)
+        conditions.check(body)
         return self._object(call, body)
 
-    def media(
-        self, call: Call, bucket: str, name: str, conditions: Conditions, etag: Callable[[Json], str]
-    ) -> Response:
+    def media(self, call: Call, conditions: Conditions, etag: Callable[[Json], str]) -> Response:
         """The bytes of an object, or a range of them, unless a condition does not hold (304, 412)."""
         match = re.fullmatch(r"bytes=(\d{1,18})-(\d{0,18})|bytes=-(\d{1,18})", call.headers.get("range", ""))
         start, end = 0, None
         if match:
             start = int(match[1]) if match[1] else -int(match[3])
             end = int(match[2]) + 1 if match[2] else None
-        body, content = self.storage.read(bucket, name, start, end, call.first("generation"))
+        body, content = self.storage.read(*_place(call), start, end, Conditions(conditions.selected))
         if conditions.excludes(body) or _is_unchanged(call, body, etag(body)):
             return Response(status_code=304, headers={"ETag": etag(body)})
         conditions.check(body)
@@ -226,59 +221,44 @@ class StorageApi:
 
     def change_object(self, call: Call) -> Json:
         """Metadata with some fields changed (PATCH) or replaced (PUT)."""
-        bucket, name = call.params["bucket"], call.params["object"]
         check(Fields(call.body), "StorageObject")
-        return self._object(
-            call, self.storage.patch(bucket, name, call.body, _conditions(call), replace=call.method == "PUT")
-        )
+        changes, conditions = call.body, _conditions(call)
+        return self._object(call, self.storage.patch(*_place(call), changes, conditions, replace=call.method == "PUT"))
 
     def delete_object(self, call: Call) -> Response:
         """Nothing; the object is deleted."""
-        generation = call.first("generation")
-        self.storage.delete(call.params["bucket"], call.params["object"], generation, _conditions(call))
+        self.storage.delete(*_place(call), _conditions(call))
         return Response(status_code=204)
 
     def compose(self, call: Call) -> Json:
         """One object out of several."""
         parts = []
-        bucket, name = call.params["bucket"], call.params["object"]
+        bucket, name = _place(call)
         for source in call.fields().objects("sourceObjects"):
             check_customer_key(call, self.storage.get(bucket, source.text("name")))
             preconditions = source.object("objectPreconditions")
             generation = preconditions.integer("ifGenerationMatch") if "ifGenerationMatch" in preconditions else None
-            parts.append((source.text("name"), str(source.value.get("generation") or ""), Conditions(generation)))
-        metadata = call.fields().object("destination").value
-        check(Fields(metadata), "StorageObject")
-        metadata = {**metadata, **customer_key(call)}
+            selected = str(source.value.get("generation") or "")
+            parts.append((source.text("name"), Conditions(selected, generation)))
+        destination = call.fields().object("destination")
+        check(destination, "StorageObject")
+        metadata = {**destination.value, **customer_key(call)}
         return self._object(call, self.storage.compose(bucket, name, parts, metadata, _conditions(call)))
 
     def copy(self, call: Call) -> Json:
         """The copy."""
         changes = {key: value for key, value in call.body.items() if key in WRITABLE}
         check(Fields(changes), "StorageObject")
-        source = self.storage.get(call.params["bucket"], call.params["object"], call.first("sourceGeneration"))
-        check_customer_key(call, source, "copy-source-")
-        body = self.storage.copy(
-            (call.params["bucket"], call.params["object"]),
-            (call.params["bucket2"], call.params["object2"]),
-            changes | customer_key(call),
-            _conditions(call),
-            _conditions(call, "Source"),
-            call.first("sourceGeneration"),
-        )
-        return self._object(call, body)
+        source, target = _place(call), (call.params["bucket2"], call.params["object2"])
+        where = _conditions(call, "Source")
+        check_customer_key(call, self.storage.get(*source, Conditions(where.selected)), "copy-source-")
+        changes |= customer_key(call)
+        return self._object(call, self.storage.copy(source, target, changes, _conditions(call), where))
 
     def move(self, call: Call) -> Json:
         """The object under its new name."""
-        body = self.storage.move(
-            call.params["bucket"],
-            call.params["object"],
-            call.params["object2"],
-            _conditions(call),
-            _conditions(call, "Source"),
-            call.first("sourceGeneration"),
-        )
-        return self._object(call, body)
+        conditions = _conditions(call), _conditions(call, "Source")
+        return self._object(call, self.storage.move(*_place(call), call.params["object2"], *conditions))
 
     def rewrite(self, call: Call) -> Json:
         """The copy, always completed by one request."""
@@ -381,19 +361,12 @@ def _batch_part(response: Response, content_id: str) -> str:
 def _is_unchanged(call: Call, body: Json, etag: str) -> bool:
     """Whether If-None-Match or If-Modified-Since makes the response a 304; 412 by If-Match or If-Unmodified-Since."""
     modified = datetime.fromisoformat(body["updated"]).replace(microsecond=0)
-    etags = {
-        key: [part.strip() for part in call.headers.get(key, "").split(",")] for key in ("if-match", "if-none-match")
-    }
-    dates = {key: _date(call.headers.get(key, "")) for key in ("if-modified-since", "if-unmodified-since")}
-    if "if-match" in call.headers:
-        changed = not {"*", etag} & set(etags["if-match"])
-    else:
-        changed = dates["if-unmodified-since"] is not None and modified > dates["if-unmodified-since"]
-    if changed:
+    etags = {key: re.split(r"\s*,\s*", value) for key, value in call.headers.items() if key.endswith("-match")}
+    matches = {key: not {"*", etag}.isdisjoint(values) for key, values in etags.items()}
+    since, until = (_date(call.headers.get(f"if-{kind}-since", "")) for kind in ("modified", "unmodified"))
+    if not matches.get("if-match", until is None or modified <= until):
         raise condition_not_met()
-    if "if-none-match" in call.headers:
-        return bool({"*", etag} & set(etags["if-none-match"]))
-    return dates["if-modified-since"] is not None and modified <= dates["if-modified-since"]
+    return matches.get("if-none-match", since is not None and modified <= since)
 
 
 def _date(text: str) -> datetime | None:
@@ -401,6 +374,11 @@ def _date(text: str) -> datetime | None:
         return parsedate_to_datetime(text).replace(tzinfo=UTC)
     except ValueError:
         return None  # as HTTP has it: such a header is ignored
+
+
+def _place(call: Call) -> tuple[str, str]:
+    """Bucket and name of the object that a request is about."""
+    return call.params["bucket"], call.params["object"]
 
 
 def _session(call: Call) -> str:

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cloud Storage's XML API over `Storage`: paths /bucket and /bucket/object.
 
-Clients of the S3 kind use it (object_store in polars, delta-rs and lance; Go's reads), multipart uploads of
-google-cloud-storage's transfer manager, and signed URLs, whose signature is not checked.
+object_store (polars, delta-rs, lance), Go's reads, multipart uploads of google-cloud-storage and signed URLs use it.
 """
 
 import base64
@@ -15,7 +14,7 @@ from xml.etree import ElementTree
 
 from starlette.responses import Response
 
-from emulator.core.google_rest import NAMES, ApiError, Call, Json, project_number
+from emulator.core.google_rest import NAMES, ApiError, Call, Json
 from emulator.services.storage import Conditions, Storage, digests
 from emulator.services.storage_api import (
     METADATA_HEADERS,
@@ -68,6 +67,7 @@ def _headers(body: Json) -> dict[str, str]:
 def _conditions(call: Call, source: str = "") -> Conditions:
     prefix = f"x-goog-{source}if-"
     return Conditions(
+        "" if source else call.first("generation"),
         read_number("generation", call.headers.get(prefix + "generation-match", "")),
         metageneration=read_number("metageneration", call.headers.get(prefix + "metageneration-match", "")),
     )
@@ -102,21 +102,6 @@ class StorageXml:
         self._storage = storage
         self._api = api
 
-    def create_bucket(self, call: Call) -> Response:
-        """Nothing; the bucket is created."""
-        _only(call)
-        number = project_number(call.headers.get("x-goog-project-id", "demo-project"))
-        fields = {"LocationConstraint": "location", "StorageClass": "storageClass"}
-        settings = {fields[tag]: text for tag, text in _leaves(call.content) if tag in fields}
-        self._storage.create_bucket(call.params["bucket"], number, settings)
-        return Response()
-
-    def delete_bucket(self, call: Call) -> Response:
-        """Nothing; the bucket is deleted."""
-        _only(call)
-        self._storage.delete_bucket(call.params["bucket"])
-        return Response(status_code=204)
-
     def list(self, call: Call) -> Response:
         """A page of objects and prefixes."""
         _only(call)
@@ -141,7 +126,7 @@ class StorageXml:
     def get(self, call: Call) -> Response:
         """The bytes, or a range of them."""
         _only(call)
-        return self._api.media(call, call.params["bucket"], call.params["object"], _conditions(call), _etag)
+        return self._api.media(call, _conditions(call), _etag)
 
     def put(self, call: Call) -> Response:
         """An object from the body or another object, or the ETag of a part."""
@@ -188,8 +173,7 @@ class StorageXml:
         if session := call.first("uploadId"):
             self._storage.cancel_upload(session)
         else:
-            generation = call.first("generation")
-            self._storage.delete(call.params["bucket"], call.params["object"], generation, _conditions(call))
+            self._storage.delete(call.params["bucket"], call.params["object"], _conditions(call))
         return Response(status_code=204)
 
 
@@ -204,20 +188,15 @@ def _content(body: Json) -> Json:
     }
 
 
-def _leaves(content: bytes) -> list[tuple[str, str]]:
-    """(tag without its namespace, text) of each element of a document, in its order."""
+def _parts(content: bytes) -> Iterable[tuple[int, str]]:
+    """(number, MD5 in Base64) of each part of a completed upload."""
     try:
         root = ElementTree.fromstring(content) if content.strip() else ElementTree.Element("empty")
     except ElementTree.ParseError as error:
         raise ApiError(400, f"The XML you provided was not well-formed: {error}", "MalformedXML") from None
-    return [(element.tag.rpartition("}")[2], element.text or "") for element in root.iter()]
-
-
-def _parts(content: bytes) -> Iterable[tuple[int, str]]:
-    """(number, MD5 in Base64) of each part of a completed upload."""
     values: Json = {}
-    for tag, text in _leaves(content):
-        values[tag] = text.strip()
+    for element in root.iter():
+        values[element.tag.rpartition("}")[2]] = (element.text or "").strip()
         if {"PartNumber", "ETag"} <= values.keys():
             number, etag = values.pop("PartNumber"), values.pop("ETag").strip('"')
             if not re.fullmatch("[0-9a-f]{32}", etag):

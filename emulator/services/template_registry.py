@@ -15,19 +15,17 @@ from emulator.core.google_rest import ApiError, Call, Json, now, parse_object, p
 from emulator.core.state import State
 from emulator.services.collection import Collection
 
-_TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
+_TAG = r"[a-z0-9][a-z0-9._-]{0,127}"
 
 
 class _Packages(Collection):
     kind, title, parameter = "packages", "Package", "package"
 
     def parent(self, call: Call) -> str:
-        """The repository."""
         number = project_number(call.params["project"])
         return f"projects/{number}/locations/us-central1/repositories/{call.params['repository']}"
 
     def delete(self, call: Call) -> Json:
-        """A finished operation; the package's versions and tags are deleted too."""
         name = self.requested(call)["name"]
         with self._state.transaction():
             for kind in ("versions", "tags"):
@@ -41,12 +39,10 @@ class _Versions(Collection):
     kind, title, parameter = "versions", "Version", "version"
 
     def view(self, resource: Json) -> Json:
-        """The version with its tags."""
         tags = [tag for _, tag in self._state.all("tags", resource["name"].split("/versions/")[0])]
         return {**resource, "relatedTags": [tag for tag in tags if tag["version"] == resource["name"]]}
 
     def delete(self, call: Call) -> Json:
-        """A finished operation; the version's tags are deleted too."""
         version = self.view(self.requested(call))
         with self._state.transaction():
             for tag in version["relatedTags"]:
@@ -63,30 +59,19 @@ class _Tags(Collection):
         self._versions = versions
 
     def create(self, call: Call) -> Json:
-        """A new tag; 409 when it exists."""
-        tag = _check_tag(call.first("tagId"))
-        with self._state.transaction():
-            name = f"{self.parent(call)}/tags/{tag}"
-            if self._state.get(name):
-                raise ApiError(409, f"The tag {tag} exists.")
-            return self.set(name, self._version(call))
+        return self.insert(self.parent(call), self._version(call), call.id("tagId", _TAG, required=True))
 
     def update(self, call: Call) -> Json:
-        """The tag on another version."""
-        return self.set(self.requested(call)["name"], self._version(call))
+        return self._state.update(self.requested(call)["name"], **self._version(call))
 
     def delete(self, call: Call) -> Json:
-        """Nothing."""
         self._state.delete(self.requested(call)["name"])
         return {}
 
-    def set(self, name: str, version: str) -> Json:
-        """The tag on a version."""
-        return self._state.put("tags", name, {"name": name, "version": version})
-
-    def _version(self, call: Call) -> str:
-        reference = str(parse_object(call.content).get("version", ""))
-        return str(self._versions.find(f"{self.parent(call)}/versions/{reference.rsplit('/', 1)[-1]}")["name"])
+    def _version(self, call: Call) -> Json:
+        """The field of a tag with the version that the body names."""
+        reference = str(parse_object(call.content).get("version", "")).rsplit("/", 1)[-1]
+        return {"version": self._versions.find(f"{self.parent(call)}/versions/{reference}")["name"]}
 
 
 class TemplateRegistry:
@@ -108,8 +93,8 @@ class TemplateRegistry:
                 tags = [tag.strip() for tag in body.decode("utf-8", "replace").split(",") if tag.strip()]
             elif field and field[1] == "content":
                 content = body
-        for tag in tags:
-            _check_tag(tag)
+        if wrong := [tag for tag in tags if not re.fullmatch(_TAG, tag)]:
+            raise ApiError(400, f"tag_id: '{wrong[0][:140]}' is not a valid tag.")
         package = f"{self.packages.parent(call)}/packages/{_pipeline_name(content)}"
         version = f"{package}/versions/sha256:{hashlib.sha256(content).hexdigest()}"
         stamp = now()
@@ -120,7 +105,7 @@ class TemplateRegistry:
             if self._state.get(version) is None:
                 self._state.put("versions", version, {"name": version, **times, "_content": content.decode()})
             for tag in tags:
-                self.tags.set(f"{package}/tags/{tag}", version)
+                self._state.put("tags", f"{package}/tags/{tag}", {"name": f"{package}/tags/{tag}", "version": version})
         return PlainTextResponse(f"{package.rsplit('/', 1)[1]}/{version.rsplit('/', 1)[1]}")
 
     def download(self, call: Call) -> Response:
@@ -150,22 +135,14 @@ def _deleted(repository: str) -> Json:
     return {"name": f"{repository}/operations/delete", "done": True, "response": {}}
 
 
-def _check_tag(tag: str) -> str:
-    if not _TAG.fullmatch(tag):
-        raise ApiError(400, f"tag_id: '{tag[:140]}' is not a valid tag.")
-    return tag
-
-
 def _pipeline_name(content: bytes) -> str:
     try:
-        documents = list(yaml.safe_load_all(content.decode()))
+        document = next(yaml.safe_load_all(content.decode()))
+        name = str(document.get("pipelineSpec", document)["pipelineInfo"]["name"])
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ApiError(400, f"The template is not valid YAML: {str(error)[:300]}") from error
-    spec = documents[0] if documents and isinstance(documents[0], dict) else {}
-    if "pipelineSpec" in spec and isinstance(spec["pipelineSpec"], dict):
-        spec = spec["pipelineSpec"]
-    info = spec.get("pipelineInfo")
-    name = info.get("name") if isinstance(info, dict) else None
-    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,127}", name):
+    except (LookupError, TypeError, AttributeError, StopIteration):
+        name = ""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,127}", name):
         raise ApiError(400, "The template has no valid pipelineInfo.name.")
     return name

@@ -8,7 +8,6 @@ Every checkpoint is deployed to its own endpoint as soon as it is saved.
 import json
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from emulator.core.faults import Faults
 from emulator.core.google_rest import NAMES, ApiError, Json, now, snake
 from emulator.core.state import State
 from emulator.engines.base import Cancelled, Checkpoint, Engine, StepMetrics, TuningSpec, TuningTask, schedule
-from emulator.services.collection import JobFailure
+from emulator.services.collection import JobCollection, JobFailure
 from emulator.services.datasets import PARSERS, Dataset, data_stats, measure, read_rows
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import CheckpointEvaluation, Evaluation
@@ -59,13 +58,13 @@ def adapters_folder(state: State, name: str) -> Path:
 class TuningRun:
     """One job; `run` raises `Cancelled`, `JobFailure` and what `ValueError` and `ApiError` stand for."""
 
-    def __init__(self, services: Services, name: str, seed: int, should_stop: Callable[[], bool]) -> None:
+    def __init__(self, services: Services, name: str, seed: int, jobs: JobCollection) -> None:
         self.services = services
         self.state = services.state
         self.name = name
         self.parent, _, self.job_id = name.partition("/tuningJobs/")
         self.seed = seed
-        self.should_stop = should_stop
+        self.jobs = jobs
         job = self.state.get(name)
         assert job is not None
         self.job: Json = job
@@ -91,7 +90,7 @@ class TuningRun:
         """Tune the model; the job is SUCCEEDED."""
         services = self.services
         self._advance(tuningJobState="TUNING_JOB_STATE_WAITING_FOR_CAPACITY")
-        self._hold()
+        self.jobs.hold(self.name)
         state = "TUNING_JOB_STATE_PROCESSING_DATASET"
         self._advance(state="JOB_STATE_RUNNING", tuningJobState=state, startTime=now())
         self._inject_failure("start")
@@ -116,28 +115,17 @@ class TuningRun:
                 task.validation,
                 self.entry.name,
                 self.seed,
-                self._check_running,
+                partial(self.jobs.check_running, self.name),
             )
         shutil.rmtree(task.out, ignore_errors=True)
         task.out.mkdir(parents=True)
         checkpoints = engine.tune(task)
         self._advance(tuningJobState="TUNING_JOB_STATE_POST_PROCESSING", **self._stored_metrics())
         self._inject_failure("end")
-        self._hold()
+        self.jobs.hold(self.name)
         if not checkpoints:
             raise JobFailure(13, "The engine saved no checkpoint.")
-        if "_same_endpoint" in self.job:
-            last = checkpoints[-1].checkpoint_id
-            services.endpoints.take_over(self.job["_same_endpoint"], self.model, last, self.display_name)
         self._advance(state="JOB_STATE_SUCCEEDED", endTime=now())
-
-    def _hold(self) -> None:
-        self.services.faults.hold(self.name, self.should_stop)
-        self._check_running()
-
-    def _check_running(self) -> None:
-        if self.should_stop():
-            raise Cancelled
 
     def _advance(self, **fields: Any) -> None:
         """Set fields of the job; raises `Cancelled` when it was cancelled meanwhile."""
@@ -147,7 +135,7 @@ class TuningRun:
                 raise Cancelled
             job.update(fields, updateTime=now())
 
-        self._check_running()
+        self.jobs.check_running(self.name)
         self.state.change(self.name, edit)
 
     def _inject_failure(self, stage: str) -> None:
@@ -193,7 +181,7 @@ class TuningRun:
             out=adapters_folder(self.state, self.name),
             on_metrics=self._on_metrics,
             on_checkpoint=self._on_checkpoint,
-            should_stop=self.should_stop,
+            should_stop=partial(self.jobs.should_stop, self.name),
             reward=partial(self.services.rewards.overall, self.spec) if self.method == "reinforcement" else None,
         )
 
@@ -217,7 +205,7 @@ class TuningRun:
 
     def _on_checkpoint(self, saved: Checkpoint) -> None:
         """Register the checkpoint, deploy it to its own endpoint, and add it to the job."""
-        self._check_running()
+        self.jobs.check_running(self.name)
         models = self.services.models
         path = saved.path.resolve().relative_to(self.state.directory.resolve()).as_posix()
         checkpoint = {"checkpointId": saved.checkpoint_id, "epoch": str(saved.epoch), "step": str(saved.step)}

@@ -7,11 +7,10 @@ the others wait as PENDING with TUNING_JOB_STATE_WAITING_FOR_QUOTA. A job that f
 """
 
 import shutil
-from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import ApiError, Call, Fields, Json, failed_precondition, now, public
+from emulator.core.google_rest import ApiError, Call, Fields, Json, now, public
 from emulator.core.messages import check
 from emulator.services.collection import ENDED, JobCollection
 from emulator.services.datasets import content_text, count_lines, parse_reinforcement_row
@@ -19,10 +18,8 @@ from emulator.services.evaluation import read_evaluation_config
 from emulator.services.storage import split_uri
 from emulator.services.training import SPECS, Services, TuningRun, adapters_folder
 
-_SIZE_WORDS = ("ONE", "TWO", "FOUR", "EIGHT", "SIXTEEN", "THIRTY_TWO")
-ADAPTER_SIZES: dict[str, int] = {f"ADAPTER_SIZE_{word}": 2**power for power, word in enumerate(_SIZE_WORDS)}
-_PROTO_SIZES = {1: 1, 6: 2, 2: 4, 3: 8, 4: 16, 5: 32}
-_SIZE_NAMES = {size: name for name, size in ADAPTER_SIZES.items()}
+_RANKS = {"UNSPECIFIED": 0, "ONE": 1, "FOUR": 4, "EIGHT": 8, "SIXTEEN": 16, "THIRTY_TWO": 32, "TWO": 2}
+ADAPTER_SIZES = {f"ADAPTER_SIZE_{word}": rank for word, rank in _RANKS.items()}  # in the order of their numbers
 _NOT_IMPLEMENTED = ("distillationSpec", "partnerModelTuningSpec", "veoTuningSpec")
 MAX_ANSWERS, ANSWERS_MULTIPLE = 8192, 16  # of a step: prompts times samples
 
@@ -39,7 +36,7 @@ class TuningJobs(JobCollection):
 
     def run(self, name: str) -> None:
         """Tune a model."""
-        TuningRun(self._services, name, self._seed, lambda: self.should_stop(name)).run()
+        TuningRun(self._services, name, self._seed, self).run()
 
     def reset(self, job: Json) -> None:
         """A job as it was before it ran."""
@@ -61,16 +58,14 @@ class TuningJobs(JobCollection):
             job = self._state.get(name) or {}
             if tuned := job.get("tunedModel"):
                 for checkpoint in tuned["checkpoints"]:
-                    self._services.endpoints.remove(checkpoint["endpoint"])
+                    self._state.delete(checkpoint["endpoint"])
                 self._services.models.drop_version(tuned["model"])
                 self._state.change(name, lambda body: body.pop("tunedModel"))
         shutil.rmtree(adapters_folder(self._state, name), ignore_errors=True)
 
     def create(self, call: Call) -> Json:
         """A job in state PENDING; 400 when the request is invalid."""
-        return self.public_view(self._start(call, self._read_job(call)))
-
-    def _start(self, call: Call, fields: Json) -> Json:
+        fields = self._read_job(call)
         with self._state.transaction():
             quota = self._services.faults.plan.tuning_quota
             unfinished = sum(job["state"] not in ENDED for _, job in self._state.all("tuningJobs"))
@@ -80,7 +75,7 @@ class TuningJobs(JobCollection):
             states = {"state": "JOB_STATE_PENDING", "tuningJobState": f"TUNING_JOB_STATE_WAITING_FOR_{waits_for}"}
             job = self.insert(call.parent, {**fields, **states})
         self.enqueue(job["name"])
-        return job
+        return public(job)
 
     def validate_reward(self, call: Call) -> Json:
         """The reward of a sample response to an example; errors of a reward are in the response."""
@@ -90,57 +85,6 @@ class TuningJobs(JobCollection):
         config = self._services.rewards.read(fields)
         row = parse_reinforcement_row(fields.object("example").value)
         return self._services.rewards.validate(config, (row, content_text(fields.object("sampleResponse"))))
-
-    def rebase(self, call: Call) -> Json:
-        """An operation that ends with a new job: the data and settings of an old one on another base model.
-
-        `tuningJob` has the changes, at least its `baseModel`. With `deployToSameEndpoint` the endpoint of the old
-        model's default checkpoint serves the new model's when the job has succeeded.
-        """
-        fields = call.fields("rebase_tuned_model_request")
-        check(fields, "RebaseTunedModelRequest")
-        if "artifactDestination" in fields:
-            raise ApiError(400, "artifactDestination is not implemented by the emulator.")
-        old = self._referenced_job(fields.object("tunedModelRef"))
-        key = next(key for key in SPECS if key in old)
-        request = fields.object("tuningJob")
-        inherited = {name: old[name] for name in ("tunedModelDisplayName", "description", "labels") if old.get(name)}
-        changes = request.object(key)
-        spec = {**old[key], **changes.value}
-        spec["hyperParameters"] = {**old[key]["hyperParameters"], **changes.object("hyperParameters").value}
-        body = {**inherited, **request.value, "baseModel": request.text("baseModel"), key: spec}
-        job = self._read_job(replace(call, body=body))
-        old_base = old.get("baseModel") or old["preTunedModel"]["baseModel"]
-        catalogue = self._services.catalogue
-        if catalogue.find(old_base) == catalogue.find(body["baseModel"]):
-            raise request.error("baseModel", f"the model is already based on {old_base}.")
-        if fields.boolean("deployToSameEndpoint"):
-            job["_same_endpoint"] = self._reusable_endpoint(old, body["baseModel"], call.params["location"])
-        job = self._start(call, job)
-        return self._operations.of_job(call, job["name"], "RebaseTunedModel")
-
-    def _referenced_job(self, reference: Fields) -> Json:
-        """The finished job that a TunedModelRef names."""
-        if "pipelineJob" in reference:
-            raise ApiError(400, "tunedModelRef.pipelineJob is not implemented by the emulator.")
-        name = reference.text("tuningJob", "")
-        if reference.one_of("", "tunedModel", "tuningJob") == "tunedModel":
-            model, version = self._services.models.resolve(reference.text("tunedModel"))
-            job_id = version.get("labels", {}).get("google-vertex-llm-tuning-job-id", "")
-            name = f"{model['name'].split('/models/')[0]}/tuningJobs/{job_id}"
-        job = self.find(name)
-        if job["state"] != "JOB_STATE_SUCCEEDED":
-            raise failed_precondition(f"The tuning job {job['name']} is in state {job['state']}.")
-        return job
-
-    def _reusable_endpoint(self, old: Json, base: str, location: str) -> str:
-        entry = self._services.catalogue.serving(base)
-        endpoint = str(self.view(old)["tunedModel"]["endpoint"])
-        serving_location = entry.serving_locations.get(location, location)
-        if not endpoint or endpoint.split("/")[3] != serving_location:
-            message = f"The model has no endpoint in {serving_location}, where a tuned {entry.name} is served."
-            raise failed_precondition(message)
-        return endpoint
 
     def view(self, resource: Json) -> Json:
         """The job with the current endpoint of its model's default checkpoint."""
@@ -153,10 +97,6 @@ class TuningJobs(JobCollection):
             return resource  # the model was deleted
         endpoint = self._services.endpoints.serving(tuned["model"], version.get("defaultCheckpointId", ""))
         return {**resource, "tunedModel": {**tuned, "endpoint": endpoint}}
-
-    def public_view(self, job: Json) -> Json:
-        """A stored job as callers see it."""
-        return public(self.view(job))
 
     def _read_job(self, call: Call) -> Json:
         fields = call.fields("tuning_job")
@@ -192,9 +132,9 @@ class TuningJobs(JobCollection):
         else:
             base = self._read_parent_model(fields.object("preTunedModel"), job)
         catalogue = self._services.catalogue
-        entry = catalogue.find(base)
-        if entry is None or not getattr(entry, method) or catalogue.retired(entry):
-            supported = ", ".join(item.name for item in catalogue.models if getattr(item, method))
+        entry = catalogue.tunable(base, method)
+        if entry is None:
+            supported = catalogue.names(method)
             message = f"Base model {base[:200]} is not supported for {method} tuning. Supported: {supported}."
             raise fields.error("baseModel", message)
         return entry
@@ -275,7 +215,7 @@ def _hyper_parameters(
     own = _reinforcement_parameters(fields, entry, rows) if method == "reinforcement" else {}
     # the service chooses epochs by size; the emulator: 4 for small sets, fewer for large ones
     epochs = fields.integer("epochCount", 0) or own.pop("_epochs", 0) or max(1, min(4, round(20_000 / rows)))
-    size = adapter_size(fields, entry.default_adapter_size)
+    size = ADAPTER_SIZES[fields.enum("adapterSize", tuple(ADAPTER_SIZES))] or entry.default_adapter_size
     supported = getattr(entry, method)
     if size not in supported:
         violation = fields.error("adapterSize", f"{entry.name} supports {', '.join(map(str, supported))}.")
@@ -285,7 +225,7 @@ def _hyper_parameters(
     result: Json = {
         **count,
         "learningRateMultiplier": fields.number("learningRateMultiplier", 1.0),
-        "adapterSize": _SIZE_NAMES[size],
+        "adapterSize": next(name for name, rank in ADAPTER_SIZES.items() if rank == size),
         **own,
     }
     if method == "preference":
@@ -315,15 +255,3 @@ def _reinforcement_parameters(fields: Fields, entry: BaseModelEntry, rows: int) 
 def _require_beta(call: Call) -> None:
     if call.version != "v1beta1":
         raise ApiError(404, f"Reinforcement tuning is a preview: use v1beta1, not {call.version}.")
-
-
-def adapter_size(fields: Fields, default: int) -> int:
-    """The rank for an enum name, or for its number in the API's protocol buffers."""
-    value: Any = fields.value.get("adapterSize")
-    if value in (None, 0, "ADAPTER_SIZE_UNSPECIFIED"):
-        return default
-    if isinstance(value, int) and value in _PROTO_SIZES:
-        return _PROTO_SIZES[value]
-    if isinstance(value, str) and value in ADAPTER_SIZES:
-        return ADAPTER_SIZES[value]
-    raise fields.error("adapterSize", f"Invalid value at adapter_size: {str(value)[:80]!r}.")

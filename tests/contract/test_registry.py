@@ -18,10 +18,9 @@ from google.genai import errors, types
 
 from emulator.core.faults import Faults
 from emulator.core.state import State
-from emulator.services.bigquery import BigQuery
 from emulator.services.endpoints import Endpoints
 from emulator.services.models import Models
-from emulator.services.request_logs import RequestLogs
+from emulator.services.request_logs import BigQuery, RequestLogs
 from emulator.services.storage import Storage
 
 

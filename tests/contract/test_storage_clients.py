@@ -153,16 +153,6 @@ def test_xml_lists(server: Server, bucket: Any, version: str) -> None:
     assert re.findall("<Key>(.*?)<", httpx.get(url, params={"list-type": "2", "start-after": "d/1"}).text)[0] == "d/2"
 
 
-def test_xml_buckets(server: Server) -> None:
-    url = f"{server.url}/xml-bucket"
-    body = "<CreateBucketConfiguration><LocationConstraint>EU</LocationConstraint></CreateBucketConfiguration>"
-    assert [httpx.put(url, content=body).status_code for _ in range(2)] == [200, 409]
-    assert storage_client(server.url).get_bucket("xml-bucket").location == "EU"
-    assert httpx.put(url + "2", content="<a>").status_code == 400
-    assert (httpx.head(url).status_code, httpx.head(url + "2").status_code) == (200, 404)
-    assert [httpx.delete(url).status_code for _ in range(2)] == [204, 404]
-
-
 def test_xml_multipart_upload(server: Server, bucket: Any, tmp_path: Any) -> None:
     from google.cloud.storage import transfer_manager
 

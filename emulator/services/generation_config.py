@@ -1,18 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Structured output: the required shape of an answer, functions it may call, and whether an answer has that shape."""
+"""What `generationConfig` and `tools` of a request ask for: the shape of an answer, functions it may call, thinking.
+
+The engines do not reason: a thought repeats the last turn, so that it takes tokens and room as thinking does. Ranges
+and messages: cloud.google.com/vertex-ai/generative-ai/docs/thinking.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import jsonschema
 from jsonschema.validators import validator_for
 
+from emulator.catalogue import BaseModelEntry
 from emulator.core.google_rest import NAMES, ApiError, Fields, Json, bad_field, camelize
 from emulator.core.messages import check
-from emulator.engines.base import Function, GenerateRequest, Generation
+from emulator.engines.base import Engine, Function, GenerateRequest, Generation
 from emulator.engines.grammar import answer_schema
 
 JSON_VALUE: Json = {"type": ["object", "array"]}
@@ -79,24 +85,12 @@ def _ordered(schema: Any) -> Any:
     return result
 
 
-def enum_name(fields: Fields, key: str, names: Sequence[str]) -> str:
-    """The name of an enum's value, which may be its number; the first when it is absent; 400 for an unknown one."""
-    value = fields.value.get(key)
-    if type(value) is int and 0 <= value < len(names):  # a boolean is none
-        return names[value]
-    name = fields.text(key, names[0]).upper()
-    if name not in names:
-        message = f"Invalid value at '{fields.name(key)}': {json.dumps(name)[:80]}"
-        raise ApiError(400, message)
-    return name
-
-
 def _plain_schema(schema: Fields, depth: int = 0) -> Json:
     """Google's Schema as JSON Schema."""
     if depth > 20:
         raise schema.error("", "has more than 20 levels.")
     schema.only(*_LIMITS, *NAMES["schemaAnnotations"], *_PARTS)
-    kind = enum_name(schema, "type", _TYPES).lower()
+    kind = schema.enum("type", _TYPES).lower()
     result: Json = {} if kind == "type_unspecified" else {"type": kind}
     result |= {
         key: schema.value[key] for key in ("title", "description", "pattern", "propertyOrdering") if key in schema
@@ -154,7 +148,7 @@ def read_functions(fields: Fields) -> tuple[tuple[Function, ...], bool]:
     functions = declared_functions(fields)
     config = fields.object("toolConfig")
     calling = config.object("functionCallingConfig")
-    mode, allowed = enum_name(calling, "mode", _MODES), calling.texts("allowedFunctionNames")
+    mode, allowed = calling.enum("mode", _MODES), calling.texts("allowedFunctionNames")
     if allowed and mode not in ("ANY", "VALIDATED"):
         raise calling.error("allowedFunctionNames", "needs the mode ANY or VALIDATED.")
     names = [function.name for function in functions]
@@ -214,3 +208,65 @@ def fits(generation: Generation, request: GenerateRequest) -> bool:
         if not validator.is_valid(value):
             return False
     return True
+
+
+DYNAMIC_TOKENS = 8192  # longest thought of a model that decides by itself
+_LEVELS = ("THINKING_LEVEL_UNSPECIFIED", "LOW", "HIGH", "MEDIUM", "MINIMAL")
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """A thought; `reserved` of its tokens are taken from `maxOutputTokens`, `included` says whether it is returned."""
+
+    text: str = ""
+    token_count: int = 0
+    reserved: int = 0
+    included: bool = False
+
+
+def read_thinking(config: Fields, model: BaseModelEntry, is_tuned: bool) -> tuple[int, bool]:
+    """(budget in tokens, whether thoughts are returned); a budget of -1: the model decides; 400 if it cannot.
+
+    A tuned model, whose training rows have no thoughts, thinks on request only.
+    """
+    fields = config.object("thinkingConfig")
+    level, included = fields.enum("thinkingLevel", _LEVELS), fields.boolean("includeThoughts")
+    thinking = model.thinking
+    if thinking is None:
+        return 0, False
+    budget = fields.integer("thinkingBudget", -1 if thinking.by_default and (included or not is_tuned) else 0)
+    low, high = thinking.budgets
+    if level != _LEVELS[0]:
+        if "thinkingBudget" in fields:
+            raise _refused("thinking_budget and thinking_level cannot both be set.")
+        if level not in thinking.levels:
+            raise _refused("thinking_level is not supported by this model.")
+        budget = 0 if level == "MINIMAL" else -1
+    elif "thinkingBudget" in fields and not (low <= budget <= high or budget == -1 or (budget == 0 and thinking.off)):
+        raise _refused(f"thinking_budget is out of range; supported values are integers from {low} to {high}.")
+    if included and not budget and not thinking.levels:
+        raise _refused("Thinking_config.include_thoughts is only enabled when thinking is enabled.")
+    return budget, included
+
+
+def think(
+    config: Fields, model: BaseModelEntry, is_tuned: bool, engine: Callable[[BaseModelEntry], Engine], prompt: str
+) -> Thought:
+    """The thought about a prompt. A budget of the request is part of `maxOutputTokens`; a model that decides by itself
+    leaves room for its answer.
+    """
+    budget, included = read_thinking(config, model, is_tuned)
+    if not budget:
+        return Thought()
+    text = f"The last turn is: {prompt}"
+    most = budget if budget > 0 else DYNAMIC_TOKENS
+    if reserves := budget > 0 and "maxOutputTokens" in config:
+        most = min(most, config.integer("maxOutputTokens"))
+    (length,) = engine(model).count_tokens([text])
+    count = min(length, most)
+    return Thought(text[: len(text) * count // length], count, count if reserves else 0, included)
+
+
+def _refused(reason: str) -> ApiError:
+    learn = "Learn more: https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/gemini"
+    return ApiError(400, f"Unable to submit request because {reason} {learn}")
