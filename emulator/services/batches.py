@@ -102,9 +102,7 @@ class BatchJobs(JobCollection):
     def _write(self, job: Json, outputs: Sequence[Json]) -> None:
         folder = job["outputConfig"]["gcsDestination"]["outputUriPrefix"].rstrip("/")
         folder += f"/prediction-model-{now().replace(':', '-')}"
-        text = "".join(json.dumps(output, ensure_ascii=False) + "\n" for output in outputs)
-        bucket, name = split_uri(folder + "/predictions.jsonl")
-        self._storage.write(bucket, name, text.encode("utf-8", "replace"), {"contentType": "application/jsonl"})
+        self._storage.write_lines(f"{folder}/predictions.jsonl", outputs)
         failed = sum(bool(output["status"]) for output in outputs)
         counts = {"successfulCount": str(len(outputs) - failed)}
         if failed:

@@ -29,16 +29,6 @@ class Dataset(Generic[Row]):
     dropped: tuple[tuple[int, str], ...] = ()
 
 
-class DatasetError(ValueError):
-    """Malformed lines, as (line number, reason)."""
-
-    def __init__(self, uri: str, problems: Sequence[tuple[int, str]]) -> None:
-        self.problems = list(problems)
-        listed = "; ".join(f"line {line}: {reason}" for line, reason in self.problems[:10])
-        rest = f" (and {len(self.problems) - 10} more)" if len(self.problems) > 10 else ""
-        super().__init__(f"Dataset {uri} has {len(self.problems)} invalid example(s): {listed}{rest}")
-
-
 def count_lines(content: bytes) -> int:
     """Number of lines that are not blank."""
     return sum(1 for line in content.split(b"\n") if line.strip())
@@ -63,13 +53,14 @@ def read_parsed(
 def read_rows(
     uri: str, content: bytes, parse: Callable[[Any], Row], lenient: bool
 ) -> tuple[list[tuple[int, Row]], list[tuple[int, str]]]:
-    """(line, row) of all rows and (line, reason) of malformed ones, which raise `DatasetError` unless `lenient`."""
+    """(line, row) of all rows and (line, reason) of malformed ones, which are a `ValueError` unless `lenient`."""
     lines = ((number, line) for number, line in enumerate(content.split(b"\n"), 1) if line.strip())
     rows, problems = read_parsed(lines, lambda line: parse(parse_json(line)))
-    if problems and not lenient:
-        raise DatasetError(uri, problems)
-    if not rows:
-        raise DatasetError(uri, problems or [(1, "the file has no examples.")])
+    if not rows or (problems and not lenient):
+        problems = problems or [(1, "the file has no examples.")]
+        listed = "; ".join(f"line {line}: {reason}" for line, reason in problems[:10])
+        rest = f" (and {len(problems) - 10} more)" if len(problems) > 10 else ""
+        raise ValueError(f"Dataset {uri} has {len(problems)} invalid example(s): {listed}{rest}")
     return rows, problems
 
 

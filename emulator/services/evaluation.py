@@ -367,7 +367,14 @@ class CheckpointEvaluation:
             result for n, metric in enumerate(metrics) for result in _aggregates(metric, [row[n] for row in scores])
         ]
         folder = f"{self._config['outputConfig']['gcsDestination']['outputUriPrefix'].rstrip('/')}/{name}"
-        self._write(folder, answers, scores, results)
+        lines = (
+            {**texts, "response": answer, "results": row}
+            for (_, texts), answer, row in zip(self._samples, answers, scores, strict=True)
+        )
+        self.storage.write_lines(f"{folder}/evaluation_results.jsonl", lines)
+        aggregates = json.dumps({"aggregationResults": results}, ensure_ascii=False, indent=1).encode()
+        where = split_uri(f"{folder}/aggregation_results.json")
+        self.storage.write(*where, aggregates, {"contentType": "application/json"})
         dataset = {"gcsSource": {"uris": [self.spec["validationDatasetUri"]]}}
         return {
             "aggregationOutput": {"dataset": dataset, "aggregationResults": results},
@@ -387,22 +394,6 @@ class CheckpointEvaluation:
         if self._base_answers is not None:
             values["baseline_model_response"] = self._base_answers[number]
         return [await self.evaluation.score(metric, values) for metric in metrics]
-
-    def _write(
-        self, folder: str, answers: Sequence[str], scores: Sequence[Sequence[Json]], results: Sequence[Json]
-    ) -> None:
-        lines = [
-            {**texts, "response": answer, "results": list(row)}
-            for (_, texts), answer, row in zip(self._samples, answers, scores, strict=True)
-        ]
-        rows = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        aggregates = json.dumps({"aggregationResults": list(results)}, ensure_ascii=False, indent=1)
-        for name, text, content_type in (
-            ("evaluation_results.jsonl", rows, "application/jsonl"),
-            ("aggregation_results.json", aggregates, "application/json"),
-        ):
-            bucket, path = split_uri(f"{folder}/{name}")
-            self.storage.write(bucket, path, text.encode("utf-8", "replace"), {"contentType": content_type})
 
 
 def _aggregates(metric: Fields, rows: Sequence[Json]) -> list[Json]:

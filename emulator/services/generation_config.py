@@ -106,18 +106,16 @@ def _plain_schema(schema: Fields, depth: int = 0) -> Json:
         if key in schema:
             parts = schema.object(key)
             result[name] = {part: _plain_schema(parts.object(part), depth + 1) for part in parts.value}
-    if "items" in schema:
-        result["items"] = _plain_schema(schema.object("items"), depth + 1)
     if "anyOf" in schema:
         result["anyOf"] = [_plain_schema(part, depth + 1) for part in schema.objects("anyOf")]
-    if "additionalProperties" in schema:
-        more = schema.value["additionalProperties"]
-        result["additionalProperties"] = (
-            more if isinstance(more, bool) else _plain_schema(schema.object("additionalProperties"), depth + 1)
-        )
+    if isinstance(more := schema.value.get("additionalProperties"), bool):
+        result["additionalProperties"] = more
+    for key in ("items", "additionalProperties"):
+        if key in schema and key not in result:
+            result[key] = _plain_schema(schema.object(key), depth + 1)
     if choices := schema.value.get("enum"):
         result["enum"] = _choices(choices, schema, kind)
-    return _or_null(result) if schema.boolean("nullable") else result
+    return {"anyOf": [result, {"type": "null"}]} if schema.boolean("nullable") else result
 
 
 def _exact(number: float) -> float | int:
@@ -132,15 +130,6 @@ def _choices(choices: Any, schema: Fields, kind: str) -> list[Any]:
         return [choice if isinstance(choice, str) else json.dumps(choice) for choice in choices]
     except (TypeError, ValueError) as error:
         raise schema.error("enum", f"must be a list of values of type {kind}.") from error
-
-
-def _or_null(schema: Json) -> Json:
-    if "anyOf" in schema:
-        return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
-    if "type" not in schema:
-        return {"anyOf": [schema, {"type": "null"}]}
-    more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
-    return {**schema, **more, "type": [schema["type"], "null"]}
 
 
 def read_functions(fields: Fields) -> tuple[tuple[Function, ...], bool]:

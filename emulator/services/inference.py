@@ -448,8 +448,6 @@ def _chunks(response: Json) -> list[Json]:
     if parts != [*thoughts, {"text": text}]:
         return [response]
     pieces = re.findall(r"\s*\S+(?:\s+\S+){0,3}\s*", text) or [text]
-    if "".join(pieces) != text:
-        pieces = [text]
     parts = [*thoughts, *({"text": piece} for piece in pieces)]
     common = {key: response[key] for key in ("modelVersion", "createTime", "responseId")}
     chunks = []

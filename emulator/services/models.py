@@ -206,8 +206,7 @@ class Models(Collection):
         dropped = ("versionId", "versionAliases", "versionCreateTime", "versionUpdateTime")
         copied = {key: value for key, value in version.items() if key not in dropped}
         copied["modelSourceInfo"] = {"sourceType": "GENIE", "copy": True}
-        name = self.add_version(call.parent, model_id, copied)
-        base, _, number = name.partition("@")
+        base, _, number = self.add_version(call.parent, model_id, copied).partition("@")
         body = {"model": base, "modelVersionId": number}
         return self._operations.done(call, base, "CopyModel", "CopyModelResponse", body)
 
@@ -259,13 +258,10 @@ def _merge_alias(fields: Fields, model: Json, version: Json, alias: str) -> None
     name = alias.removeprefix("-")
     if not _ALIAS.fullmatch(name):
         raise fields.error("versionAliases", f"'{alias[:140]}' is not a valid alias.")
-    if alias.startswith("-"):
-        if name == "default":
-            raise fields.error("versionAliases", "The default alias can be moved to a version, not removed.")
-        if name in version["versionAliases"]:
-            version["versionAliases"].remove(name)
-        return
-    for other in model["_versions"].values():
-        if name in other["versionAliases"]:
-            other["versionAliases"].remove(name)
-    version["versionAliases"].append(name)
+    if alias == "-default":
+        raise fields.error("versionAliases", "The default alias can be moved to a version, not removed.")
+    for holder in [version] if alias.startswith("-") else model["_versions"].values():
+        if name in holder["versionAliases"]:
+            holder["versionAliases"].remove(name)
+    if name == alias:
+        version["versionAliases"].append(name)

@@ -16,7 +16,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -238,6 +238,11 @@ class Storage:
         path = self._data / uuid.uuid4().hex
         path.write_bytes(content)
         return self._publish(bucket, name, path, content, metadata or {}, conditions)
+
+    def write_lines(self, uri: str, values: Iterable[Any]) -> None:
+        """Store values as JSON Lines at gs://bucket/name."""
+        text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
+        self.write(*split_uri(uri), text.encode("utf-8", "replace"), {"contentType": "application/jsonl"})
 
     def _publish(
         self, bucket: str, name: str, path: Path, content: bytes, metadata: Mapping[str, Any], conditions: Conditions

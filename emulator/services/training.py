@@ -5,7 +5,6 @@
 Every checkpoint is deployed to its own endpoint as soon as it is saved.
 """
 
-import json
 import re
 import shutil
 from dataclasses import dataclass, replace
@@ -198,10 +197,10 @@ class TuningRun:
         """With the fault plan's `metrics_in_storage`: where the metrics are, in the training data's bucket."""
         if not self.services.faults.plan.metrics_in_storage:
             return {}
-        bucket, path = split_uri(self.spec["trainingDatasetUri"])[0], f"tuning-job-{self.job_id}/metrics.jsonl"
-        lines = (json.dumps({"step": point.step, **point.values}) + "\n" for point in self.points)
-        self.services.storage.write(bucket, path, "".join(lines).encode(), {"contentType": "application/jsonl"})
-        return {"gcsMetricsUri": f"gs://{bucket}/{path}", "experiment": ""}
+        bucket, _ = split_uri(self.spec["trainingDatasetUri"])
+        uri = f"gs://{bucket}/tuning-job-{self.job_id}/metrics.jsonl"
+        self.services.storage.write_lines(uri, ({"step": point.step, **point.values} for point in self.points))
+        return {"gcsMetricsUri": uri, "experiment": ""}
 
     def _on_checkpoint(self, saved: Checkpoint) -> None:
         """Register the checkpoint, deploy it to its own endpoint, and add it to the job."""

@@ -127,26 +127,23 @@ class TuningJobs(JobCollection):
         return {**job, key: spec, "_adapter_size": size}
 
     def _read_base(self, fields: Fields, job: Json, method: str) -> BaseModelEntry:
+        catalogue, models = self._services.catalogue, self._services.models
         if fields.one_of("baseModel", "baseModel", "preTunedModel") == "baseModel":
             base = job["baseModel"] = fields.text("baseModel")
         else:
-            base = self._read_parent_model(fields.object("preTunedModel"), job)
-        catalogue = self._services.catalogue
+            parent = fields.object("preTunedModel")
+            model, version = models.resolve(parent.text("tunedModelName"))
+            full = f"{model['name']}@{version['versionId']}"
+            base, _, checkpoint = models.checkpoint(full, parent.text("checkpointId", ""))
+            job["preTunedModel"] = {"tunedModelName": full, "checkpointId": checkpoint, "baseModel": base}
+            job["_parent_adapter_size"] = version.get("_adapterSize")
+            job["_parent_display_name"] = version.get("displayName", "")
         entry = catalogue.tunable(base, method)
         if entry is None:
             supported = catalogue.names(method)
             message = f"Base model {base[:200]} is not supported for {method} tuning. Supported: {supported}."
             raise fields.error("baseModel", message)
         return entry
-
-    def _read_parent_model(self, parent: Fields, job: Json) -> str:
-        model, version = self._services.models.resolve(parent.text("tunedModelName"))
-        full = f"{model['name']}@{version['versionId']}"
-        base, _, checkpoint = self._services.models.checkpoint(full, parent.text("checkpointId", ""))
-        job["preTunedModel"] = {"tunedModelName": full, "checkpointId": checkpoint, "baseModel": base}
-        job["_parent_adapter_size"] = version.get("_adapterSize")
-        job["_parent_display_name"] = version.get("displayName", "")
-        return base
 
     def _read_spec(
         self, fields: Fields, entry: BaseModelEntry, method: str, inherited_size: int | None, location: str
