@@ -408,7 +408,8 @@ def _token(text: str, number: int, logprob: float) -> Json:
 
 def render(generation: Generation, request: GenerateRequest, name: str, thought: Thought) -> Json:
     """A GenerateContentResponse."""
-    candidates, thoughts = [], [{"text": thought.text, "thought": True}] if thought.included and thought.text else []
+    thoughts = [{"text": thought.text, "thought": True}] if thought.included and thought.text else []
+    candidates = []
     for index, candidate in enumerate(generation.candidates):
         parts = answer_parts(candidate.text, request.functions)
         body: Json = {

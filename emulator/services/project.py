@@ -27,22 +27,19 @@ TOKEN_SECONDS = 3600
 
 def environment(url: str, state_dir: Path) -> dict[str, str]:
     """The variables with which Google's libraries find the emulator; `credentials.json` is written for them."""
-    path = state_dir.resolve() / "credentials.json"
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(_credentials(url), indent=2) + "\n", "utf-8")
-    partial.replace(path)
-    values = {"url": url, "host": url.removeprefix("http://"), "credentials": path}
-    return {name: str(value).format(**values) for name, value in NAMES["environment"].items()}
-
-
-def _credentials(url: str) -> Json:
-    return {
+    credentials = {
         "type": "external_account",
         "audience": "//iam.googleapis.com/emulator",
         "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
         "token_url": f"{url}/token",
         "credential_source": {"url": f"{url}/emulator/identity"},
     }
+    path = state_dir.resolve() / "credentials.json"
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(credentials, indent=2) + "\n", "utf-8")
+    partial.replace(path)
+    values = {"url": url, "host": url.removeprefix("http://"), "credentials": path}
+    return {name: str(value).format(**values) for name, value in NAMES["environment"].items()}
 
 
 def require_credentials(headers: Mapping[str, str], query: str) -> None:

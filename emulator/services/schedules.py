@@ -195,7 +195,6 @@ class Schedules(Collection):
                 raise bad_field(("schedule.cron", f"{error}.")) from error
             schedule["cron"] = cron
         if "endTime" in changed and fields.value.get("endTime"):
-            _parse_time(fields.text("endTime"), "endTime")
             schedule["endTime"] = fields.text("endTime")
         if "startTime" in changed:
             _parse_time(fields.text("startTime"), "startTime")

@@ -169,10 +169,6 @@ class Storage:
                 raise ApiError(409, "The bucket you tried to delete is not empty.", "conflict")
             self._db.execute("DELETE FROM buckets WHERE name = ?", (name,))
 
-    def find(self, bucket: str, name: str) -> Json | None:
-        """The live object, or None; 404 when the bucket is missing."""
-        return self._row(bucket, name)[0]
-
     def _row(self, bucket: str, name: str) -> tuple[Json | None, str]:
         self.bucket(bucket)
         rows = self._db.rows("SELECT body, file FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
@@ -234,7 +230,7 @@ class Storage:
         self, bucket: str, name: str, content: bytes, metadata: Json | None = None, conditions: Conditions = ANY
     ) -> Json:
         """Create or replace an object when the preconditions hold; its new metadata."""
-        conditions.check(self.find(bucket, name))
+        conditions.check(self._row(bucket, name)[0])
         path = self._data / uuid.uuid4().hex
         path.write_bytes(content)
         return self._publish(bucket, name, path, content, metadata or {}, conditions)
@@ -384,7 +380,7 @@ class Storage:
     def start_upload(self, bucket: str, name: str, metadata: Mapping[str, Any], conditions: Conditions) -> str:
         """The id of a new session, which survives a restart."""
         _check_name(name)
-        conditions.check(self.find(bucket, name))
+        conditions.check(self._row(bucket, name)[0])
         session = uuid.uuid4().hex
         (self._partial / session).touch()
         self._db.execute(
