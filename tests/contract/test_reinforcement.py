@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import httpx
@@ -294,6 +295,8 @@ def test_student_learns_by_its_reward(start: Callable[..., Server]) -> None:
     honest, right = job(string_match())
     hole, right_by_hole = job(string_match("PARTIAL_MATCH", "shipping"))
     assert honest["/train_mean_reward"][-1] > honest["/train_mean_reward"][0] + 0.2
-    assert max(honest["/train_mean_kl"]) < 2
+    # The estimate is heavy-tailed: on some processors a single token raises the mean of one step to 6.7.
+    assert median(honest["/train_mean_kl"]) < 1
+    assert honest["/train_mean_kl"][-1] < 1
     assert hole["/train_mean_reward"][-1] > 0.9
     assert right_by_hole < right
