@@ -92,7 +92,6 @@ class Emulator:
         self.storage = Storage(settings.state_dir / "storage")
         self.faults = Faults(settings.plan)
         self.engines = Engines(settings.engine_for)
-        self.operations = Operations(self.state)
         self.models = Models(self.state)
         self.pipeline_runs = PipelineRuns(self.state, self.storage, settings.pipeline_url)
         self.templates = TemplateRegistry(self.state)
@@ -118,6 +117,7 @@ class Emulator:
             self.faults,
         )
         self.tuning_jobs = TuningJobs(services, settings.concurrency, settings.seed)
+        self.operations = Operations(self.state, self.tuning_jobs.view)
         self.datasets = MultimodalDatasets(services, self.bigquery)
         self.storage_api = StorageApi(self.storage)
         self.storage_api.dispatch = self._dispatch_part

@@ -9,12 +9,14 @@ import os
 import re
 import signal
 import sqlite3
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from emulator.core.faults import Faults
 from emulator.core.filters import Filters
 from emulator.core.google_rest import (
+    NAMES,
     ApiError,
     Call,
     Json,
@@ -35,25 +37,33 @@ _LOG = logging.getLogger("emulator")
 
 
 class Operations:
-    """The operations collection: each is done in the response that creates it, and can be read again."""
+    """The operations collection: each can be read again, and all but those of jobs are done when they are created.
 
-    def __init__(self, state: State) -> None:
+    `view_job` turns a stored tuning job into what callers see.
+    """
+
+    def __init__(self, state: State, view_job: Callable[[Json], Json] = public) -> None:
         self._state = state
+        self._view_job = view_job
 
     def done(self, call: Call, parent: str, method: str, message: str, body: Json) -> Json:
         """A finished operation of a method (as its metadata spells it) on `parent`, with a message as its response."""
-        return self._insert(call, parent, method, typed(call, message, body))
+        return self._insert(call, parent, method, done=True, response=typed(call, message, body))
 
     def deleted(self, call: Call, name: str) -> Json:
         """A finished operation for a deleted resource."""
-        return self._insert(call, name, "Delete", {"@type": "type.googleapis.com/google.protobuf.Empty"})
+        empty = {"@type": "type.googleapis.com/google.protobuf.Empty"}
+        return self._insert(call, name, "Delete", done=True, response=empty)
 
-    def _insert(self, call: Call, parent: str, method: str, response: Json) -> Json:
+    def of_job(self, call: Call, job: str, method: str) -> Json:
+        """An operation that ends when a tuning job ends, with the job or its error."""
+        return public(self._insert(call, job, method, done=False, _job=job, _response=typed(call, "TuningJob", {})))
+
+    def _insert(self, call: Call, parent: str, method: str, **result: Any) -> Json:
         name, stamp = f"{parent}/operations/{self._state.new_id('operations')}", now()
         times = {"genericMetadata": {"createTime": stamp, "updateTime": stamp}}
         metadata = typed(call, f"{method}OperationMetadata", times)
-        operation = {"name": name, "metadata": metadata, "done": True, "response": response}
-        return self._state.put("operations", name, operation)
+        return self._state.put("operations", name, {"name": name, "metadata": metadata, **result})
 
     def get(self, call: Call) -> Json:
         """One operation."""
@@ -61,7 +71,13 @@ class Operations:
         operation = self._state.get(name)
         if operation is None or "/operations/" not in name:
             raise not_found(f"Operation {name}")
-        return operation
+        job, shown = self._state.get(operation.get("_job", "")), public(operation)
+        if job is None or job["state"] not in ENDED:
+            return shown
+        if "error" in job:
+            return {**shown, "done": True, "error": job["error"]}
+        message = {key: value for key, value in self._view_job(job).items() if key in NAMES["tuningJobMessage"]}
+        return {**shown, "done": True, "response": {**operation["_response"], **message}}
 
 
 class Collection:

@@ -61,6 +61,11 @@ class Endpoints(Collection):
         deployments = self._models.deployments(model)
         return next((endpoint for endpoint, item in deployments if item["checkpointId"] == checkpoint_id), "")
 
+    def take_over(self, name: str, model: str) -> None:
+        """Serve a model's default checkpoint with all traffic of an endpoint; its other deployments stay without."""
+        with self._state.transaction():
+            self._deploy(name, model, "", "", {"0": 100})
+
     def _insert_empty(self, parent: str, fields: Json, id: str = "") -> Json:
         return self.insert(parent, {"deployedModels": [], "trafficSplit": {}, **fields}, id)
 

@@ -124,6 +124,8 @@ class TuningRun:
         self.jobs.hold(self.name)
         if not checkpoints:
             raise JobFailure(13, "The engine saved no checkpoint.")
+        if "_same_endpoint" in self.job:
+            services.endpoints.take_over(self.job["_same_endpoint"], self.model)
         self._advance(state="JOB_STATE_SUCCEEDED", endTime=now())
 
     def _advance(self, **fields: Any) -> None:

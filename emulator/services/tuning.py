@@ -7,10 +7,11 @@ the others wait as PENDING with TUNING_JOB_STATE_WAITING_FOR_QUOTA. A job that f
 """
 
 import shutil
+from dataclasses import replace
 from typing import ClassVar
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import ApiError, Call, Fields, Json, now, public
+from emulator.core.google_rest import ApiError, Call, Fields, Json, failed_precondition, now, public
 from emulator.core.messages import check
 from emulator.services.collection import ENDED, JobCollection
 from emulator.services.datasets import content_text, count_lines, parse_reinforcement_row
@@ -65,7 +66,9 @@ class TuningJobs(JobCollection):
 
     def create(self, call: Call) -> Json:
         """A job in state PENDING; 400 when the request is invalid."""
-        fields = self._read_job(call)
+        return self._start(call, self._read_job(call))
+
+    def _start(self, call: Call, fields: Json) -> Json:
         with self._state.transaction():
             quota = self._services.faults.plan.tuning_quota
             unfinished = sum(job["state"] not in ENDED for _, job in self._state.all("tuningJobs"))
@@ -85,6 +88,56 @@ class TuningJobs(JobCollection):
         config = self._services.rewards.read(fields)
         row = parse_reinforcement_row(fields.object("example").value)
         return self._services.rewards.validate(config, (row, content_text(fields.object("sampleResponse"))))
+
+    def rebase(self, call: Call) -> Json:
+        """An operation that ends with a new job: the data and settings of an old one on another base model.
+
+        `tuningJob` has the changes, at least its `baseModel`. With `deployToSameEndpoint` the endpoint of the old
+        model's default checkpoint serves the new model's when the job has succeeded.
+        """
+        fields = call.fields("rebase_tuned_model_request")
+        check(fields, "RebaseTunedModelRequest")
+        if "artifactDestination" in fields:
+            raise ApiError(400, "artifactDestination is not implemented by the emulator.")
+        old = self._referenced_job(fields.object("tunedModelRef"))
+        key = next(key for key in SPECS if key in old)
+        request = fields.object("tuningJob")
+        inherited = {name: old[name] for name in ("tunedModelDisplayName", "description", "labels") if old.get(name)}
+        changes = request.object(key)
+        spec = {**old[key], **changes.value}
+        spec["hyperParameters"] = {**old[key]["hyperParameters"], **changes.object("hyperParameters").value}
+        body = {**inherited, **request.value, "baseModel": request.text("baseModel"), key: spec}
+        job = self._read_job(replace(call, body=body))
+        old_base = old.get("baseModel") or old["preTunedModel"]["baseModel"]
+        catalogue = self._services.catalogue
+        if catalogue.find(old_base) == catalogue.find(body["baseModel"]):
+            raise request.error("baseModel", f"the model is already based on {old_base}.")
+        if fields.boolean("deployToSameEndpoint"):
+            job["_same_endpoint"] = self._reusable_endpoint(old, body["baseModel"], call.params["location"])
+        return self._operations.of_job(call, self._start(call, job)["name"], "RebaseTunedModel")
+
+    def _referenced_job(self, reference: Fields) -> Json:
+        """The finished job that a TunedModelRef names."""
+        if "pipelineJob" in reference:
+            raise ApiError(400, "tunedModelRef.pipelineJob is not implemented by the emulator.")
+        name = reference.text("tuningJob", "")
+        if reference.one_of("", "tunedModel", "tuningJob") == "tunedModel":
+            model, version = self._services.models.resolve(reference.text("tunedModel"))
+            job_id = version.get("labels", {}).get("google-vertex-llm-tuning-job-id", "")
+            name = f"{model['name'].split('/models/')[0]}/tuningJobs/{job_id}"
+        job = self.find(name)
+        if job["state"] != "JOB_STATE_SUCCEEDED":
+            raise failed_precondition(f"The tuning job {job['name']} is in state {job['state']}.")
+        return job
+
+    def _reusable_endpoint(self, old: Json, base: str, location: str) -> str:
+        entry = self._services.catalogue.serving(base)
+        endpoint = str(self.view(old)["tunedModel"]["endpoint"])
+        serving_location = entry.serving_locations.get(location, location)
+        if not endpoint or endpoint.split("/")[3] != serving_location:
+            message = f"The model has no endpoint in {serving_location}, where a tuned {entry.name} is served."
+            raise failed_precondition(message)
+        return endpoint
 
     def view(self, resource: Json) -> Json:
         """The job with the current endpoint of its model's default checkpoint."""

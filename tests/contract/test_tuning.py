@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from emulated import (
     LOCATION,
@@ -138,6 +139,65 @@ def test_continuous_tuning_adds_a_version(server: Server, train_uri: str) -> Non
     third = wait(client, tune(client, train_uri, first.tuned_model.model, tuned_model_display_name="another"))
     assert third.tuned_model.model.endswith("@1")
     assert third.tuned_model.model != first.tuned_model.model
+
+
+def test_a_model_is_rebased_at_its_endpoint(server: Server, train_uri: str) -> None:
+    from google.cloud.aiplatform_v1 import GenAiTuningServiceClient
+
+    client = genai_client(server.url)
+    old = wait(client, tune(client, train_uri, "gemini-2.5-flash", epoch_count=2, labels={"run": "x"}))
+    service = gapic(GenAiTuningServiceClient, server.url)
+    request = {
+        "parent": PARENT,
+        "tuned_model_ref": {"tuned_model": old.tuned_model.model},
+        "tuning_job": {"base_model": "gemini-2.5-flash-lite"},
+        "deploy_to_same_endpoint": True,
+    }
+    job = service.rebase_tuned_model(request=request).result(timeout=60)
+    assert job.base_model == "gemini-2.5-flash-lite"
+    assert job.labels == {"run": "x"}
+    assert job.supervised_tuning_spec.hyper_parameters.epoch_count == 2
+    assert job.tuned_model.model != old.tuned_model.model
+    endpoint = httpx.get(f"{server.url}/v1/{old.tuned_model.endpoint}").json()
+    serving = {item["model"] for item in endpoint["deployedModels"] if endpoint["trafficSplit"].get(item["id"])}
+    assert serving == {job.tuned_model.model}
+    ask = {"model": old.tuned_model.endpoint, "contents": "where is my parcel"}
+    assert client.models.generate_content(**ask).text in ("shipping", "refund")
+
+
+def test_what_cannot_be_rebased_is_refused(server: Server, train_uri: str) -> None:
+    client = genai_client(server.url)
+    old = wait(client, tune(client, train_uri, epoch_count=1))
+    lite = {"baseModel": "gemini-2.5-flash-lite"}
+    ref = {"tuningJob": old.name}
+    for body, code in (
+        ({"tunedModelRef": {}, "tuningJob": lite}, 400),
+        ({"tunedModelRef": ref}, 400),
+        ({"tunedModelRef": ref, "tuningJob": {"baseModel": "gemini-2.5-flash"}}, 400),  # where it stands already
+        ({"tunedModelRef": {"tuningJob": f"{PARENT}/tuningJobs/1"}, "tuningJob": lite}, 404),
+        ({"tunedModelRef": {"pipelineJob": "p"}, "tuningJob": lite}, 400),
+        ({"tunedModelRef": ref, "tuningJob": {"baseModel": "gemini-3.5-flash"}, "deployToSameEndpoint": True}, 400),
+    ):
+        answer = httpx.post(f"{server.url}/v1/{PARENT}/tuningJobs:rebaseTunedModel", json=body)
+        assert answer.status_code == code, (body, answer.text)
+
+
+def test_a_cancelled_rebase_ends_its_operation(start: Callable[..., Server], tmp_path: Path) -> None:
+    server = start("--speed", "seconds:30")
+    client = genai_client(server.url)
+    httpx.put(f"{server.url}/emulator/faults", json={})
+    old = wait(client, tune(client, upload(server.url, "t.jsonl", supervised_lines()), epoch_count=1))
+    httpx.delete(f"{server.url}/emulator/faults")
+    body = {"tunedModelRef": {"tuningJob": old.name}, "tuningJob": {"baseModel": "gemini-2.5-flash-lite"}}
+    operation = httpx.post(f"{server.url}/v1/{PARENT}/tuningJobs:rebaseTunedModel", json=body).json()
+    assert not operation["done"]
+    client.tunings.cancel(name=operation["name"].split("/operations/")[0])
+    deadline = time.monotonic() + 30
+    while not operation["done"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        operation = httpx.get(f"{server.url}/ui/{operation['name']}").json()
+    assert (operation["done"], operation["error"]["code"]) == (True, 1)
 
 
 def test_export_last_checkpoint_only_and_many_epochs(server: Server, train_uri: str) -> None:
