@@ -28,6 +28,7 @@ sys.path[:0] = [str(ROOT / "tests" / "pipeline"), str(ROOT / "tests")]
 
 from test_run import run, summary_of, write_inputs  # noqa: E402
 
+TIMEOUT_S = 3600  # of a run
 GROWTH = 1.2  # times the CPU seconds a row of ten times fewer rows
 QUICKSTART = (
     "Training the student is 57 % of the processor time. Of its step (65 ms), 28 % are matrix products and 25 % the "
@@ -42,7 +43,7 @@ def measured(rows: int) -> tuple[float, float, float]:
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(Path(folder), base_accuracy=0.4, tuned_accuracy=0.97, count=rows)
         before = _children_cpu_s()
-        summary = summary_of(run(Path(folder)), Path(folder))
+        summary = summary_of(run(Path(folder), timeout_s=TIMEOUT_S), Path(folder))
         print(json.dumps({"rows": rows, "verdict": summary["verdict"], **summary["time"]}), flush=True)
         (events,) = Path(folder).glob(f"runs/*/{EVENTS}")
         tuned = [step for step in StepRecord.read(events).steps if step.base == "tune"]

@@ -67,9 +67,9 @@ def environment():
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
-def run(folder, *arguments):
+def run(folder, *arguments, timeout_s=250):
     return subprocess.run(
-        command(folder, *arguments), cwd=folder, env=environment(), capture_output=True, text=True, timeout=250
+        command(folder, *arguments), cwd=folder, env=environment(), capture_output=True, text=True, timeout=timeout_s
     )
 
 
