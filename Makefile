@@ -16,7 +16,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
 BENCHED := .venv/.ready-bench
 
-.PHONY: help install fmt check kernels test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs site samples emulator submit schedule bench wheel image lock matrix pin-base image-check genai3 clients clean
+.PHONY: help install fmt check kernels test pytest unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs site samples emulator submit schedule bench wheel image lock matrix pin-base image-check genai3 clients clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,7 +55,9 @@ integration: $(READY) ## tests that start processes or the emulator, and the emu
 
 test: $(READY) ## checks and all tests, whole local runs too
 	@mkdir -p build && touch build/tests.begun
-	$(MAKE) --jobs 2 check kernels
+	$(MAKE) --jobs 2 check pytest
+
+pytest: kernels ## all tests but those of make check
 	$(BIN)/python -m pytest -n 4 --dist loadgroup --deselect tests/test_house.py $(if $(ARGS),,--junitxml=build/tests.xml) $(ARGS)
 
 coverage: $(READY) ## lines and branches of gemtune, pipelines and components that the tests reach
