@@ -106,7 +106,8 @@ class Launcher:
     def _path(self, uri: str) -> str:
         """The local path of a URI; other URIs, such as paths, stay."""
         scheme, separator, rest = uri.partition("://")
-        return str(self.folder / scheme / rest) if separator and scheme in _SCHEMES else uri
+        # not a `Path`, which drops slashes that `_uris` could not restore
+        return f"{self.folder}/{scheme}/{rest}" if separator and scheme in _SCHEMES else uri
 
     def _uris(self, value: Any) -> Any:
         """A JSON value with URIs in place of local paths in its texts."""

@@ -386,6 +386,15 @@ def test_importer_reads_an_object_and_keeps_its_name(bench: Bench) -> None:
     assert states(second)["read-2"] == "SUCCEEDED"
 
 
+@pytest.mark.parametrize("uri", ["gs://elsewhere//a.txt", "gs://elsewhere/./a.txt"])
+def test_uri_reaches_a_step_as_it_was_imported(bench: Bench, uri: str) -> None:
+    def pipeline():
+        read(file=dsl.importer(artifact_uri=uri, artifact_class=dsl.Dataset).output)
+
+    bench.objects[uri] = b"content"
+    assert task(bench.run(pipeline), "read").outputs.parameters["out"] == f"content {uri}"
+
+
 def test_uri_that_a_step_returns_is_that_of_the_object(bench: Bench) -> None:
     @component
     def publish(model: dsl.Output[dsl.Model]) -> str:
