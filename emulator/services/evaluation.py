@@ -153,8 +153,10 @@ class Evaluation:
         is_pairwise = key == "pairwiseMetricSpec"
         if not key or (is_pairwise and "baseline_model_response" not in values):
             raise ApiError(400, f"The metric {next(iter(metric.value), '')[:80]} is not implemented by the emulator.")
-        name = "metricSpecName" if key == "predefinedMetricSpec" else "metricPromptTemplate"
-        return await (self._compare if is_pairwise else self._rate)(metric.object(key).text(name, ""), values)
+        spec = metric.object(key)
+        is_predefined = key == "predefinedMetricSpec"
+        template = spec.text("metricSpecName") if is_predefined else spec.text("metricPromptTemplate", "")
+        return await (self._compare if is_pairwise else self._rate)(template, values)
 
     async def _rate(self, template: str, values: dict[str, str]) -> Json:
         if self._judge == "lexical":

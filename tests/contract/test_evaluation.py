@@ -75,6 +75,7 @@ def test_judged_metrics(evaluate: Any) -> None:
         ({"rougeInput": {"metricSpec": {"rougeType": "rouge99"}, "instances": PAIRS}}, 400),
         ({"bleuInput": {"metricSpec": {}}}, 400),
         ({"toolCallValidInput": {}}, 400),
+        ({"metrics": [{"predefinedMetricSpec": {}}], "instance": {"response": "x"}}, 400),
         (
             {"pointwiseMetricInput": {"metricSpec": {"metricPromptTemplate": "x"}, "instance": {"jsonInstance": "{"}}},
             400,
