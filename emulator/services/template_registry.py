@@ -59,7 +59,11 @@ class _Tags(Collection):
         self._versions = versions
 
     def create(self, call: Call) -> Json:
-        return self.insert(self.parent(call), self._version(call), call.id("tagId", _TAG, required=True))
+        name = f"{self.parent(call)}/tags/{call.id('tagId', _TAG, required=True)}"
+        with self._state.transaction():
+            if self._state.get(name) is not None:
+                raise ApiError(409, f"The tag {name} already exists.")
+            return self._state.put("tags", name, {"name": name, **self._version(call)})  # a tag has no times
 
     def update(self, call: Call) -> Json:
         return self._state.update(self.requested(call)["name"], **self._version(call))

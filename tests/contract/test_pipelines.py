@@ -265,7 +265,7 @@ def test_template_registry(server: Server, template: Path, tmp_path: Path) -> No
     }
     client.update_tag(package, version, "latest")
     assert client.get_tag(package, "latest")["version"].endswith(version)
-    client.create_tag(package, newer, "next")
+    assert client.create_tag(package, newer, "next").keys() == {"name", "version"}
     assert [p["name"] for p in client.list_packages()] == [
         f"projects/{NUMBER}/locations/us-central1/repositories/pipelines/packages/demo-pipe"
     ]
