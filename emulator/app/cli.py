@@ -117,10 +117,10 @@ def engine_factory(choice: str, threads: int) -> Callable[[BaseModelEntry], Engi
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # `::` answers IPv4 too
     try:
-        return socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
-        )
+        return socket.create_server((host, port), family=family, backlog=1024, dualstack_ipv6=both)
     except (OSError, OverflowError) as error:
         advice = "choose another --port, 0 picks a free one"
         raise ValueError(f"can't listen on {host}:{port}: {error}; {advice}") from error

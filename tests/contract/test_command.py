@@ -101,6 +101,12 @@ def test_addresses_carry_the_callers_host(start: Callable[..., Server]) -> None:
     assert seen["selfLink"].startswith("http://emulator.internal:99/")
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_all_addresses_of_ipv6_include_those_of_ipv4(start: Callable[..., Server]) -> None:
+    port = start("--host", "::").url.rsplit(":", 1)[1]
+    assert httpx.get(f"http://127.0.0.1:{port}/emulator/health").json() == {"ready": True}
+
+
 def test_only_loopback_listens(start: Callable[..., Server]) -> None:
     assert start().url.startswith("http://127.0.0.1:")
 
