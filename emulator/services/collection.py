@@ -287,6 +287,8 @@ class JobCollection(Collection):
             if not self._stopping:
                 _LOG.critical("the state cannot be written: the emulator ends", exc_info=True)
                 os.kill(os.getpid(), signal.SIGTERM)
+        except Exception:  # nobody reads the future's
+            _LOG.exception("%s: how it ended cannot be stored", name)
 
     def _run(self, name: str) -> None:
         job = self._state.get(name)
