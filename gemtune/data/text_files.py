@@ -302,8 +302,8 @@ def recognize_dialect(
 
 def _fit(head: Sequence[str], mark: str, style: JsonObject, columns: Sequence[str], default: str) -> tuple[int, ...]:
     """How well the first lines are read so, the last of which may be cut within a cell: how many columns a row names
-    at most (the header, below titles perhaps); whether every row has several cells; no quotes are left around rows or
-    behind backslashes; all is read, and quotes do not join lines with their tabs; all rows of the table are of one
+    at most (the header, below titles perhaps); whether every row has several cells; all is read; no quotes are left
+    around rows, or behind backslashes; quotes do not join lines with their tabs; all rows of the table are of one
     width.
     """
     text, rows, is_read = "".join(head), list[list[str]](), True
@@ -317,18 +317,20 @@ def _fit(head: Sequence[str], mark: str, style: JsonObject, columns: Sequence[st
     widths = {len(cells) for cells in rows}
     is_table = min(widths, default=0) > 1 and (mark == default or len(widths) == 1)
     joins = any("\t" in cell and "\n" in cell for cells in rows for cell in cells) and mark == "\t"
-    is_escaped = "escapechar" not in style and '\\"' in text and '""' not in text
-    leaves_quotes = is_escaped or _is_quoted(rows, "'") or _is_quoted(rows, '"')
-    return named, is_table, not leaves_quotes, is_read and not joins, is_table and len(widths) == 1
+    quote = style.get("quotechar", '"')
+    is_escaped = "escapechar" not in style and f"\\{quote}" in text and 2 * quote not in text
+    is_quoted = _is_quoted(rows, "'") or _is_quoted(rows, '"')
+    return named, is_table, is_read, not is_quoted, not is_escaped, not joins, is_table and len(widths) == 1
 
 
 def _may_be(head: Sequence[str], mark: str, style: JsonObject) -> bool:
     """Whether lines have a sign of a style of quoting."""
     if "quoting" in style:
         return mark == "\t" and not _QUOTED_HEADER.match("".join(head[:1]))
-    if "quotechar" in style:
-        return _is_quoted([[line.strip()] for line in head[1:] if line.strip()], "'")
-    return "escapechar" not in style or any('\\"' in line for line in head)
+    quote = style.get("quotechar", '"')
+    if "escapechar" in style and not any(f"\\{quote}" in line for line in head):
+        return False
+    return quote == '"' or _is_quoted([[line.strip()] for line in head[1:] if line.strip()], quote)
 
 
 def _is_quoted(rows: Sequence[Sequence[str]], quote: str) -> bool:

@@ -140,6 +140,13 @@ def test_read_table_recognizes_how_cells_are_quoted(
     assert [note in own for own in notes] == [True] * bool(note)
 
 
+@pytest.mark.parametrize("quotechar", ['"', "'"])
+def test_read_csv_takes_backslashes_for_text_where_quotes_are_doubled(tmp_path: Path, quotechar: str) -> None:
+    stream, rows = io.StringIO(), [("C:\\temp\\", "a"), ('say \\"hi\\"' if quotechar == "'" else "plain", "b")] * 3
+    csv.writer(stream, quotechar=quotechar, quoting=csv.QUOTE_ALL).writerows([("text", "label"), *rows])
+    assert table_of(tmp_path, "a.csv", stream.getvalue())[:2] == (rows, [])
+
+
 @pytest.mark.parametrize("line", ['="{0}",="{1}"', '"=""{0}""",{1}', '{0},="{1}"'])
 def test_read_csv_reads_texts_written_as_formulas(tmp_path: Path, line: str) -> None:
     lines = [line.format(f"text {n}", "007") for n in range(9)]
