@@ -9,7 +9,7 @@ All counts are rows unless a field says otherwise; a `line` is a 1-based line of
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from gemtune.artifacts.base import Artifact, Part
 from gemtune.artifacts.cost import CostItem
@@ -189,6 +189,8 @@ class SplitOverlap(Part):
     `rows` counts those that no split may have (exact, group, near). Passages and meanings are informational: rows that
     are independent share them too (a signature, a stock phrase).
     """
+
+    model_config = ConfigDict(extra="ignore")  # the records of earlier champions have samples of the rows
 
     split: str
     other_split: str

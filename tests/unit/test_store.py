@@ -108,6 +108,16 @@ def test_parsed_names_every_damaged_record(folder):
             parsed(folder, content)
 
 
+def test_parsed_reads_the_leakage_report_of_an_earlier_champion():
+    counts = dict.fromkeys(("rows", "exact", "group", "near", "passage", "semantic"), 0)
+    sample = {"kind": "semantic", "line": 1, "other_line": 2}
+    overlap = {"split": "test", "other_split": "train", **counts, "samples": [sample]}
+    sizes = {"jaccard_threshold": 0.8, "passage_chars": 50, "cosine_threshold": 0.9, "embedded": {}, "rows": {}}
+    report = {"schema_version": 1, **sizes, "overlaps": [overlap], "clean": True, "splits": "f"}
+    record = parsed("champions", {"schema_version": 1, **CHAMPION, "current": {**ENTRY, "leakage_report": report}})
+    assert record.current.leakage_report.overlaps[0].rows == 0
+
+
 @pytest.mark.parametrize(
     "damage",
     [
