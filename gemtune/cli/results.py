@@ -155,15 +155,17 @@ def send_text(
     """Send one text to what serves: cleaned, prompted and parsed as in the evaluation."""
     from gemtune.artifacts.production_log import OWN_REQUEST
     from gemtune.predictor import Predictor
-    from gemtune.serving import resolve
-    from pipelines import local_run
 
     with ExitStack() as ending:
         if config is not None:
+            from gemtune.serving import resolve
+
             settings = load(config, overrides)
             section = settings.vertex.model_dump(mode="json")
             predictor = Predictor(resolve(settings.name, section).recipe, section, labels=OWN_REQUEST)
         else:
+            from pipelines import local_run  # it loads kfp
+
             folder = folder or latest(runs)
             local_run.read_summary(folder)
             ending.enter_context(this_machine(folder.parent, local_run.read_settings(folder)["engine"]))

@@ -67,6 +67,7 @@ COMMANDS = {
     "data check --help": "pydantic rich",
     "judge validate --help": "pydantic rich",
     "config schema": "pydantic rich",
+    "ask text --config missing.yaml": "asyncio numpy pydantic rich",
     "compile configs/quickstart.yaml --out {out}": "asyncio google.protobuf kfp kubernetes pydantic requests rich",
     "data check examples/support_en/rows.jsonl": "asyncio numba numpy pydantic rich scipy",
 }
