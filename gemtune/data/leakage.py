@@ -34,8 +34,9 @@ def near_matches(
     """
     matches: dict[int, int] = {}
     pairs = remainders.near_pairs(examples, references, threshold).tolist() if threshold else []
+    own, others = ([derived_values(row, task) for row in rows] for rows in (examples, references))
     for i, j in pairs:
-        if i not in matches and derived_values(examples[i], task) == derived_values(references[j], task):
+        if i not in matches and own[i] == others[j]:
             matches[i] = j
     return matches
 

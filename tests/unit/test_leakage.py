@@ -105,6 +105,14 @@ def test_leakage_report_counts_no_row_whose_derived_target_differs(kind: str, ne
     assert counts(report)["test", "train"] == ({"near": near} if near else {})
 
 
+def test_find_overlaps_derives_the_values_of_a_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, asked = [made(f"{said(5000 + n % 10)} {n:05}", line=n) for n in range(40)], list[int]()
+    assert len(overlaps([row.text for row in rows[:20]], [row.text for row in rows[20:]], 0.7)) == 40
+    monkeypatch.setattr(leakage, "derived_values", lambda row, task: asked.append(row.line) or str(row.line))
+    assert leakage.find_overlaps(rows[:20], rows[20:], 0.7) == {}
+    assert sorted(asked) == [row.line for row in rows]
+
+
 def test_leakage_report_counts_crossing_groups() -> None:
     some = splits(train=[made(said(5005), group="g")], test=[made(said(5006), group="g")])
     report = leakage_report(some, Split(semantic_threshold=0))
