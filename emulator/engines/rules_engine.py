@@ -14,9 +14,10 @@ import math
 import re
 import time
 import zlib
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -39,7 +40,7 @@ from emulator.engines.base import (
 )
 from emulator.engines.grammar import answer_schema, write_answer
 
-_TOKEN = re.compile(r"\w+|[^\w\s]|\s+")
+_TOKEN, _WORD = re.compile(r"\w+|[^\w\s]|\s+"), re.compile(r"\w+")
 
 
 class Rules(BaseModel):
@@ -162,13 +163,26 @@ class RulesEngine(Engine):
     def _correct_answer(self, prompt: str, last: str, adapter: _Adapter) -> str | None:
         if last in self.rules.answers:
             return self.rules.answers[last]
-        contained = [key for key in self.rules.answers if key in prompt]
-        if contained:
+        words, (by_word, others) = set(_WORD.findall(prompt)), self._keys
+        possible = [*others, *(key for word in words & by_word.keys() for key in by_word[word])]
+        if contained := [key for key in possible if key in prompt]:
             # the last mention counts: earlier ones may be examples in the prompt
             return self.rules.answers[max(contained, key=lambda key: (prompt.rfind(key) + len(key), len(key)))]
-        words = frozenset(re.findall(r"\w+", last.lower()))
-        nearest = max(adapter.rows, key=lambda row: len(words & row[0]) / (len(words | row[0]) or 1), default=None)
+        own = frozenset(_WORD.findall(last.lower()))
+        nearest = max(adapter.rows, key=lambda row: len(own & row[0]) / (len(own | row[0]) or 1), default=None)
         return nearest[1] if nearest else None
+
+    @cached_property
+    def _keys(self) -> tuple[dict[str, list[str]], list[str]]:
+        """Keys of the table by their rarest inner word, and those without one: a prompt that contains a key has each of
+        its words as a word, but for the first and the last, which may be parts of longer ones.
+        """
+        inner = {key: _WORD.findall(key)[1:-1] for key in self.rules.answers}
+        counts, by_word = Counter(word for words in inner.values() for word in words), defaultdict[str, list[str]](list)
+        for key, words in inner.items():
+            if words:
+                by_word[min(words, key=counts.__getitem__)].append(key)
+        return by_word, [key for key, words in inner.items() if not words]
 
     def _candidate(self, request: GenerateRequest, text: str, accuracy: float) -> Candidate:
         pieces, limit = self.tokenize(text), request.max_output_tokens
@@ -210,5 +224,5 @@ def _pick(choices: list[str], key: str) -> str:
 @lru_cache(maxsize=8)
 def _load_adapter(path: Path) -> _Adapter:
     data = json.loads((path / "adapter.json").read_text("utf-8"))
-    rows = tuple((frozenset(re.findall(r"\w+", prompt.lower())), answer) for prompt, answer in data["rows"])
+    rows = tuple((frozenset(_WORD.findall(prompt.lower())), answer) for prompt, answer in data["rows"])
     return _Adapter(data["accuracy"], rows, data["digest"])

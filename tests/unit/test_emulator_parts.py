@@ -30,7 +30,7 @@ from emulator.core.google_rest import ApiError, camel, camelize, project_number,
 from emulator.core.state import State, StateInUse
 from emulator.documents import read_document
 from emulator.engines.base import Candidate, GenerateRequest, Generation, Turn
-from emulator.engines.rules_engine import Rules, RulesEngine
+from emulator.engines.rules_engine import Rules, RulesEngine, _Adapter
 from emulator.services.collection import JobCollection
 from emulator.services.evaluation import rouge
 from emulator.services.inference import Batcher
@@ -439,3 +439,15 @@ def test_job_that_was_cancelled_before_it_was_queued_does_not_run(tmp_path: Path
     assert [(state.get(name) or {})["state"] for name in names] == ["JOB_STATE_CANCELLED", "JOB_STATE_SUCCEEDED"]
     jobs.stop()
     state.close()
+
+
+@given(
+    answers=st.dictionaries(st.text("ab1é-. \n", min_size=1, max_size=9), st.sampled_from("xyz"), max_size=8),
+    prompt=st.text("ab1é-. \n", max_size=40),
+)
+def test_rules_answer_with_the_last_key_that_the_prompt_contains(answers: dict[str, str], prompt: str) -> None:
+    engine = RulesEngine(Rules(answers=answers))
+    contained = [key for key in answers if key in prompt]
+    wanted = max(contained, key=lambda key: (prompt.rfind(key) + len(key), len(key)), default=None)
+    answer = engine._correct_answer(prompt, "another text", _Adapter(1.0, ()))
+    assert answer == (None if wanted is None else answers[wanted])
