@@ -302,9 +302,9 @@ def recognize_dialect(
 
 def _fit(head: Sequence[str], mark: str, style: JsonObject, columns: Sequence[str], default: str) -> tuple[int, ...]:
     """How well the first lines are read so, the last of which may be cut within a cell: how many columns a row names
-    at most (the header, below titles perhaps); whether every row has several cells; all is read; no quotes are left
-    around rows, or behind backslashes; quotes do not join lines with their tabs; all rows of the table are of one
-    width.
+    at most (the header, below titles perhaps); whether every row has several cells; all of such rows is read; no
+    quotes are left around rows, or behind backslashes; quotes do not join lines with their tabs; all rows of the table
+    are of one width.
     """
     text, rows, is_read = "".join(head), list[list[str]](), True
     try:
@@ -320,7 +320,15 @@ def _fit(head: Sequence[str], mark: str, style: JsonObject, columns: Sequence[st
     quote = style.get("quotechar", '"')
     is_escaped = "escapechar" not in style and f"\\{quote}" in text and 2 * quote not in text
     is_quoted = _is_quoted(rows, "'") or _is_quoted(rows, '"')
-    return named, is_table, is_read, not is_quoted, not is_escaped, not joins, is_table and len(widths) == 1
+    return (
+        named,
+        is_table,
+        is_read or not is_table,
+        not is_quoted,
+        not is_escaped,
+        not joins,
+        is_table and len(widths) == 1,
+    )
 
 
 def _may_be(head: Sequence[str], mark: str, style: JsonObject) -> bool:
