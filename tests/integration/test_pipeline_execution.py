@@ -3,8 +3,6 @@
 """Small compiled pipelines executed under the driver's rules: values, branches, loops, artifacts, failures, cache."""
 
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -16,7 +14,6 @@ from google.protobuf.json_format import MessageToDict
 from kfp import dsl
 
 from emulator.execution.edges import problems
-from emulator.execution.process_group import ProcessGroup
 from emulator.execution.run import Execution, Job, Outcome, Task
 from gemtune.config import Config
 from pipelines.tasks import email
@@ -569,14 +566,6 @@ def test_cancelled_job_ends_its_steps(bench: Bench, tmp_path: Path) -> None:
     assert outcome.state == "CANCELLED"
     assert {task.state for task in outcome.tasks} == {"CANCELLED"}
     assert (tmp_path / "ended").read_text() == "ended\n" * 2
-
-
-def test_processes_end_though_their_guard_was_killed(tmp_path: Path) -> None:
-    group = ProcessGroup()
-    process = group.start(["sleep", "60"], os.environ, tmp_path, tmp_path / "log")
-    os.kill(group.guard_id, signal.SIGKILL)
-    threading.Thread(target=group.end).start()
-    assert process.wait(timeout=10) == -signal.SIGKILL
 
 
 # --- cache

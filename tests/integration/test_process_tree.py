@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from emulator.execution.process_group import ProcessGroup
 from gemtune.errors import UserError
 from pipelines import emulator_process, process_tree
 
@@ -184,3 +186,11 @@ def test_emulator_ends_when_its_user_dies_while_it_starts(tmp_path):
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_processes_end_though_their_guard_was_killed(tmp_path: Path) -> None:
+    group = ProcessGroup()
+    process = group.start(["sleep", "60"], os.environ, tmp_path, tmp_path / "log")
+    os.kill(group.guard_id, signal.SIGKILL)
+    threading.Thread(target=group.end).start()
+    assert process.wait(timeout=10) == -signal.SIGKILL
