@@ -27,6 +27,7 @@ WINDOW = 8  # weight of a window's words: 2 for a word, 1 for a Chinese or Japan
 MIN_ROWS = 5
 # Columns of text, of which Chinese, Japanese and Korean characters take two: of a template, of a part, of its largest.
 TEMPLATE, PART, LARGEST_PART = 48, 8, 20
+LEAST_HELD = 2 / 3  # of the texts that hold a passage's commonest window: windows at its ends that fewer hold are not of it
 MIN_REPEATED = 500  # columns of a template times its rows: a short one must be in more rows
 MANY_ROWS, LEFT_OF_FEW, LEFT_OF_MANY = 8, 20, 4  # rows that differ, and the columns that are left of each
 _SAMPLE = 60
@@ -188,7 +189,7 @@ def find_passages(texts: Sequence[str], words: _Words | None = None) -> Passages
     """The passages that many of the texts have in common (see the top of this file)."""
     words = words or _words(texts)
     search = _Search(words)
-    return Passages.of([words.windows[search.first[path]] for path in search.passages(len(texts))])
+    return Passages.of([words.windows[search.first[path]] for path in search.passages()])
 
 
 class _Search:
@@ -202,10 +203,12 @@ class _Search:
         self._by_kind = places[np.argsort(self._kinds[places], kind="stable")]
         self._ends = np.cumsum(count)
         self.first = self._by_kind[self._ends - count]
-        self._paths = _paths(words, self._kinds, places, count)
+        lengths = (words.ends - words.at)[self.first]
+        self._paths = [_core(path, support[path], lengths[path]) for path in _paths(words, self._kinds, places, count)]
         # as common as its median window: some of its words stand elsewhere too
         self._median = [int(path[np.argsort(support[path])[path.size // 2]]) for path in self._paths]
         self._rows = [int(support[kind]) for kind in self._median]
+        self._texts = words.begins.size - 1
         sizes = [int(words.columns[self._words_of(path)].sum()) for path in self._paths]
         self._path_of = np.full(support.size + 1, -1)  # the last is that of all other windows
         for number, path in enumerate(self._paths):
@@ -228,9 +231,9 @@ class _Search:
             most[word] = np.maximum(most[word], of_window[inside])
         return most
 
-    def passages(self, texts: int) -> list[Ints]:
-        """The paths that are passages of so many texts: those that half of them hold, and the parts of templates."""
-        chosen = set(self._in_half_of(np.arange(texts)))
+    def passages(self) -> list[Ints]:
+        """The paths that are passages: those that half of the texts hold, and the parts of templates."""
+        chosen = set(self._common_in(np.arange(self._texts), np.zeros(len(self._paths))))
         for number in range(len(self._paths)):
             if number not in chosen and self._columns(number) >= LARGEST_PART:
                 chosen.update(self._template_with(number))
@@ -254,20 +257,21 @@ class _Search:
         places = self._by_kind[self._ends[kind - 1] if kind else 0 : self._ends[kind]]
         return np.unique(self._words.rows[places[:: 1 + places.size // _SAMPLE]])
 
-    def _in_half_of(self, rows: Ints) -> list[int]:
-        """The passages of PART columns that half of these texts hold."""
+    def _common_in(self, rows: Ints, by_chance: NDArray[np.float64]) -> list[int]:
+        """The passages of PART columns that half of these texts hold, beyond those that hold them by chance."""
         rows = rows[:: 1 + rows.size // _SAMPLE]
         begins = self._words.window_begins
         kinds = (self._kinds[begins[row] : begins[row + 1]] for row in rows.tolist())
-        held = Counter(number for row in kinds for number in set(self._path_of[row].tolist()))
-        common = [number for number, count in held.items() if number >= 0 and 2 * count >= rows.size]
+        held = Counter(number for row in kinds for number in set(self._path_of[row].tolist()) if number >= 0)
+        common = [number for number, count in held.items() if 2 * count >= (1 + by_chance[number]) * rows.size]
         return [number for number in common if self._columns(number) >= PART and self._rows_differ(number)]
 
     def _template_with(self, number: int) -> list[int]:
         """The paths of the template that this path is part of; none where they are too short for a template."""
-        rows = self._rows[number]
-        parts = [n for n in self._in_half_of(self._holders(number)) if self._rows[n] <= 2 * rows <= 4 * self._rows[n]]
-        sizes = [self._columns_in(row, parts, 2 * rows) for row in self._holders(number)[::5].tolist()]
+        rows, holders = self._rows[number], self._holders(number)
+        parts = self._common_in(holders, np.array(self._rows) / self._texts)
+        parts = [n for n in parts if self._rows[n] <= 2 * rows <= 4 * self._rows[n]]
+        sizes = [self._columns_in(row, parts, 2 * rows) for row in holders[::5].tolist()]
         return parts if np.median(sizes) >= max(TEMPLATE, MIN_REPEATED / rows) else []
 
     def _columns_in(self, row: int, parts: list[int], rarer_than: int) -> int:
@@ -344,3 +348,14 @@ def _paths(words: _Words, kinds: Small, places: Ints, count: Ints) -> list[Ints]
         if not (begins_alike[head] and ends_alike[path[-1]]):
             paths.append(np.array(path))
     return paths
+
+
+def _core(path: Ints, support: Ints, lengths: Small) -> Ints:
+    """The path without the windows at its ends that reach from the passage into the texts beside it.
+
+    Where many texts end alike before a passage they are windows that fewer texts hold, and all overlap one of its own.
+    """
+    own = np.flatnonzero(support >= LEAST_HELD * support.max())
+    begin = own[0] if lengths[0] > own[0] else 0
+    end = own[-1] + 1 if own[-1] + lengths[own[-1]] >= path.size else path.size
+    return path[begin:end]
