@@ -381,7 +381,7 @@ def row_rule(title: str, texts: list[str], footers: bool = False, compiling: boo
         settings = {"max_removed_share": 1.0, "max_cluster": 0}
         whole = mock.patch.multiple(
             compared_text,
-            without_passages=lambda texts: [Remainder(text, ()) for text in texts],
+            without_passages=lambda texts: [Remainder((text,), ()) for text in texts],
             compared_form=lambda remainder: remainder.text,
         )
 

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gemtune import dedup
 from gemtune.config import Task, fingerprint
 from gemtune.data.cleaning import alphanumeric_key, text_key
 from gemtune.data.example import Example
@@ -28,6 +29,7 @@ _NUMBER = re.compile(r"\d[A-Za-z\d]*(?:[-_./:,#][A-Za-z\d]+)*")
 _CODE = re.compile(rf"https?://\S+|{_NUMBER.pattern}")
 _CODE_LETTERS = re.compile(r"(?:\A|[\W_])[A-Za-z]{1,6}[-_#/.]\Z")  # E-12 is a code, 12 and A4 are short numbers
 Pairs = NDArray[np.int64]
+_ENDS = " \t\r\n.,:;!?…-–—\"'“”‘’«»()[]<>/|。、，：；！？「」『』（）【】"
 _SHORT_CODE, _SPELLED_CODE_CHARS, _SPELLED_CHARS = 3, 8, 16
 
 
@@ -94,21 +96,31 @@ def _sorted(pairs: list[tuple[int, int]]) -> Pairs:
 
 def compared_form(remainder: Remainder) -> str:
     """What `dedup` compares of a text of which this remainder is left."""
-    text, passages = remainder
+    text, passages = remainder.text, remainder.passages
     key = alphanumeric_key if any(map(str.isalpha, text)) else text_key
     if passages and len(text) < MIN_LEFT_CHARS:
         return _spelled(f"{key(text)} {passages}", _SPELLED_CHARS)
     if key is text_key:
         return _spelled(key(text), _SPELLED_CHARS)
     pattern = _CODE if "://" in text else _NUMBER  # the shorter one takes a third of the time
-    return pattern.sub(_spelled_code, text)
+    spelled = [pattern.sub(_spelled_code, piece.strip(_ENDS)) for piece in remainder.pieces]
+    return spelled[0] if len(spelled) == 1 else dedup.BOUNDARY.join(map(_long_enough, spelled))
+
+
+def _long_enough(piece: str) -> str:
+    """The piece, or what stands for one that is shorter than what is compared."""
+    key = alphanumeric_key(piece)
+    return piece if len(key) >= dedup.SHINGLE_CHARS else _spelled(key, _SPELLED_CODE_CHARS)
 
 
 def _spelled_code(match: re.Match[str]) -> str:
-    code = match[0]
-    if len(code) <= _SHORT_CODE and not _CODE_LETTERS.search(match.string, max(0, match.start() - 9), match.start()):
+    code, text = match[0], match.string
+    if len(code) <= _SHORT_CODE and not _CODE_LETTERS.search(text, max(0, match.start() - 9), match.start()):
         return code
-    return _spelled(code.lower(), len(code) if len(code) > _SHORT_CODE else _SPELLED_CODE_CHARS)
+    # longer at an end of the text: it counts there as much as in the middle, where 5-grams reach beyond it
+    ends = (match.start() == 0) + (match.end() == len(text))
+    size = len(code) if len(code) > _SHORT_CODE else _SPELLED_CODE_CHARS
+    return _spelled(code.lower(), size + ends * (dedup.SHINGLE_CHARS - 1))
 
 
 def _spelled(text: str, size: int) -> str:

@@ -6,8 +6,10 @@ Texts are compared as sets of character 5-grams (Broder 1997), so that languages
 from one-permutation MinHash (Li et al. 2012, empty slots filled by random probing as in Shrivastava 2017) and banded
 hash tables (Leskovec et al., ch. 3); every candidate is verified by its exact Jaccard similarity. Leader policy:
 texts are visited in order, and one is dropped only if a *kept* one is within the threshold; no text is dropped
-through a chain. Guarantees: no text is dropped wrongly; a pair at the threshold is missed with probability below 0.001
-(see `shape`), nearer ones far more rarely. The loops are compiled by numba (`_numba`).
+through a chain. A text may consist of pieces: no 5-gram crosses a BOUNDARY, so that a change at the end of a piece
+counts no more than one at the end of a text. Guarantees: no text is dropped wrongly; a pair at the threshold is missed
+with probability below 0.001 (see `band_shape`), nearer ones far more rarely. The loops are compiled by numba
+(`_numba`).
 """
 
 import math
@@ -24,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SHINGLE_CHARS, SLOTS = 5, 128
+BOUNDARY = "\ufdd0"  # not a character, and free for such a use (Unicode 23.7)
 CHAIN = 256
 _CHUNK = 2000
 _MISS_PROBABILITY = 0.0005
@@ -178,7 +181,7 @@ def encode(texts: Sequence[str], wide: bool) -> tuple[NDArray[Any], Ints]:
 
 @cache
 def letter_table(wide: bool) -> NDArray[Any]:
-    """Table from code point to its compared form: lower case letter, digit, or 32 for all else."""
+    """Table from code point to its compared form: lower case letter, digit, 31 for a boundary, or 32 for all else."""
     if not wide:
         return np.array([_normalized_code(n) for n in range(128)], np.uint8)
     table = np.full(0x110000, 32, np.uint32)
@@ -188,6 +191,8 @@ def letter_table(wide: bool) -> NDArray[Any]:
 
 def _normalized_code(code: int) -> int:
     letter = chr(code)
+    if letter == BOUNDARY:
+        return 31
     vowel_sign = code > 0x370 and unicodedata.category(letter) in ("Mn", "Mc") and not 0xFE00 <= code < 0xFE10
     if letter.isalnum() or (vowel_sign and code < 0xE0000):
         lower = letter.lower()

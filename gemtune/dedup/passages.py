@@ -27,7 +27,7 @@ WINDOW = 8  # weight of a window's words: 2 for a word, 1 for a Chinese or Japan
 MIN_ROWS = 5
 # Columns of text, of which Chinese, Japanese and Korean characters take two: of a template, of a part, of its largest.
 TEMPLATE, PART, LARGEST_PART = 48, 8, 20
-LEAST_HELD = 2 / 3  # of the texts that hold a passage's commonest window: windows at its ends that fewer hold are not of it
+LEAST_HELD = 2 / 3  # of the texts with a passage's commonest window: ends that fewer hold are not of the passage
 MIN_REPEATED = 500  # columns of a template times its rows: a short one must be in more rows
 MANY_ROWS, LEFT_OF_FEW, LEFT_OF_MANY = 8, 20, 4  # rows that differ, and the columns that are left of each
 _SAMPLE = 60
@@ -113,10 +113,15 @@ def _window_hashes(hashes: Hashes, at: Small, ends: Small) -> Hashes:
 
 
 class Remainder(NamedTuple):
-    """A text without passages, its parts as lines, and the numbers of the passages that were removed."""
+    """What is left of a text without passages, in pieces, and the numbers of the passages that were removed."""
 
-    text: str
+    pieces: tuple[str, ...]
     passages: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        """The pieces as lines."""
+        return "\n".join(self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +144,7 @@ class Passages:
 
     def remainders(self, texts: Sequence[str], words: _Words | None = None) -> list[Remainder]:
         """What is left of each text without these passages; `words` are those of the texts, if they are known."""
-        result: list[Remainder] = [Remainder(text, ()) for text in texts]
+        result: list[Remainder] = [Remainder((text,), ()) for text in texts]
         if not self.sizes.size:
             return result
         words = words or _words(texts)
@@ -163,8 +168,8 @@ class Passages:
         return result
 
 
-def _left(text: str, covered: NDArray[np.bool_]) -> str:
-    """What stands between the covered words, a line each."""
+def _left(text: str, covered: NDArray[np.bool_]) -> tuple[str, ...]:
+    """What stands between the covered words."""
     pieces, begin, is_open = [], 0, False
     words = (_ASCII_WORD if text.isascii() else _WORD).finditer(text)
     for match, is_covered in zip(words, covered.tolist(), strict=True):
@@ -176,7 +181,7 @@ def _left(text: str, covered: NDArray[np.bool_]) -> str:
         begin, is_open = match.end(), False
     if is_open:
         pieces.append(text[begin:])
-    return "\n".join(map(str.strip, pieces))
+    return tuple(map(str.strip, pieces))
 
 
 def without_passages(texts: Sequence[str]) -> list[Remainder]:

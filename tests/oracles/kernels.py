@@ -15,7 +15,7 @@ from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
-from oracles.shingles import jaccard, shingles
+from oracles.shingles import jaccard, normalize, shingles
 
 import gemtune.dedup
 import gemtune.dedup.substrings
@@ -24,7 +24,7 @@ from gemtune.dedup import CHAIN, SHINGLE_CHARS, SLOTS, Sketches
 MIX_A, MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 TOP = np.uint64(1 << 63)
 _EMPTY = np.uint32(0xFFFFFFFF)
-_SPACE = 32
+_BOUNDARY, _SPACE = 31, 32
 Words = NDArray[np.uint64]
 
 
@@ -124,21 +124,10 @@ def sketch_texts(
 
 def normalised(codes: Any, sizes: Any, table: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Compared forms one after another, and the text each character belongs to."""
-    owners = np.repeat(np.arange(sizes.size), sizes)
-    letters = table[codes]
-    space = letters == _SPACE
-    after_space = np.concatenate(([True], space[:-1])) | np.concatenate(([True], owners[1:] != owners[:-1]))
-    stay = ~(space & after_space[: space.size])
-    letters, kept = letters[stay], owners[stay]
-    last = np.concatenate((kept[1:] != kept[:-1], [True]))[: kept.size]
-    stay = ~(last & (letters == _SPACE))
-    letters, kept = letters[stay], kept[stay]
-    bare = np.bincount(kept, minlength=sizes.size) == 0
-    symbol = ((codes >= 0x2190) & (codes < 0x3000)) | ((codes >= 0x1F000) & (codes < 0xE0000))
-    extra = np.flatnonzero(symbol & bare[owners])
-    letters, kept = np.concatenate((letters, codes[extra])), np.concatenate((kept, owners[extra]))
-    order = np.argsort(kept, kind="stable")
-    return letters[order], kept[order]
+    texts = np.split(codes, np.cumsum(sizes)[:-1])
+    forms = [normalize("".join(map(chr, text.tolist()))) for text in texts]
+    letters = np.array([ord(letter) for form in forms for letter in form], table.dtype)
+    return letters, np.repeat(np.arange(sizes.size), list(map(len, forms)))
 
 
 def mix(words: Words) -> Words:
@@ -151,6 +140,7 @@ def mix(words: Words) -> Words:
 def windows(codes: Words, owners: Any, local: Any, sizes: Any, starts: Any) -> tuple[Words, NDArray[np.int64]]:
     """All shingles and the text each belongs to."""
     begin = np.flatnonzero(local <= sizes[owners] - SHINGLE_CHARS)
+    begin = begin[(codes[begin[:, None] + np.arange(SHINGLE_CHARS)] != _BOUNDARY).all(axis=1)]
     high = np.zeros(begin.size, np.uint64)
     packed, hashed = high.copy(), high.copy()
     for j in range(SHINGLE_CHARS):
@@ -160,7 +150,7 @@ def windows(codes: Words, owners: Any, local: Any, sizes: Any, starts: Any) -> t
         hashed ^= hashed >> np.uint64(32)
         packed |= code << np.uint64(8 * j)
     long_words = np.where(high < 256, packed, hashed | TOP)
-    short = np.flatnonzero(sizes < SHINGLE_CHARS)
+    short = np.setdiff1d(np.arange(sizes.size), owners[begin])
     short_words = [_short(codes[starts[i] : starts[i] + sizes[i]].tolist()) for i in short.tolist()]
     words = np.concatenate((long_words, np.array(short_words, np.uint64)))
     return words, np.concatenate((owners[begin], short))
@@ -173,7 +163,7 @@ def _short(codes: list[int]) -> int:
         packed = packed << 8 | code
         hashed = (hashed + code) * int(MIX_A) & bits
         hashed ^= hashed >> 32
-    return packed << 8 | size << 48 if max(codes, default=0) < 256 else hashed | int(TOP)
+    return packed << 8 | size << 48 if max(codes, default=0) < 256 and size < SHINGLE_CHARS else hashed | int(TOP)
 
 
 def filled(values: NDArray[np.uint32], probes: Any) -> NDArray[np.uint32]:

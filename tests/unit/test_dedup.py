@@ -14,6 +14,7 @@ from oracles import kernels as oracle
 from oracles.shingles import jaccard, normalize, shingles
 
 from gemtune.dedup import (
+    BOUNDARY,
     band_shape,
     build_sketches,
     keep,
@@ -23,7 +24,7 @@ from gemtune.dedup import (
 )
 from gemtune.dedup._numba import minhash
 
-ALPHABET = "abc  D1é.，カ価👍👎\U0001d54f"
+ALPHABET = f"abc  D1é.，カ価👍👎\U0001d54f{BOUNDARY}"
 ROUGH = st.lists(st.text(alphabet=ALPHABET, max_size=14), max_size=20)
 LINE = "the parcel of my kettle never came although you said it would arrive on monday morning"
 WORDS = LINE.split(" ")
@@ -118,7 +119,7 @@ def test_band_shape_misses_few_pairs_at_the_threshold(threshold: float) -> None:
     assert (1 - threshold**rows) ** bands < 0.001
 
 
-@given(st.lists(st.text("abc é日本語", max_size=40), min_size=2, max_size=8))
+@given(st.lists(st.text(f"abc é日本語{BOUNDARY}", max_size=40), min_size=2, max_size=8))
 def test_similarities_are_those_of_python_sets(texts: list[str]) -> None:
     pairs = np.array([(i, j) for i in range(len(texts)) for j in range(i)])
     expected = [jaccard(shingles(texts[i]), shingles(texts[j])) for i, j in pairs.tolist()]

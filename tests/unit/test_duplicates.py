@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from bench import templates
 from gemtune.config import Preprocess, Task
-from gemtune.data.compared_text import Remainders
+from gemtune.data.cleaning import alphanumeric_key
+from gemtune.data.compared_text import Remainders, compared_form
 from gemtune.data.duplicates import (
     borderline_duplicates,
     check_removal_limits,
@@ -21,7 +22,9 @@ from gemtune.data.duplicates import (
     resolve_exact_duplicates,
 )
 from gemtune.data.example import Example, example_id
+from gemtune.dedup import similarities
 from gemtune.dedup.embedding import embed, leaders
+from gemtune.dedup.passages import Remainder
 from gemtune.errors import UserError
 
 FRAME = "Read the ticket below and answer with exactly one of the known labels.\n\nTicket: "
@@ -57,6 +60,33 @@ def test_near_duplicates_ignore_a_shared_instruction() -> None:
 def test_near_duplicates_are_those_of_the_tickets_under_templates(language: str, share: float) -> None:
     result = templates.study(language, 300, 2, share, 1)
     assert (result.over_drops, result.missed) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("language", "number", "share", "seed"),
+    [
+        ("ja", 2, 1.0, 5),  # a phrase of a quarter of the tickets, half of which have the template
+        ("ja", 2, 0.1, 4),  # the last words of many tickets, before a template
+        ("ko", 5, 0.1, 7),
+        ("zh", 5, 0.1, 5),
+        ("zh", 2, 0.9, 5),  # a change beside what the template takes from the row
+        ("de", 1, 0.9, 4),
+    ],
+)
+def test_near_duplicates_where_template_and_ticket_meet(language: str, number: int, share: float, seed: int) -> None:
+    result = templates.study(language, 1000, number, share, seed)
+    assert (result.over_drops, result.missed) == ([], [])
+
+
+@given(*[st.text("abc é日本語?", max_size=20).filter(lambda text: len(alphanumeric_key(text)) >= 5)] * 2,
+       st.lists(st.text("ab1日 ", min_size=1, max_size=9), min_size=1, max_size=4))  # fmt: skip
+def test_compared_texts_are_no_less_similar_beside_equal_pieces(one: str, other: str, pieces: list[str]) -> None:
+    def both(*before: str, after: tuple[str, ...] = ()) -> list[str]:
+        return [compared_form(Remainder((*before, text, *after), ())) for text in (one, other)]
+
+    texts = [*both(), *both(*pieces), *both(after=tuple(pieces)), *both(*pieces[:1], after=tuple(pieces[1:]))]
+    alone, *beside = similarities(texts, np.arange(8).reshape(-1, 2)).tolist()
+    assert min(beside) >= alone
 
 
 def test_near_duplicates_of_the_template_alone_are_its_copies() -> None:

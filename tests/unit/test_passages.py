@@ -59,7 +59,7 @@ def test_passages_found_in_some_texts_are_removed_from_others() -> None:
     passages = find_passages([f"{text} {FOOTER}" for text in sentences(30, 8)])
     (left,) = passages.remainders([f"something else. {FOOTER.upper()}"])
     assert left.text == "something else."
-    assert passages.remainders(["", "nothing"]) == [("", ()), ("nothing", ())]
+    assert passages.remainders(["", "nothing"]) == [(("",), ()), (("nothing",), ())]
 
 
 PIECES = st.sampled_from(["on monday", "in the new flat", FOOTER[:60], FOOTER, "届かない荷物について", "😀", "a", ""])

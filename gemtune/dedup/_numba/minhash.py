@@ -30,7 +30,7 @@ def compiled(function: F) -> F:
 SLOTS, WIDTH = 128, 5
 MIX_A, MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 TOP = np.uint64(1 << 63)
-_SPACE = 32
+_BOUNDARY, _SPACE = 31, 32
 _U0, _U8, _U32, _U40 = (np.uint64(n) for n in (0, 8, 32, 40))
 _SLOT_SHIFT, _VALUE_SHIFT, _LOW32 = np.uint64(57), np.uint64(25), np.uint64(0xFFFFFFFF)
 _BYTE = np.uint64(256)
@@ -75,48 +75,70 @@ def normalise(codes: Any, begin: int, end: int, table: Any, out: Any, at: int) -
 
 @compiled
 def narrow_windows(buf: Any, at: int, n: int, out: Any) -> int:
-    """Shingles of n one-byte characters from buf[at]; their number (1 for a text shorter than a shingle)."""
-    if n < WIDTH:
-        word = np.uint64(n)
-        for p in range(at, at + n):
-            word = (word << _U8) | np.uint64(buf[p])
-        out[0] = word << _U8 | (np.uint64(n) << _U40) << _U8
-        return 1
+    """Shingles of n one-byte characters from buf[at]; their number."""
+    crosses = False
+    for p in range(at, at + n):
+        crosses |= buf[p] == _BOUNDARY
     word = _U0
-    for i in range(WIDTH - 1):
-        word = (word >> _U8) | (np.uint64(buf[at + i]) << _U32)
-    for i in range(n - WIDTH + 1):
-        word = (word >> _U8) | (np.uint64(buf[at + WIDTH - 1 + i]) << _U32)
-        out[i] = word
-    return n - WIDTH + 1
+    if not crosses and n >= WIDTH:  # most texts, in fewer operations
+        for i in range(WIDTH - 1):
+            word = (word >> _U8) | (np.uint64(buf[at + i]) << _U32)
+        for i in range(n - WIDTH + 1):
+            word = (word >> _U8) | (np.uint64(buf[at + WIDTH - 1 + i]) << _U32)
+            out[i] = word
+        return n - WIDTH + 1
+    count, begin = 0, at
+    for p in range(at, at + n):
+        if buf[p] == _BOUNDARY:
+            begin = p + 1
+        word = (word >> _U8) | (np.uint64(buf[p]) << _U32)
+        out[count] = word
+        count += p - begin >= WIDTH - 1
+    return count
 
 
 @compiled
 def wide_windows(buf: Any, at: int, n: int, out: Any) -> int:
     """The same for four-byte characters; a shingle that fits into bytes is the number it has in such texts."""
-    k = min(n, WIDTH)
-    for i in range(max(1, n - WIDTH + 1)):
-        high = _U0
-        packed = np.uint64(n) if n < WIDTH else _U0
-        hashed = np.uint64(n) if n < WIDTH else _U0
-        for j in range(k):
-            code = np.uint64(buf[at + i + j])
+    count, begin = 0, at
+    for p in range(at, at + n):
+        if buf[p] == _BOUNDARY:
+            begin = p + 1
+        if p - begin < WIDTH - 1:
+            continue
+        high = packed = hashed = _U0
+        for j in range(WIDTH):
+            code = np.uint64(buf[p - WIDTH + 1 + j])
             high |= code
             hashed = (hashed + code) * MIX_A
             hashed ^= hashed >> _U32
-            packed = (packed << _U8) | code if n < WIDTH else packed | (code << np.uint64(8 * j))
-        if n < WIDTH:
-            packed = packed << _U8 | (np.uint64(n) << _U40) << _U8
-        out[i] = packed if high < _BYTE else hashed | TOP
-    return max(1, n - WIDTH + 1)
+            packed |= code << np.uint64(8 * j)
+        out[count] = packed if high < _BYTE else hashed | TOP
+        count += 1
+    return count
+
+
+@compiled
+def short_text(buf: Any, at: int, n: int) -> Any:
+    """The number of a text without shingles, which stands for all of it."""
+    high = _U0
+    packed = hashed = np.uint64(n)
+    for p in range(at, at + n):
+        code = np.uint64(buf[p])
+        high |= code
+        hashed = (hashed + code) * MIX_A
+        hashed ^= hashed >> _U32
+        packed = (packed << _U8) | code
+    return packed << _U8 | (np.uint64(n) << _U40) << _U8 if high < _BYTE and n < WIDTH else hashed | TOP
 
 
 @compiled
 def windows(buf: Any, wide_buf: Any, at: int, n: int, wide: bool, out: Any) -> int:
-    """Shingles of the text at byte `at`."""
-    if wide:
-        return wide_windows(wide_buf, at >> 2, n, out)
-    return narrow_windows(buf, at, n, out)
+    """Shingles of the text at byte `at`, itself where it has none; their number."""
+    count = wide_windows(wide_buf, at >> 2, n, out) if wide else narrow_windows(buf, at, n, out)
+    if count == 0:
+        out[0] = short_text(wide_buf, at >> 2, n) if wide else short_text(buf, at, n)
+    return max(1, count)
 
 
 @compiled
