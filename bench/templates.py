@@ -98,9 +98,10 @@ NAMES, DAYS = ("Asta", "Bela", "Cem", "Dora", "Elio", "Fumi", "Gita", "Hugo"), (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Over-drops and missed copies among so many rows, as pairs of texts."""
+    """Over-drops and missed copies among so many tickets and copies, as pairs of texts."""
 
-    rows: int
+    tickets: int
+    copies: int
     over_drops: list[tuple[str, str]]
     missed: list[tuple[str, str]]
 
@@ -165,7 +166,7 @@ def study(language: str, count: int, number: int, share: float, seed: int) -> Re
         earlier = first.setdefault((owners[stays.line], filled), stays)
         if earlier is not stays:
             missed.append((stays.text, earlier.text))
-    return Result(len(rows), over, missed)
+    return Result(len(originals), len(rows) - len(originals), over, missed)
 
 
 def studies(count: int, seed: int = 1) -> Iterator[tuple[str, Result]]:
@@ -181,17 +182,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show", type=int, default=0, help="examples shown of each fault")
     arguments = parser.parse_args()
-    over_drops = missed = copies = 0
+    over_drops = missed = tickets = copies = 0
     for title, result in studies(arguments.rows, arguments.seed):
         over_drops, missed = over_drops + len(result.over_drops), missed + len(result.missed)
-        copies += result.rows - arguments.rows
-        print(
-            f"{title}: {result.rows} rows, {len(result.over_drops)} over-drops, {len(result.missed)} missed", flush=True
-        )
+        tickets, copies = tickets + result.tickets, copies + result.copies
+        faults = f"{len(result.over_drops)} over-drops, {len(result.missed)} missed"
+        print(f"{title}: {result.tickets} tickets, {result.copies} copies, {faults}", flush=True)
         for kind, pairs in (("over-drop", result.over_drops), ("missed", result.missed)):
             for pair in pairs[: arguments.show]:
                 print(f"   {kind}: {pair[0]!r}\n      {pair[1]!r}")
-    print(f"{over_drops} over-drops; {missed} of {copies} copies missed")
+    print(f"{over_drops} of {tickets} different tickets dropped; {missed} of {copies} copies missed")
     if over_drops or missed:
         raise SystemExit(1)
 

@@ -5,14 +5,14 @@
 Texts are compared word by word (Chinese and Japanese character by character). A passage is a path of windows of WINDOW
 words along which most of the texts that hold a window go on alike. At one end at least it stops because texts differ
 there (the boundary of Feng et al. 2004, "accessor variety"): copies of one text, which begin and end alike, have no
-such end. MIN_ROWS texts must differ in what is left of them.
+such end. MIN_ROWS texts must differ in what is left of them. A rarer path is a passage as part of a template: half of
+its texts hold the other parts, beyond those that would by chance (Loevinger's coefficient).
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -214,6 +214,7 @@ class _Search:
         self._median = [int(path[np.argsort(support[path])[path.size // 2]]) for path in self._paths]
         self._rows = [int(support[kind]) for kind in self._median]
         self._texts = words.begins.size - 1
+        self._by_chance = np.array(self._rows) / max(1, self._texts)  # the share of all texts that hold each path
         sizes = [int(words.columns[self._words_of(path)].sum()) for path in self._paths]
         self._path_of = np.full(support.size + 1, -1)  # the last is that of all other windows
         for number, path in enumerate(self._paths):
@@ -267,14 +268,15 @@ class _Search:
         rows = rows[:: 1 + rows.size // _SAMPLE]
         begins = self._words.window_begins
         kinds = (self._kinds[begins[row] : begins[row + 1]] for row in rows.tolist())
-        held = Counter(number for row in kinds for number in set(self._path_of[row].tolist()) if number >= 0)
-        common = [number for number, count in held.items() if 2 * count >= (1 + by_chance[number]) * rows.size]
+        held = np.concatenate([np.empty(0, np.int64), *(np.unique(self._path_of[row]) for row in kinds)])
+        count = np.bincount(held[held >= 0], minlength=len(self._paths))
+        common = np.flatnonzero((count > 0) & (2 * count >= (1 + by_chance) * rows.size)).tolist()
         return [number for number in common if self._columns(number) >= PART and self._rows_differ(number)]
 
     def _template_with(self, number: int) -> list[int]:
         """The paths of the template that this path is part of; none where they are too short for a template."""
         rows, holders = self._rows[number], self._holders(number)
-        parts = self._common_in(holders, np.array(self._rows) / self._texts)
+        parts = self._common_in(holders, self._by_chance)
         parts = [n for n in parts if self._rows[n] <= 2 * rows <= 4 * self._rows[n]]
         sizes = [self._columns_in(row, parts, 2 * rows) for row in holders[::5].tolist()]
         return parts if np.median(sizes) >= max(TEMPLATE, MIN_REPEATED / rows) else []
