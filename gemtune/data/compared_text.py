@@ -26,7 +26,7 @@ from gemtune.dedup.passages import Remainder, without_passages
 
 MIN_LEFT_CHARS = 8  # a shorter remainder is compared together with the passages that were removed
 _NUMBER = re.compile(r"\d[A-Za-z\d]*(?:[-_./:,#][A-Za-z\d]+)*")
-_CODE = re.compile(rf"https?://\S+|{_NUMBER.pattern}")
+_CODE = re.compile(rf"(?i:https?)://[!-~]*[A-Za-z\d]|{_NUMBER.pattern}")
 _CODE_LETTERS = re.compile(r"(?:\A|[\W_])[A-Za-z]{1,6}[-_#/.]\Z")  # E-12 is a code, 12 and A4 are short numbers
 Pairs = NDArray[np.int64]
 _ENDS = " \t\r\n.,:;!?…-–—\"'“”‘’«»()[]<>/|。、，：；！？「」『』（）【】"

@@ -89,6 +89,24 @@ def test_compared_texts_are_no_less_similar_beside_equal_pieces(one: str, other:
     assert min(beside) >= alone
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            "Two of three lamps are late, see http://shop.example/a",
+            "TWO OF THREE LAMPS ARE LATE, SEE HTTP://SHOP.EXAMPLE/A.",
+        ),
+        (
+            "詳細はhttps://shop.example/aをご覧ください。返金してください",
+            "詳細はhttps://shop.example/aをご覧ください。返金してくださいね",
+        ),
+    ],
+)
+def test_near_duplicates_have_the_same_url_however_it_is_written(one: str, other: str) -> None:
+    assert near([example(one), example(other, line=1)]) == [1]
+    assert near([example(one), example(other.replace("/a", "/b").replace("/A", "/B"), line=1)]) == []
+
+
 def test_near_duplicates_of_the_template_alone_are_its_copies() -> None:
     texts = [FRAME + text + END for text in sentences(30)]
     rows = [example(text, line=i) for i, text in enumerate([*texts, FRAME + END, FRAME.upper() + END])]
