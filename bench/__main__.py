@@ -6,8 +6,8 @@
 
 The default run executes the benchmarks of `default_run.yaml` with the counts there and ends after `--minutes`: what has
 not begun by then is listed as not run. `--all` executes every benchmark with its own counts, for hours; those that read
-public data sets need `--data`. `--write` records the figures in `recorded.jsonl`, draws the growth of recorded figures
-into docs/lab/growth.svg and, except with `--only`, writes docs/lab/performance.md.
+public data sets need `--data`. `--write` records the figures in `recorded.jsonl`, and draws docs/lab/growth.svg and
+writes docs/lab/performance.md from all that are recorded there.
 The exit code is 1 when a benchmark breaks a promise of its own.
 """
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -28,15 +27,16 @@ from pathlib import Path
 
 import yaml
 
-from bench.figures import FILE, Figure, read, write
+from bench.figures import FILE, Figure, loop_seconds, read, write
 
 HERE = Path(__file__).resolve().parent
 RECORDED, PAGE = HERE / "recorded.jsonl", HERE.parent / "docs" / "lab" / "performance.md"
+BENCHMARK = "CPU s of the benchmark"
 NO_BENCHMARK = ("__init__", "__main__", "figures", "public_data")
 _SIZED = re.compile(r"(?P<part>.+), (?P<rows>\d+) rows|(?P<before>.+) of (?P<rows_of>\d+) rows")
 HEADER = (
-    "| figure | value | peer | peer's value | times better | recorded | goal |\n"
-    "| --- | ---: | --- | ---: | ---: | ---: | --- |"
+    "| figure | value | peer | peer's value | times better | before | goal | day | loop |\n"
+    "| --- | ---: | --- | ---: | ---: | ---: | --- | --- | ---: |"
 )
 SHARES = (
     "The ten functions with most processor time of their own (cProfile); the longest steps of a run, by the clock; the "
@@ -46,9 +46,11 @@ INTRODUCTION = """<!-- SPDX-FileCopyrightText: 2026 The gemtune authors -->
 <!-- SPDX-License-Identifier: Apache-2.0 -->
 # Performance
 
-Written by `make bench ARGS=--write` on {date} ({cores} cores, {machine}, Python {python}). *Times better* is the ratio
-to the peer, in the same process or on the same machine; *recorded* is the ratio of the last recorded run, or its value
-where there is no peer. CPU seconds of one machine say little about another: compare ratios.
+Written by `make bench ARGS=--write` (a part: `python -m bench --only NAME --write`), on machines of two cores. *Times
+better* is the ratio to the peer, in the same process or on the same machine; *before* is the ratio that was recorded
+before, or the value where there is no peer. *Loop* is what a fixed loop in Python took on the machine of that line
+(milliseconds of its processor; empty: not recorded): lines with different loops are of different machines, and only
+ratios of them can be compared.
 
 ![CPU seconds of 1,000 to 100,000 rows, beside lines of linear growth](growth.svg)
 """
@@ -63,6 +65,13 @@ class Outcome:
     cpu_s: float = 0.0
     note: str = ""
     figures: list[Figure] = field(default_factory=list)
+
+    @property
+    def cost(self) -> Figure:
+        """Its CPU seconds, and whether it kept its promises."""
+        return Figure(
+            name=self.name, value=self.cpu_s, unit=BENCHMARK, finding=self.note or ("kept" if self.kept else "BROKEN")
+        )
 
 
 def run(name: str, arguments: Sequence[str], timeout_s: float) -> Outcome:
@@ -81,20 +90,48 @@ def run(name: str, arguments: Sequence[str], timeout_s: float) -> Outcome:
         return Outcome(name, code == 0, cpu_s, note, read(path))
 
 
-def table(figures: Sequence[Figure], recorded: Sequence[Figure]) -> str:
+def dated(figures: Sequence[Figure], recorded: Sequence[Figure]) -> list[Figure]:
+    """The figures of a run with the day, the machine's loop, and what was recorded of each before."""
+    before, loop_s = {figure.name: figure for figure in recorded}, round(loop_seconds(), 4)
+    facts = {"measured": str(date.today()), "loop_s": loop_s}
+    return [
+        figure.model_copy(update={**facts, "earlier": _ratio(then) or _number(then.value)} if then else facts)
+        for figure in figures
+        for then in [before.get(figure.name)]
+    ]
+
+
+def merged(recorded: Sequence[Figure], figures: Sequence[Figure]) -> list[Figure]:
+    """The recorded figures in their order, with those of a run in place of the same or after the one before."""
+    names, result = [figure.name for figure in recorded], list(recorded)
+    at = len(names)
+    for figure in figures:
+        if figure.name in names:
+            at = names.index(figure.name)
+            result[at] = figure
+        else:
+            names.insert(at + 1, figure.name)
+            result.insert(at + 1, figure)
+            at += 1
+    return result
+
+
+def table(figures: Sequence[Figure]) -> str:
     """Markdown: one line a figure."""
-    earlier = {figure.name: figure for figure in recorded}
-    return "\n".join([HEADER, *(_line(figure, earlier.get(figure.name)) for figure in figures)])
+    return "\n".join([HEADER, *map(_line, figures)])
 
 
-def _line(figure: Figure, earlier: Figure | None) -> str:
-    then = "" if earlier is None else _ratio(earlier) or _number(earlier.value)
+def _line(figure: Figure) -> str:
     goal = ""
     if figure.goal is not None:
         word = "at least" if figure.more_is_better else "at most"
         goal = f"{word} {_number(figure.goal)}: {'met' if figure.met else 'not met'}"
     peer_value = "" if figure.peer_value is None else _number(figure.peer_value)
-    cells = (figure.name, f"{_number(figure.value)} {figure.unit}", figure.peer, peer_value, _ratio(figure), then, goal)
+    value, loop = (
+        f"{_number(figure.value)} {figure.unit}".strip(),
+        f"{1000 * figure.loop_s:.0f}" if figure.loop_s else "",
+    )
+    cells = (figure.name, value, figure.peer, peer_value, _ratio(figure), figure.earlier, goal, figure.measured, loop)
     return f"| {' | '.join(cells)} |"
 
 
@@ -147,12 +184,10 @@ def draw(parts: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
     drawing.savefig(path, metadata={"Date": None})
 
 
-def promises(outcomes: Sequence[Outcome]) -> str:
+def promises(figures: Sequence[Figure]) -> str:
     """Markdown: one line a benchmark, with what it took and whether it kept its promises."""
-    lines = ["| benchmark | CPU seconds | promises |", "| --- | ---: | --- |"]
-    lines += [
-        f"| {own.name} | {own.cpu_s:.0f} | {own.note or ('kept' if own.kept else 'BROKEN')} |" for own in outcomes
-    ]
+    lines = ["| benchmark | CPU seconds | promises | day |", "| --- | ---: | --- | --- |"]
+    lines += [f"| {own.name} | {own.value:.0f} | {own.finding} | {own.measured} |" for own in figures]
     return "\n".join(lines)
 
 
@@ -185,18 +220,19 @@ def main() -> int:
     if not given.all and not given.only:
         minutes = (time.monotonic() - begin) / 60
         figures.append(Figure(name="make bench", value=minutes, unit="minutes", goal=20))
-    shown = f"{table(figures, recorded)}\n\n{promises(outcomes)}\n"
-    print(f"\n{shown}")
-    exit_code = 0 if all(own.kept for own in outcomes) else 1
+    figures = dated([*figures, *(own.cost for own in outcomes)], recorded)
+    print(f"\n{_shown(figures)}")
     if given.write:
-        write(RECORDED, {figure.name: figure for figure in (*recorded, *figures)}.values())
-        machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-        draw(growth(read(RECORDED)), PAGE.with_name("growth.svg"))
-        if given.only:
-            return exit_code
-        page = [INTRODUCTION.format(date=date.today(), **machine), shown, reasons(figures)]
-        PAGE.write_text("\n".join(filter(None, page)), encoding="utf-8")
-    return exit_code
+        figures = merged(recorded, figures)
+        write(RECORDED, figures)
+        draw(growth(figures), PAGE.with_name("growth.svg"))
+        PAGE.write_text("\n".join([INTRODUCTION, _shown(figures), reasons(figures)]), encoding="utf-8")
+    return 0 if all(own.kept for own in outcomes) else 1
+
+
+def _shown(figures: Sequence[Figure]) -> str:
+    costs = [figure for figure in figures if figure.unit == BENCHMARK]
+    return f"{table([figure for figure in figures if figure.unit != BENCHMARK])}\n\n{promises(costs)}\n"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,7 +18,8 @@ class Figure(BaseModel):
     """A measured value; less is better unless `more_is_better`.
 
     `reason` is why a goal is not reached: functions or steps with their shares of the time; `finding` says what else
-    was measured about it.
+    was measured about it. `earlier` is the ratio or value that was recorded before, `measured` the day, and `loop_s`
+    what `loop_seconds` returned then: the larger, the slower the machine (0: not recorded).
     """
 
     name: str
@@ -29,6 +31,9 @@ class Figure(BaseModel):
     more_is_better: bool = False
     reason: list[tuple[str, float]] = []
     finding: str = ""
+    earlier: str = ""
+    measured: str = ""
+    loop_s: float = 0.0
 
     @property
     def ratio(self) -> float | None:
@@ -44,6 +49,16 @@ class Figure(BaseModel):
         if self.goal is None:
             return None
         return self.value >= self.goal if self.more_is_better else self.value <= self.goal
+
+
+def loop_seconds() -> float:
+    """CPU seconds of a fixed loop in Python, the least of five: how slow this machine is."""
+    spent = []
+    for _ in range(5):
+        begin = time.process_time()
+        sum(n * n % 7 for n in range(1_000_000))
+        spent.append(time.process_time() - begin)
+    return min(spent)
 
 
 def record(figure: Figure) -> None:

@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a whole local run costs with scripted answers: CPU seconds of all its processes, and the time outside its steps.
 
-    python -m bench.whole_runs [--rows 1000 10000 100000] [--quickstart]
+    python -m bench.whole_runs [--rows 1000 10000 100000] [--no-quickstart]
 
 Two trials are tuned side by side and the better model is deployed. Growth is the CPU seconds a row beside those of the
-size before.
-`--quickstart` measures the shipped sample, too, whose student really learns: most of its time is training.
+size before. The shipped sample is measured, too, whose student really learns: most of its time is training.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ def main() -> None:
     """Print and record both figures of every size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="*", default=[1000, 10_000, 100_000])
-    parser.add_argument("--quickstart", action="store_true")
+    parser.add_argument("--quickstart", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     if arguments.quickstart:
         value, steps = quickstart()

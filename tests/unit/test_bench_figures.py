@@ -5,13 +5,14 @@
 import os
 import random
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
 
 from bench import methods, size, suite
-from bench.__main__ import HERE, NO_BENCHMARK, Outcome, draw, growth, promises, reasons, table
+from bench.__main__ import HERE, NO_BENCHMARK, Outcome, dated, draw, growth, merged, promises, reasons, table
 from bench.figures import FILE, Figure, read, record, write
 
 FASTER = Figure(name="near-duplicates", value=2.0, unit="us/row", peer="rensa", peer_value=8.0, goal=3.5)
@@ -36,12 +37,20 @@ def test_record_appends_to_the_file_that_the_run_names(tmp_path: Path, monkeypat
 
 
 def test_table_shows_each_figure_beside_peer_and_recorded_ratio():
-    earlier = [FASTER.model_copy(update={"value": 4.0})]
-    *_, first, second = table([FASTER, RATE], earlier).splitlines()
-    assert first == "| near-duplicates | 2 us/row | rensa | 8 | 4.0 x | 2.0 x | at most 3.5: met |"
-    assert second == "| passages | 50 MB/s | suffix array | 20 | 2.5 x |  | at least 60: not met |"
-    assert "| wear | 3 | BROKEN |" in promises([Outcome("wear", kept=False, cpu_s=3)])
-    assert "| size | 0 | not run: out of time |" in promises([Outcome("size", kept=True, note="not run: out of time")])
+    first, second = dated([FASTER, RATE], [FASTER.model_copy(update={"value": 4.0})])
+    *_, one, other = table([first.model_copy(update={"measured": "2026-01-02", "loop_s": 0.05}), RATE]).splitlines()
+    assert one == "| near-duplicates | 2 us/row | rensa | 8 | 4.0 x | 2.0 x | at most 3.5: met | 2026-01-02 | 50 |"
+    assert other == "| passages | 50 MB/s | suffix array | 20 | 2.5 x |  | at least 60: not met |  |  |"
+    assert (first.measured, second.earlier) == (str(date.today()), "")
+    assert 0 < first.loop_s < 10
+    assert "| wear | 3 | BROKEN |  |" in promises([Outcome("wear", kept=False, cpu_s=3).cost])
+    assert "| size | 0 | not run: late |" in promises([Outcome("size", kept=True, note="not run: late").cost])
+
+
+def test_merged_keeps_the_order_and_puts_new_figures_beside_their_run() -> None:
+    a, b, c, d = (Figure(name=name, value=1, unit="s") for name in "abcd")
+    assert merged([a, b, c], [b.model_copy(update={"value": 2}), d]) == [a, b.model_copy(update={"value": 2}), d, c]
+    assert merged([], [a, b]) == [a, b]
 
 
 def test_growth_and_reasons_are_those_of_the_recorded_figures(tmp_path: Path) -> None:
