@@ -69,9 +69,9 @@ def student_spent(student: Student, rows: list[TrainingRow], spec: TuningSpec) -
 def trl_spent(student: Student, rows: list[TrainingRow], spec: TuningSpec) -> Spent:
     """What TRL's trainer took on the same job."""
     import torch
-    from datasets import Dataset, disable_progress_bars  # type: ignore[import-not-found, unused-ignore]
+    from datasets import Dataset, disable_progress_bars
     from peft import LoraConfig
-    from trl import SFTConfig, SFTTrainer  # type: ignore[import-not-found, unused-ignore]
+    from trl import SFTConfig, SFTTrainer
 
     disable_progress_bars()
     torch.set_num_threads(os.cpu_count() or 1)  # what its users get
