@@ -32,6 +32,7 @@ from emulator.catalogue import BaseModelEntry, Catalogue, load_catalogue
 from emulator.core.faults import FaultPlan, Faults
 from emulator.core.filters import select_fields
 from emulator.core.google_rest import ApiError, Call, Json, Route, camelize, find_route, parse_object
+from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.engines.base import Engine
 from emulator.services import embeddings
@@ -128,7 +129,7 @@ class Emulator:
         self.embeddings = embeddings
         self.dashboard = Dashboard(self.state, self.storage, self.models, self.tensorboards, self.faults)
         rows = [row for row in ROUTES if row["handler"]]
-        routes = [Route(row["method"], row["path"], attrgetter(row["handler"])(self)) for row in rows]
+        routes = [Route(row["method"], row["path"], attrgetter(row["handler"])(self), row["message"]) for row in rows]
         self.xml_routes = [route for route in routes if route.template.startswith("/{bucket!}")]
         self.routes = routes[: -len(self.xml_routes)]
         taken = {route.template.split("/")[1] for route in self.routes if route.template.startswith("/")}
@@ -268,7 +269,7 @@ class Emulator:
                 raw_path,
                 params,
                 camelize(parse_qs(query, keep_blank_values=True)),
-                {} if xml or (storage and "/upload/" in raw_path) else _body(content, headers, storage),
+                {} if xml or (storage and "/upload/" in raw_path) else _body(content, headers, storage, route.message),
                 content,
                 {key.lower(): value for key, value in headers.items()},
                 base_url,
@@ -304,12 +305,11 @@ def _error(error: ApiError) -> Response:
     return JSONResponse(error.body(), status_code=error.code)
 
 
-def _body(content: bytes, headers: Mapping[str, str], storage: bool) -> Json:
+def _body(content: bytes, headers: Mapping[str, str], storage: bool, message: str) -> Json:
     kind = headers.get("content-type", "application/json")
-    if not content.strip() or "json" not in kind:
-        return {}
-    value = parse_object(content)
-    return value if storage else camelize(value)
+    value = parse_object(content) if content.strip() and "json" in kind else {}
+    value = value if storage else camelize(value)
+    return check(value, message) if message else value
 
 
 class _CutOff(Response):

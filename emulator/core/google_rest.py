@@ -59,6 +59,12 @@ def _bad_request(message: str, violations: Sequence[tuple[str, str]]) -> ApiErro
     return ApiError(400, message, details=[details])
 
 
+def unknown_field(name: str, place: str) -> ApiError:
+    """The 400 of Google's JSON parser for a field that a message does not have."""
+    message = f"Invalid JSON payload received. Unknown name \"{name}\" at '{place}': Cannot find field."
+    return _bad_request(message, [(place, message)])
+
+
 def not_found(resource: str) -> ApiError:
     """A 404 for a resource."""
     return ApiError(404, f"{resource} is not found.")
@@ -152,6 +158,29 @@ def camelize(value: Any) -> Any:
 def public(resource: Mapping[str, Any]) -> Json:
     """A resource without the emulator's private keys."""
     return {key: value for key, value in resource.items() if not key.startswith("_")}
+
+
+def check_key(body: Json, location: str, place: str) -> None:
+    """Refuse a resource whose encryptionSpec has a Cloud KMS key of another region."""
+    name = body.get("encryptionSpec", {}).get("kmsKeyName", f"///{location}")
+    if name.split("/")[3] != location:
+        problem = f"must be a key in {location}, the region of the resource."
+        raise bad_field((f"{place}.encryption_spec.kms_key_name", problem))
+
+
+def labels_problem(labels: Json) -> str:
+    """What is wrong with labels: at most 64, keys and values of at most 64 lower-case characters."""
+    if len(labels) > 64:
+        return "must be a map of at most 64 labels."
+    for name, value in labels.items():
+        if not isinstance(value, str):
+            return f'the value of label "{name}" must be a string.'
+        if not name[:1].isalpha():
+            return f'the key of label "{name}" must begin with a letter.'
+        for part in (name, value):
+            if len(part) > 64 or not all(c.islower() or c.isdigit() or c in "_-" or ord(c) > 127 for c in part):
+                return f'label "{part}" may have 64 lower-case letters, digits, "_" and "-".'
+    return ""
 
 
 class Fields:
@@ -252,8 +281,7 @@ class Fields:
         """Reject other fields, as Google's JSON parser does."""
         for key in self.value:
             if key not in names:
-                message = f"Invalid JSON payload received. Unknown name \"{key}\" at '{self.path}': Cannot find field."
-                raise _bad_request(message, [(self.path, message)])
+                raise unknown_field(key, self.path)
 
     def error(self, key: str, text: str) -> ApiError:
         """A 400 about a field; "" is the object itself."""
@@ -276,16 +304,8 @@ class Fields:
     def labels(self) -> dict[str, str]:
         """The labels of a resource: at most 64, keys and values of at most 64 lower-case characters."""
         labels = self.object("labels").value
-        if len(labels) > 64:
-            raise self.error("labels", "must be a map of at most 64 labels.")
-        for name, value in labels.items():
-            if not isinstance(value, str):
-                raise self.error("labels", f'the value of label "{name}" must be a string.')
-            if not name[:1].isalpha():
-                raise self.error("labels", f'the key of label "{name}" must begin with a letter.')
-            for part in (name, value):
-                if len(part) > 64 or not all(c.islower() or c.isdigit() or c in "_-" or ord(c) > 127 for c in part):
-                    raise self.error("labels", f'label "{part}" may have 64 lower-case letters, digits, "_" and "-".')
+        if problem := labels_problem(labels):
+            raise self.error("labels", problem)
         return labels
 
     def key(self, location: str) -> Json:
@@ -366,7 +386,7 @@ Handler = Callable[[Call], Any]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and path of the API, and its handler.
+    """A method and path of the API, its handler, and the name of the message that the body is, if it is checked.
 
     `template` is relative to `projects/P/locations/L/` unless it begins with `/`. `{x}` matches one segment without
     colons, `{x!}` one that may contain colons, `{x*}` anything.
@@ -375,6 +395,7 @@ class Route:
     method: str
     template: str
     handler: Handler
+    message: str = ""
     pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:

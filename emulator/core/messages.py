@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a request has the form of a message of the API: fields, types, ranges and choices, as in `messages.yaml`."""
+"""Requests as messages of the API: their fields, types, ranges and choices are those of `messages.yaml`."""
 
 import json
 import math
@@ -13,27 +13,56 @@ import yaml
 from jsonschema import Draft202012Validator, TypeChecker, ValidationError
 from jsonschema.validators import extend
 
-from emulator.core.google_rest import Fields, Json, bad_field, snake
+from emulator.core.google_rest import ApiError, Call, Json, bad_field, labels_problem, snake, unknown_field
 
+_EMPTY: Json = {"string": "", "object": {}, "boolean": False, "integer": 0}
 _MESSAGES: dict[str, Json] = yaml.safe_load(Path(__file__).with_name("messages.yaml").read_text("utf-8"))
 _TEXTS: dict[str, str] = _MESSAGES.pop(".refusals")
 RE2_OPTIONS = re2.Options()
 RE2_OPTIONS.log_errors = False
 
 
-def check(fields: Fields, message: str) -> None:
-    """Raise a 400 for the first field that does not have the form of a message."""
-    for error in _errors(_MESSAGES[message], fields.value, ""):
-        path = list(error.relative_path)[1:]
-        parts = [f"[{key}]" if isinstance(key, int) else f".{snake(key)}" for key in path]
-        where = (fields.path + "".join(parts)).removeprefix(".")
+def check(value: Any, message: str, path: str | None = None) -> Json:
+    """A request as a message: numbers that are written as text converted, enumerations by name, defaults filled in,
+    without nulls. A 400 for the first field that does not have the form; `path`, by default the message's `title`, is
+    the place of the message in it.
+    """
+    schema = _MESSAGES[message]
+    path = schema.get("title", "") if path is None else path
+    for error in _errors(schema, value, ""):
+        parts = [f"[{key}]" if isinstance(key, int) else f".{snake(key)}" for key in list(error.relative_path)[1:]]
+        where = (path + "".join(parts)).removeprefix(".")
         if error.validator == "additionalProperties":
-            Fields(error.instance, where).only(*error.schema["properties"])
+            raise unknown_field(next(key for key in error.instance if key not in error.schema["properties"]), where)
         limit = error.validator_value
         limit = ", ".join(limit) if isinstance(limit, list) else limit
-        text = _TEXTS.get(error.validator, error.message)
-        value = json.dumps(error.instance)[:80]
-        raise bad_field((where, text.format(value=value, limit=limit, form=error.schema.get("description"))))
+        names = {"value": json.dumps(error.instance)[:80], "limit": limit, "form": error.schema.get("description")}
+        text = _TEXTS[error.validator].format(**names) if error.validator in _TEXTS else error.message
+        raise bad_field((where or "body", text))
+    normal: Json = _normal(schema, value)
+    return normal
+
+
+def changes(call: Call, message: str) -> Json:
+    """The fields that a PATCH changes, by its mask or else those sent; one that the mask alone names is empty."""
+    schema, mask = _MESSAGES[message], call.update_mask()
+    parts = schema["properties"]
+    names = mask if schema.get("additionalProperties") is False else mask & parts.keys()
+    return check({key: call.body.get(key, _EMPTY.get(parts.get(key, {}).get("type"))) for key in names}, message)
+
+
+def _normal(schema: Json, value: Any) -> Any:
+    """A value that has the form of a schema, as services read it."""
+    if "names" in schema:
+        return schema["names"][value] if isinstance(value, int) else value.upper()
+    if "items" in schema:
+        return [_normal(schema["items"], item) for item in (value if isinstance(value, list) else [value])]
+    parts, others = schema.get("properties", {}), schema.get("additionalProperties") or {}
+    if parts or others:
+        present = {key: _normal(parts.get(key, others), item) for key, item in value.items() if item is not None}
+        return {key: _normal(part, part["default"]) for key, part in parts.items() if "default" in part} | present
+    kind = schema.get("type")
+    return int(float(value)) if kind == "integer" else float(value) if kind == "number" else value
 
 
 def _is_number(_: TypeChecker, value: Any) -> bool:
@@ -56,7 +85,7 @@ def _properties(_: Any, properties: Json, value: Any, __: Json) -> Iterator[Vali
 
 
 def _items(_: Any, schema: Json, value: Any, __: Json) -> Iterator[ValidationError]:
-    for n, item in enumerate(value) if isinstance(value, list) else ():
+    for n, item in enumerate(value if isinstance(value, list) else [value]):
         yield from _errors(schema, item, n)
 
 
@@ -94,6 +123,15 @@ def _expression(_: Any, __: bool, value: Any, schema: Json) -> Iterator[Validati
         yield ValidationError(f"is not a regular expression in RE2's syntax: {error.args[0].decode()}.")
 
 
+def _labels(_: Any, __: bool, value: Any, schema: Json) -> Iterator[ValidationError]:
+    if problem := labels_problem(value):
+        yield ValidationError(problem)
+
+
+def _unimplemented(_: Any, name: str, value: Any, schema: Json) -> Iterator[ValidationError]:
+    raise ApiError(400, f"{name} is not implemented by the emulator.")
+
+
 def _range(validator: Any, _: float, value: Any, schema: Json) -> Iterator[ValidationError]:
     """The message of a value below the least or above the most; each of the keywords calls this."""
     least, most = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
@@ -112,6 +150,8 @@ _KEYWORDS = {
     "exactlyOne": _exactly_one,
     "names": _names,
     "expression": _expression,
+    "labels": _labels,
+    "unimplemented": _unimplemented,
 }
 _TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_integer})
 _Validator: Any = extend(Draft202012Validator, _KEYWORDS, type_checker=_TYPES)  # type: ignore[no-untyped-call]

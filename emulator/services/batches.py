@@ -10,15 +10,14 @@ from emulator.core.faults import Faults
 from emulator.core.google_rest import (
     ApiError,
     Call,
-    Fields,
     Json,
+    bad_field,
     camelize,
     failed_precondition,
     now,
     parse_json,
     public,
 )
-from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.services.collection import ENDED, JobCollection
 from emulator.services.inference import Inference, gather_all
@@ -39,32 +38,23 @@ class BatchJobs(JobCollection):
 
     def create(self, call: Call) -> Json:
         """A job in state PENDING; 400 when source, destination or model are invalid."""
-        fields = call.fields("batch_prediction_job")
-        source, destination = fields.object("inputConfig"), fields.object("outputConfig")
-        if "bigquerySource" in source or "bigqueryDestination" in destination:
-            raise ApiError(400, "BigQuery sources and destinations are not implemented by the emulator.")
-        check(fields, "BatchPredictionJob")
-        model, uris = fields.text("model"), source.object("gcsSource").texts("uris")
-        target = self._inference.resolve(model)
+        body = call.body
+        source, destination = body["inputConfig"]["gcsSource"], body["outputConfig"]["gcsDestination"]
+        target = self._inference.resolve(body["model"])
         if target.adapter is not None and not target.entry.tuned_batch:
-            raise fields.error("model", f"tuned {target.entry.name} has no batch prediction.")
+            raise bad_field(("batch_prediction_job.model", f"tuned {target.entry.name} has no batch prediction."))
         try:
-            self._storage.get(*split_uri(uris[0]))
+            self._storage.get(*split_uri(source["uris"][0]))
         except ApiError as error:
-            raise source.error("gcsSource", error.message) from error
-        prefix = destination.object("gcsDestination").text("outputUriPrefix")
-        self._storage.bucket(split_uri(prefix.rstrip("/") + "/x")[0])
-        job = self.insert(
-            call.parent,
-            {
-                "displayName": fields.text("displayName"),
-                "model": model,
-                "inputConfig": {"instancesFormat": "jsonl", "gcsSource": {"uris": uris}},
-                "outputConfig": {"predictionsFormat": "jsonl", "gcsDestination": {"outputUriPrefix": prefix}},
-                "labels": fields.labels(),
-                "state": "JOB_STATE_PENDING",
-            },
-        )
+            raise bad_field(("batch_prediction_job.input_config.gcs_source", error.message)) from error
+        self._storage.bucket(split_uri(destination["outputUriPrefix"].rstrip("/") + "/x")[0])
+        fields = {key: body[key] for key in ("displayName", "model", "labels")}
+        fields |= {
+            "inputConfig": {"instancesFormat": "jsonl", "gcsSource": source},
+            "outputConfig": {"predictionsFormat": "jsonl", "gcsDestination": destination},
+            "state": "JOB_STATE_PENDING",
+        }
+        job = self.insert(call.parent, fields)
         self.enqueue(job["name"])
         return public(job)
 
@@ -92,9 +82,10 @@ class BatchJobs(JobCollection):
         try:
             value = parse_json(line)
             request = value.get("request") if isinstance(value, dict) else None
-            output["request"] = request if isinstance(request, dict) else {}
-            body = Fields(camelize(request), "request").value
-            output["response"] = await self._inference.respond(self._inference.resolve(model), body)
+            if not isinstance(request, dict):
+                raise bad_field(("request", "must be an object."))
+            output["request"] = request
+            output["response"] = await self._inference.respond(self._inference.resolve(model), camelize(request))
         except ApiError as error:
             output["status"] = ("Bad Request: " if error.code == 400 else "") + json.dumps(error.body())
         return output

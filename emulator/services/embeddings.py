@@ -17,7 +17,7 @@ _WORD = re.compile(r"\w+")
 
 def predict(call: Call) -> Json:
     """A vector for each instance."""
-    instances = call.fields().objects("instances")
+    instances = call.body["instances"]
     model, dimensions = _settings(call, "parameters")
     if model == "gemini-embedding-2":
         raise bad_field(("model", f"{model} has embedContent, not predict."))
@@ -25,7 +25,7 @@ def predict(call: Call) -> Json:
     if not 1 <= len(instances) <= limit:
         raise bad_field(("instances", f"{model} accepts 1 to {limit}, not {len(instances)}."))
     predictions = []
-    for text in [instance.text("content") for instance in instances]:
+    for text in [instance["content"] for instance in instances]:
         statistics = {"token_count": len(_WORD.findall(text)), "truncated": False}
         predictions.append({"embeddings": {"values": vector(text, dimensions), "statistics": statistics}})
     return {"predictions": predictions}
@@ -34,7 +34,7 @@ def predict(call: Call) -> Json:
 def embed_content(call: Call) -> Json:
     """The vector of one content."""
     _, dimensions = _settings(call, "embedContentConfig")
-    text = "\n".join(part.text("text") for part in call.fields().object("content").objects("parts"))
+    text = "\n".join(part["text"] for part in call.body["content"]["parts"])
     usage = {"promptTokenCount": len(_WORD.findall(text))}
     return {"embedding": {"values": vector(text, dimensions)}, "usageMetadata": usage, "truncated": False}
 
@@ -62,7 +62,7 @@ def _settings(call: Call, key: str) -> tuple[str, int]:
     if model not in DIMENSIONS:
         names = ", ".join(DIMENSIONS)
         raise not_found(f"Publisher Model `{model}` for predictions (embedding models have them: {names})")
-    dimensions = call.fields().object(key).integer("outputDimensionality", DIMENSIONS[model])
+    dimensions = call.body[key].get("outputDimensionality", DIMENSIONS[model])
     if not 1 <= dimensions <= DIMENSIONS[model]:
         raise bad_field(("output_dimensionality", f"{dimensions} is not from 1 to {DIMENSIONS[model]}."))
     return model, dimensions

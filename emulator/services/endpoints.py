@@ -9,11 +9,14 @@ consecutive requests each deployed model gets exactly its share.
 import itertools
 from collections import defaultdict
 
-from emulator.core.google_rest import Call, Fields, Json, failed_precondition, not_found, now, public
+from emulator.core.google_rest import Call, Json, bad_field, check_key, failed_precondition, not_found, now, public
+from emulator.core.messages import changes
 from emulator.core.state import State
 from emulator.services.collection import Collection
 from emulator.services.models import Models
 from emulator.services.request_logs import CONFIG, RequestLogs
+
+_SETTINGS = ("displayName", "description", "labels", "encryptionSpec")
 
 
 class Endpoints(Collection):
@@ -71,35 +74,22 @@ class Endpoints(Collection):
 
     def create(self, call: Call) -> Json:
         """An operation with the new, empty endpoint."""
-        fields = call.fields("endpoint")
-        endpoint: Json = {
-            "displayName": fields.display_name(),
-            "description": fields.text("description", ""),
-            "labels": fields.labels(),
-        }
-        if "encryptionSpec" in fields:
-            endpoint["encryptionSpec"] = fields.key(call.params["location"])
-        endpoint = self._insert_empty(call.parent, endpoint, call.id("endpointId", r"[a-z0-9][a-z0-9-]{0,62}"))
+        check_key(call.body, call.params["location"], "endpoint")
+        fields = {key: call.body[key] for key in _SETTINGS if key in call.body}
+        endpoint = self._insert_empty(call.parent, fields, call.id("endpointId", r"[a-z0-9][a-z0-9-]{0,62}"))
         return self._operations.done(call, endpoint["name"], "CreateEndpoint", "Endpoint", endpoint)
 
     def patch(self, call: Call) -> Json:
         """The endpoint with another name, description, labels, traffic split or request-response logging."""
-        fields = call.fields("endpoint")
-        changed = call.update_mask()
+        changed = changes(call, "EndpointChanges")
         with self._state.transaction():
             endpoint = self.requested(call)
-            if "displayName" in changed:
-                endpoint["displayName"] = fields.display_name()
-            if "description" in changed:
-                endpoint["description"] = fields.text("description", "")
-            if "labels" in changed:
-                endpoint["labels"] = fields.labels()
             if "trafficSplit" in changed:
-                endpoint["trafficSplit"] = _read_split(fields, _ids(endpoint))
+                _check_split(changed["trafficSplit"], _ids(endpoint), "endpoint")
             if CONFIG in changed:
-                endpoint[CONFIG] = self._logs.read(call, fields.object(CONFIG), endpoint)
-            self._store(endpoint)
-        return public(endpoint)
+                changed[CONFIG] = self._logs.read(call, changed[CONFIG], endpoint)
+            self._store(endpoint | changed)
+        return public(endpoint | changed)
 
     def _store(self, endpoint: Json) -> None:
         endpoint["updateTime"] = now()
@@ -112,22 +102,18 @@ class Endpoints(Collection):
 
     def deploy(self, call: Call) -> Json:
         """An operation with the deployed model; `trafficSplit` names it "0"."""
-        fields = call.fields("deploy_model_request")
-        model = fields.object("deployedModel")
-        split = fields.value.get("trafficSplit")
+        model, split = call.body["deployedModel"], call.body.get("trafficSplit")
         with self._state.transaction():
             endpoint = self.requested(call)
             if split is None:
                 split = {**endpoint["trafficSplit"], "0": 0} if endpoint["deployedModels"] else {"0": 100}
-            checkpoint_id, display_name = model.text("checkpointId", ""), model.text("displayName", "")
-            deployed = self._deploy(
-                endpoint["name"], model.text("model"), checkpoint_id, display_name, split, model.text("id", "")
-            )
+            checkpoint_id, display_name = model["checkpointId"], model["displayName"]
+            deployed = self._deploy(endpoint["name"], model["model"], checkpoint_id, display_name, split, model["id"])
         body = {"deployedModel": deployed}
         return self._operations.done(call, endpoint["name"], "DeployModel", "DeployModelResponse", body)
 
     def _deploy(
-        self, name: str, model: str, checkpoint_id: str, display_name: str, split: object, id: str = ""
+        self, name: str, model: str, checkpoint_id: str, display_name: str, split: dict[str, int], id: str = ""
     ) -> Json:
         endpoint = self.find(name)
         resolved, version = self._models.resolve(model)
@@ -144,17 +130,15 @@ class Endpoints(Collection):
             "createTime": now(),
         }
         endpoint["deployedModels"].append(deployed)
-        shares = _read_split(Fields({"trafficSplit": split}, "deploy_model_request"), [*_ids(endpoint), "0"])
-        if "0" in shares:
-            shares[deployed["id"]] = shares.pop("0")
-        endpoint["trafficSplit"] = {key: share for key, share in shares.items() if share}
+        _check_split(split, [*_ids(endpoint), "0"], "deploy_model_request")
+        shares = {deployed["id"] if key == "0" else key: share for key, share in split.items() if share}
+        endpoint["trafficSplit"] = shares
         self._store(endpoint)
         return deployed
 
     def undeploy(self, call: Call) -> Json:
         """An operation; a model with traffic needs a new split of the others, unless it is the last one."""
-        fields = call.fields("undeploy_model_request")
-        deployed_id = fields.text("deployedModelId")
+        deployed_id, split = call.body["deployedModelId"], call.body.get("trafficSplit")
         with self._state.transaction():
             endpoint = self.requested(call)
             if deployed_id not in _ids(endpoint):
@@ -162,8 +146,9 @@ class Endpoints(Collection):
             endpoint["deployedModels"] = [item for item in endpoint["deployedModels"] if item["id"] != deployed_id]
             if not endpoint["deployedModels"]:
                 endpoint["trafficSplit"] = {}
-            elif fields.value.get("trafficSplit"):
-                endpoint["trafficSplit"] = _read_split(fields, _ids(endpoint))
+            elif split:
+                _check_split(split, _ids(endpoint), "undeploy_model_request")
+                endpoint["trafficSplit"] = split
             elif endpoint["trafficSplit"].get(deployed_id):
                 message = f"Deployed model {deployed_id} takes traffic; set a trafficSplit of the others."
                 raise failed_precondition(message)
@@ -175,15 +160,9 @@ def _ids(endpoint: Json) -> list[str]:
     return [item["id"] for item in endpoint["deployedModels"]]
 
 
-def _read_split(fields: Fields, ids: list[str]) -> dict[str, int]:
-    split = fields.object("trafficSplit")
-    shares = {key: split.integer(key, 0) for key in split.value}
-    for key, share in shares.items():
-        if key not in ids:
-            raise split.error("", f"'{key[:40]}' is not a deployed model of this endpoint.")
-        if share < 0:
-            raise split.error("", "shares must not be negative.")
-    total = sum(shares.values())
-    if total not in (0, 100) or (total == 0 and shares and "0" not in shares):
-        raise split.error("", f"shares must sum to 100, not {total}.")
-    return shares
+def _check_split(split: dict[str, int], ids: list[str], place: str) -> None:
+    total, others = sum(split.values()), [key for key in split if key not in ids]
+    if others:
+        raise bad_field((f"{place}.traffic_split", f"'{others[0][:40]}' is not a deployed model of this endpoint."))
+    if total not in (0, 100) or (total == 0 and split and "0" not in split):
+        raise bad_field((f"{place}.traffic_split", f"shares must sum to 100, not {total}."))

@@ -50,11 +50,10 @@ class _Contexts(_Nodes):
 
     def add_members(self, call: Call) -> Json:
         """Nothing; artifacts and executions now belong to the context."""
-        fields = call.fields("add_context_artifacts_and_executions_request")
         context = self.requested(call)["name"]
         with self._state.transaction():
             for key in ("artifacts", "executions"):
-                names = [canonical(name) for name in fields.texts(key)]
+                names = [canonical(name) for name in call.body.get(key, ())]
                 self._add(context, f"_{key}", names)
                 for name in names:
                     self._add(name, "_contexts", [context])
@@ -63,7 +62,7 @@ class _Contexts(_Nodes):
     def add_children(self, call: Call) -> Json:
         """Nothing; the children have this context as a parent."""
         parent = self.requested(call)["name"]
-        for child in call.fields("add_context_children_request").texts("childContexts"):
+        for child in call.body.get("childContexts", ()):
             self._add(canonical(child), "parentContexts", [parent])
         return {}
 
@@ -109,8 +108,7 @@ class _Boards(Collection):
     kind, title, parameter = "tensorboards", "Tensorboard", "board"
 
     def create(self, call: Call) -> Json:
-        fields = call.fields("tensorboard")
-        board = self.insert(call.parent, {"displayName": fields.text("displayName", ""), "labels": fields.labels()})
+        board = self.insert(call.parent, {key: call.body[key] for key in ("displayName", "labels")})
         return self._operations.done(call, board["name"], "CreateTensorboard", "Tensorboard", board)
 
     def default(self, parent: str) -> str:
@@ -124,10 +122,8 @@ class _Children(Collection):
     """Experiments of a TensorBoard, or runs of an experiment."""
 
     def create(self, call: Call) -> Json:
-        word = self.kind[:-1]
-        id = call.id(f"tensorboard{word.capitalize()}Id", _ID, required=True)
-        fields = call.fields(f"tensorboard_{word}")
-        body = {"displayName": fields.text("displayName", id), "labels": fields.object("labels").value}
+        id = call.id(f"{self.title[0].lower()}{self.title[1:]}Id", _ID, required=True)
+        body = {"displayName": call.body.get("displayName", id), "labels": call.body["labels"]}
         return self.insert(self.parent(call), body, id)
 
 
@@ -144,13 +140,12 @@ class _Runs(_Children):
         """Nothing; the scalars are stored."""
         run = self.requested(call)["name"]
         points = []
-        for data in call.fields("write_request").objects("timeSeriesData"):
-            name = f"{run}/timeSeries/{data.text('tensorboardTimeSeriesId')}"
+        for data in call.body["timeSeriesData"]:
+            name = f"{run}/timeSeries/{data['tensorboardTimeSeriesId']}"
             if self._state.get(name) is None:
                 raise not_found(name)
-            for item in data.objects("values"):
-                stamp = item.text("wallTime", now())
-                points.append((name, item.integer("step", 0), stamp, item.object("scalar").number("value")))
+            for item in data["values"]:
+                points.append((name, item["step"], item.get("wallTime", now()), item["scalar"]["value"]))
         self._state.add_points(points)
         return {}
 
@@ -160,8 +155,7 @@ class _TimeSeries(_Children):
     list_key = "tensorboardTimeSeries"
 
     def create(self, call: Call) -> Json:
-        fields = call.fields("tensorboard_time_series")
-        return self.add(self.parent(call), fields.text("displayName"))
+        return self.add(self.parent(call), call.body["displayName"])
 
     def add(self, run: str, metric: str) -> Json:
         """A new, empty time series of a run."""

@@ -157,7 +157,7 @@ def declared_functions(fields: Fields) -> list[Function]:
         if others := [key for key in tool.value if key != "functionDeclarations"]:
             raise bad_field((tool.name(others[0]), "is not supported by this model: function declarations alone are."))
         for declaration in tool.objects("functionDeclarations"):
-            check(declaration, "FunctionDeclaration")
+            check(declaration.value, "FunctionDeclaration", declaration.path)
             name, description = declaration.text("name"), declaration.text("description", "")
             parameters = _schema(declaration, "parametersJsonSchema", "parameters")
             functions.append(Function(name, description, parameters or {"type": "object", "properties": {}}))

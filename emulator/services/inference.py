@@ -350,7 +350,7 @@ _EMPTY_TEXT = (
 
 def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> GenerateRequest:
     """The engine's request for a GenerateContentRequest; 400 for values that the service refuses."""
-    check(fields, "GenerateContentRequest")
+    check(fields.value, "GenerateContentRequest", fields.path)
     fields.labels()
     if fields.value.get("cachedContent"):
         raise ApiError(404, "Not found: cached content metadata for the name in the request.")

@@ -12,7 +12,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from emulator.core.google_rest import ApiError, Call, Fields, Json, now, parse_json, parse_object, public
+from emulator.core.google_rest import ApiError, Call, Json, now, parse_json, parse_object, public
 from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.services.pipeline_jobs import PipelineJobs
@@ -160,7 +160,7 @@ def _run(job: Json) -> Json:
 
 def _checked(call: Call, message: str) -> Json:
     body = parse_object(call.content)
-    check(Fields(body), message)
+    check(body, message)
     return body
 
 
@@ -189,8 +189,8 @@ def _five_fields(cron: str) -> str:
 
 
 def _matching(call: Call, items: list[Json]) -> list[Json]:
-    predicates = Fields(parse_json((call.first("filter") or "{}").encode()), "filter").objects("predicates")
-    values = {p.text("key"): p.value.get("stringValue", p.value.get("string_value")) for p in predicates}
+    predicates = check(parse_json((call.first("filter") or "{}").encode()), "V2beta1Filter")["predicates"]
+    values = {p["key"]: p.get("stringValue", p.get("string_value")) for p in predicates}
     if experiment := call.first("experiment_id"):
         values["experiment_id"] = experiment
     return [item for item in items if all(item.get(key) == value for key, value in values.items())]

@@ -6,7 +6,6 @@ One stored resource per model holds all its versions, so an alias moves between 
 model has exactly one version with the alias `default`.
 """
 
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +14,8 @@ from emulator.core.filters import Filters
 from emulator.core.google_rest import (
     ApiError,
     Call,
-    Fields,
     Json,
+    bad_field,
     canonical,
     failed_precondition,
     not_found,
@@ -24,10 +23,9 @@ from emulator.core.google_rest import (
     paginate,
     public,
 )
+from emulator.core.messages import changes
 from emulator.core.state import State
 from emulator.services.collection import Collection
-
-_ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
 
 
 class Models(Collection):
@@ -161,46 +159,31 @@ class Models(Collection):
 
     def patch(self, call: Call) -> Json:
         """The changed model; without an update mask every field sent is changed, as google-genai expects."""
-        fields = call.fields("model")
-        changed = call.update_mask()
+        changed = changes(call, "Model")
         with self._state.transaction():
             model, version = self._requested_version(call)
-            texts = ("displayName", "description", "versionDescription")
-            changes: Json = {key: fields.text(key, "") for key in texts if key in changed}
-            if "labels" in changed:
-                changes["labels"] = fields.labels()
-            if "defaultCheckpointId" in changed:
-                checkpoint_id = fields.text("defaultCheckpointId")
-                if checkpoint_id not in version.get("_adapters", {}):
-                    raise fields.error("defaultCheckpointId", f'Checkpoint "{checkpoint_id}" does not exist.')
-                changes["defaultCheckpointId"] = checkpoint_id
-            self.change_version(f"{model['name']}@{version['versionId']}", changes)
+            checkpoint_id = changed.get("defaultCheckpointId")
+            if checkpoint_id is not None and checkpoint_id not in version.get("_adapters", {}):
+                raise bad_field(("model.default_checkpoint_id", f'Checkpoint "{checkpoint_id}" does not exist.'))
+            self.change_version(f"{model['name']}@{version['versionId']}", changed)
             return self.get(call)
 
     def merge_aliases(self, call: Call) -> Json:
         """The version with aliases added (`a`) and removed (`-a`); an alias moves away from other versions."""
-        fields = call.fields("merge_version_aliases_request")
-        aliases = fields.texts("versionAliases")
-        if not aliases:
-            raise fields.error("versionAliases", "must hold at least one alias.")
         with self._state.transaction():
             model, version = self._requested_version(call)
-            for alias in aliases:
-                _merge_alias(fields, model, version, alias)
+            for alias in call.body["versionAliases"]:
+                _merge_alias(model, version, alias)
             version["versionUpdateTime"] = now()
             self._state.put("models", model["name"], model)
         return self.version_view(model, version)
 
     def copy(self, call: Call) -> Json:
         """An operation with the copied model, with checkpoints and their default, without aliases."""
-        fields = call.fields("copy_model_request")
-        _, version = self.resolve(fields.text("sourceModel"))
-        parent_model = fields.text("parentModel", "")
-        model_id = fields.text("modelId", "") or None
-        if parent_model:
-            model_id = self.resolve(parent_model)[0]["name"].rsplit("/", 1)[1]
-        elif model_id and not re.fullmatch(r"[\w-]{1,63}", model_id):
-            raise fields.error("modelId", f"'{model_id[:80]}' is not a valid id.")
+        _, version = self.resolve(call.body["sourceModel"])
+        model_id = call.body.get("modelId") or None
+        if call.body.get("parentModel"):
+            model_id = self.resolve(call.body["parentModel"])[0]["name"].rsplit("/", 1)[1]
         elif model_id and self._state.get(f"{call.parent}/models/{model_id}"):
             raise ApiError(409, f"Model {call.parent}/models/{model_id} already exists.")
         dropped = ("versionId", "versionAliases", "versionCreateTime", "versionUpdateTime")
@@ -224,7 +207,7 @@ class Models(Collection):
         """An operation; refused for the default version and for deployed ones."""
         name = self.name(call)
         if "@" not in name:
-            raise call.fields().error("name", "must name a version: models/ID@VERSION.")
+            raise bad_field(("name", "must name a version: models/ID@VERSION."))
         with self._state.transaction():
             model, version = self.resolve(name)
             self._check_not_deployed(model, version)
@@ -254,12 +237,11 @@ class Models(Collection):
                     shutil.rmtree(self._state.directory / path, ignore_errors=True)
 
 
-def _merge_alias(fields: Fields, model: Json, version: Json, alias: str) -> None:
+def _merge_alias(model: Json, version: Json, alias: str) -> None:
     name = alias.removeprefix("-")
-    if not _ALIAS.fullmatch(name):
-        raise fields.error("versionAliases", f"'{alias[:140]}' is not a valid alias.")
     if alias == "-default":
-        raise fields.error("versionAliases", "The default alias can be moved to a version, not removed.")
+        place = "merge_version_aliases_request.version_aliases"
+        raise bad_field((place, "The default alias can be moved to a version, not removed."))
     for holder in [version] if alias.startswith("-") else model["_versions"].values():
         if name in holder["versionAliases"]:
             holder["versionAliases"].remove(name)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulator.core.google_rest import NAMES, ApiError, Call, Fields, Json, bad_field, failed_precondition, now, public
+from emulator.core.google_rest import ApiError, Call, Json, bad_field, check_key, failed_precondition, now, public
 from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.execution import edges
@@ -215,7 +215,7 @@ def _artifacts(values: Outputs) -> Json:
 
 
 _COPIED = ["displayName", "pipelineSpec", "runtimeConfig", "serviceAccount", "network", "templateUri", "encryptionSpec"]
-_COPIED += ["reservedIpRanges", "pscInterfaceConfig", "preflightValidations"]
+_COPIED += ["labels", "reservedIpRanges", "pscInterfaceConfig", "preflightValidations"]
 
 
 class PipelineJobs(Collection):
@@ -230,26 +230,25 @@ class PipelineJobs(Collection):
 
     def record(self, parent: str, job_id: str, body: Json, schedule: str = "") -> Json:
         """A new stored job; 400 when its id or spec is invalid, 409 when its id is taken."""
-        fields = Fields(body, "pipeline_job")
         if not re.fullmatch(r"[a-z][-a-z0-9]{0,127}", job_id):
             raise bad_field(("pipeline_job_id", f"'{job_id[:130]}' must match [a-z][-a-z0-9]{{0,127}}."))
-        job = read_job(fields, parent.split("/")[3])
-        if not body.get("pipelineSpec") and fields.text("templateUri", ""):
-            version, job["pipelineSpec"] = self._templates.template(fields.text("templateUri"))
+        job = read_job(body, parent.split("/")[3])
+        if not job.get("pipelineSpec") and job.get("templateUri"):
+            version, job["pipelineSpec"] = self._templates.template(job["templateUri"])
             job["templateMetadata"] = {"version": version}
-        check_spec(Fields(job, "pipeline_job"))
+        check_spec(job)
         job |= {"state": "PIPELINE_STATE_PENDING", "jobDetail": {"taskDetails": []}}
         if schedule:
             job["scheduleName"] = schedule
         default = str(job.get("pipelineSpec", {}).get("defaultPipelineRoot", ""))
-        root = fields.object("runtimeConfig").text("gcsOutputDirectory", default)
+        root = job["runtimeConfig"].get("gcsOutputDirectory", default)
         if not root.startswith("gs://") and (root or self._runs.url):
             raise bad_field(("pipeline_job.runtime_config.gcs_output_directory", "must be a folder, gs://bucket/..."))
         if not self._runs.url:
             return self.insert(parent, job, job_id)
         if "dag" not in job.get("pipelineSpec", {}).get("root", {}) or "pipelineInfo" not in job["pipelineSpec"]:
             raise bad_field(("pipeline_job.pipeline_spec", "must have a name and a root that is a DAG."))
-        job["runtimeConfig"] = {**job.get("runtimeConfig", {}), "gcsOutputDirectory": root}
+        job["runtimeConfig"]["gcsOutputDirectory"] = root
         inserted = self.insert(parent, {**job, "_executing": True}, job_id)
         self._runs.start(inserted["name"])
         return inserted
@@ -292,7 +291,7 @@ class PipelineJobs(Collection):
     def batch_delete(self, call: Call) -> Json:
         """An operation over several jobs; all must exist."""
         with self._state.transaction():
-            jobs = [self.find(name) for name in call.fields().texts("names")]
+            jobs = [self.find(name) for name in call.body["names"]]
             for job in jobs:
                 self.check_deletable(job)
                 self._state.delete(job["name"])
@@ -301,23 +300,18 @@ class PipelineJobs(Collection):
 
     def batch_cancel(self, call: Call) -> Json:
         """An operation over several jobs."""
-        names = call.fields().texts("names")
         with self._state.transaction():
-            for name in names:
+            for name in call.body["names"]:
                 self.end(name)
-        jobs = {"pipelineJobs": [public(self.find(name)) for name in names]}
+        jobs = {"pipelineJobs": [public(self.find(name)) for name in call.body["names"]]}
         method = "BatchCancelPipelineJobs"
         return self._operations.done(call, call.parent, method, f"{method}Response", jobs)
 
     def report(self, call: Call) -> Json:
         """The job updated by its runner's report; FAILED_PRECONDITION when the job has ended."""
-        fields = call.fields("report")
-        check(fields, "PipelineJobReport")
-        state = fields.text("state")
-        changes: Json = {"state": state, "updateTime": now()}
-        for key in ("error", "jobDetail"):
-            if key in fields:
-                changes[key] = fields.object(key).value
+        state = call.body["state"]
+        changes: Json = {key: call.body[key] for key in ("state", "error", "jobDetail") if key in call.body}
+        changes["updateTime"] = now()
         with self._state.transaction():
             job = self.requested(call)
             if job["state"] in ENDED:
@@ -331,28 +325,22 @@ class PipelineJobs(Collection):
             return public(self._state.update(job["name"], **changes))
 
 
-def read_job(fields: Fields, location: str) -> Json:
+def read_job(body: Json, location: str) -> Json:
     """The fields of a job that a caller sets, apart from its specification; 400 for one that the service refuses."""
-    check(fields, "PipelineJob")
-    job: Json = {key: fields.value[key] for key in _COPIED if key in fields.value}
-    if fields.texts("reservedIpRanges") and not fields.text("network", ""):
-        raise fields.error("reservedIpRanges", "are ranges of a network, which is not set.")
-    if "encryptionSpec" in fields:
-        job["encryptionSpec"] = fields.key(location)
-    runtime = fields.object("runtimeConfig")
-    if "failurePolicy" in runtime:
-        policy = runtime.enum("failurePolicy", NAMES["failurePolicy"])
-        job["runtimeConfig"] = {**runtime.value, "failurePolicy": policy}
-    return {**job, "labels": fields.labels()}
+    job = check(body, "PipelineJob")
+    if job.get("reservedIpRanges") and not job.get("network"):
+        raise bad_field(("pipeline_job.reserved_ip_ranges", "are ranges of a network, which is not set."))
+    check_key(job, location, "pipeline_job")
+    return {key: job[key] for key in _COPIED if key in job}
 
 
-def check_spec(fields: Fields) -> None:
+def check_spec(job: Json) -> None:
     """Reject a job without a spec, with a parameter its spec does not have, without one it requires, or with a value
     whose type its receiver refuses."""
-    spec = fields.object("pipelineSpec").value
-    if not spec and not fields.text("templateUri", ""):
+    spec = job.get("pipelineSpec")
+    if not spec and not job.get("templateUri"):
         raise bad_field(("pipeline_job.pipeline_spec", "is required."))
-    values = fields.object("runtimeConfig").object("parameterValues").value
+    values: Json = job["runtimeConfig"].get("parameterValues", {})
     if not spec:
         return
     try:

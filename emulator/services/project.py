@@ -72,7 +72,7 @@ class Project:
 
     def set_missing(self, call: Call) -> Json:
         """The names that look-ups do not find from now on."""
-        self._missing = set(call.fields().texts("missing"))
+        self._missing = set(call.body["missing"])
         return {"missing": sorted(self._missing)}
 
     def forget(self) -> None:
@@ -102,14 +102,13 @@ class Project:
 
     def write(self, call: Call) -> Json:
         """Nothing; the entry is kept."""
-        fields = call.fields()
-        entry = _entry(fields.text("jobId"), fields.text("text"), now())
+        entry = _entry(call.body["jobId"], call.body["text"], now())
         self._state.put("log_entries", f"logs/entries/{self._state.new_id('log_entries')}", entry)
         return {}
 
     def entries(self, call: Call) -> Json:
         """The entries of the custom jobs that the filter names, and what executed steps wrote; in order."""
-        job_ids = set(re.findall(r'"(\d+)"', call.fields().text("filter", "")))
+        job_ids = set(re.findall(r'"(\d+)"', call.body["filter"]))
         kept = [entry for _, entry in self._state.all("log_entries")]
         entries = [entry for entry in reversed(kept) if entry["resource"]["labels"]["job_id"] in job_ids]
         for job_id in job_ids:

@@ -22,12 +22,12 @@ from emulator.core.google_rest import (
     NAMES,
     ApiError,
     Call,
-    Fields,
     Json,
     bad_field,
     not_found,
     parse_json,
     project_number,
+    unknown_field,
 )
 from emulator.core.state import State
 from emulator.services.collection import Operations
@@ -59,36 +59,34 @@ class BigQuery:
 
     def load(self, call: Call) -> Json:
         """A load job that is done: each line of the files is a row of the one column."""
-        load = call.fields("job").object("configuration").object("load")
-        schema = load.object("schema").objects("fields")
-        delimited = load.text("sourceFormat", "") == "CSV" and load.text("fieldDelimiter", ",") == "\x1f"
-        if not delimited or len(schema) != 1 or schema[0].text("type") != "JSON":
+        load = call.body["configuration"]["load"]
+        schema, target = load["schema"]["fields"], load["destinationTable"]
+        if (load["sourceFormat"], load["fieldDelimiter"]) != ("CSV", "\x1f") or [c["type"] for c in schema] != ["JSON"]:
             raise ApiError(400, "The emulator's BigQuery loads CSV files of one JSON column, delimited by \\x1f.")
-        target = load.object("destinationTable")
-        name = _name(*(target.text(key) for key in _TABLE))
-        column, lines = schema[0].text("name"), []
-        for uri in load.texts("sourceUris"):
+        name = _name(*(target[key] for key in _TABLE))
+        column, lines = schema[0]["name"], []
+        for uri in load["sourceUris"]:
             lines += [parse_json(line) for line in self._storage.read_uri(uri).split(b"\n") if line.strip()]
         with self._state.transaction():
             self._state.delete(name)
             self._state.put("loaded", name, {"column": column, "lines": lines})
-        reference = call.fields("job").object("jobReference").value
+        reference = call.body["jobReference"]
         return {
             "kind": "bigquery#job",
             "id": str(reference.get("jobId", "")),
             "jobReference": {"projectId": call.params["project"], **reference},
             "status": {"state": "DONE"},
-            "configuration": {"jobType": "LOAD", "load": load.value},
+            "configuration": {"jobType": "LOAD", "load": load},
             "statistics": {"load": {"outputRows": str(len(lines))}},
         }
 
-    def lines(self, source: Fields) -> list[Json]:
-        """The rows of a BigQuerySource, the loaded table `bq://PROJECT.DATASET.TABLE`; a 400 for any other."""
-        uri = source.text("uri")
+    def lines(self, uri: str) -> list[Json]:
+        """The rows of the loaded table `bq://PROJECT.DATASET.TABLE`; a 400 for any other."""
         parts = uri.removeprefix("bq://").split(".")
         stored = self._state.get(_name(*parts)) if uri.startswith("bq://") and len(parts) == 3 else None
         if stored is None or "lines" not in stored:
-            raise source.error("uri", f"{uri[:300]} is not a table that was loaded (bq://PROJECT.DATASET.TABLE).")
+            problem = f"{uri[:300]} is not a table that was loaded (bq://PROJECT.DATASET.TABLE)."
+            raise bad_field(("dataset.metadata.input_config.bigquery_source.uri", problem))
         return [{stored["column"]: line} for line in stored["lines"]]
 
     def get_dataset(self, call: Call) -> Json:
@@ -155,23 +153,23 @@ class BigQuery:
 
     def query(self, call: Call) -> Json:
         """The first page of a query of the one supported form; the rest by jobs.getQueryResults."""
-        fields = call.fields("query_request")
-        match = _QUERY.fullmatch(fields.text("query"))
-        if match is None or fields.boolean("useLegacySql", True):
+        body = call.body
+        match = _QUERY.fullmatch(body["query"])
+        if match is None or body["useLegacySql"]:
             raise ApiError(400, f"The emulator's BigQuery runs one form of query, in standard SQL: {QUERY}")
         parts = match["table"].split(".")
         if len(parts) != 3:
-            raise fields.error("query", f"Table name {match['table']!r} must be PROJECT.DATASET.TABLE.")
+            raise bad_field(("query_request.query", f"Table name {match['table']!r} must be PROJECT.DATASET.TABLE."))
         name, stored = self._table(parts[0], parts[1], parts[2])
-        if (location := fields.text("location", "")) and location.lower() != stored["location"].lower():
+        if (location := body["location"]) and location.lower() != stored["location"].lower():
             raise not_found(f"Dataset {parts[0]}:{parts[1]} was not found in location {location}; its table")
         columns = [column.strip() for column in match["columns"].split(",")]
         if unknown := [column for column in columns if column not in _COLUMNS]:
-            raise fields.error("query", f"Unrecognized name: {unknown[0]}")
-        start, end = (_parameter(fields, key) for key in ("start", "end"))
+            raise bad_field(("query_request.query", f"Unrecognized name: {unknown[0]}"))
+        start, end = (_parameter(body["queryParameters"], key) for key in ("start", "end"))
         rows = [row for row in self._rows(name) if start <= row["logging_time"] < end]
         size = len(json.dumps([{column: row.get(column) for column in columns} for row in rows]))
-        limit = fields.integer("maximumBytesBilled", 0)
+        limit = body["maximumBytesBilled"]
         if limit and size > limit:
             message = f"Query exceeded limit for bytes billed: {limit}. {size} or higher required."
             raise ApiError(400, message, "INVALID_ARGUMENT")
@@ -181,7 +179,7 @@ class BigQuery:
             while len(self._results) > _JOBS_KEPT:
                 self._results.pop(next(iter(self._results)))
         size_fields = {"totalBytesProcessed": str(size), "totalBytesBilled": str(size)}
-        return {**self._result(call, job, 0, fields.integer("maxResults", 0)), **size_fields}
+        return {**self._result(call, job, 0, body["maxResults"]), **size_fields}
 
     def results(self, call: Call) -> Json:
         """A page of a query's result."""
@@ -221,17 +219,16 @@ def _micros(moment: datetime) -> int:
     return round(moment.timestamp() * 1_000_000)
 
 
-def _parameter(body: Fields, name: str) -> int:
+def _parameter(parameters: Sequence[Json], name: str) -> int:
     """A TIMESTAMP parameter of a query, in microseconds since the epoch."""
-    for parameter in body.objects("queryParameters"):
-        if (parameter.text("name", ""), parameter.object("parameterType").text("type", "")) == (name, "TIMESTAMP"):
-            value = parameter.object("parameterValue").text("value")
+    for parameter in parameters:
+        if (parameter["name"], parameter["parameterType"]["type"]) == (name, "TIMESTAMP"):
             try:
-                moment = datetime.fromisoformat(value.replace(" UTC", "+00:00"))
+                moment = datetime.fromisoformat(parameter["parameterValue"]["value"].replace(" UTC", "+00:00"))
                 return _micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
             except (ValueError, OverflowError):
                 break
-    raise body.error("queryParameters", f"Query parameter '{name}' must be a TIMESTAMP.")
+    raise bad_field(("query_request.query_parameters", f"Query parameter '{name}' must be a TIMESTAMP."))
 
 
 def _schema(columns: Sequence[str]) -> Json:
@@ -273,23 +270,24 @@ class RequestLogs:
         self._bigquery = bigquery
         self._counts: Counter[str] = Counter()
 
-    def read(self, call: Call, fields: Fields, resource: Json) -> Json:
-        """The validated logging configuration of an endpoint or base model; creates its table."""
-        names = ["enabled", "samplingRate", "bigqueryDestination", "requestResponseLoggingSchemaVersion"]
-        fields.only(*names, *(["enableOtelLogging"] if call.version == "v1beta1" else []))
-        if not fields.boolean("enabled"):
+    def read(self, call: Call, config: Json, resource: Json) -> Json:
+        """The logging configuration of an endpoint or base model; creates its table."""
+        if call.version == "v1" and "enableOtelLogging" in config:
+            raise unknown_field("enableOtelLogging", "endpoint.predict_request_response_logging_config")
+        if not config["enabled"]:
             return {}
-        if not 0 < fields.number("samplingRate", 0) <= 1:
-            raise fields.error("samplingRate", "must be in the range (0, 1].")
-        uri = fields.object("bigqueryDestination").text("outputUri")
+        if not 0 < config["samplingRate"] <= 1:
+            place = "predict_request_response_logging_config.sampling_rate"
+            raise bad_field((place, "must be in the range (0, 1]."))
+        uri = config["bigqueryDestination"]["outputUri"]
         self._bigquery.create(destination(uri, resource), resource["name"].split("/")[3])
-        return fields.value
+        return config
 
     def set_model(self, call: Call) -> Json:
         """An operation with the base model's new configuration."""
         name = _base_model(call)
-        fields = call.fields("request").object("publisherModelConfig").object("loggingConfig")
-        config = {"loggingConfig": self.read(call, fields, {"name": name, "displayName": call.params["model"]})}
+        logging = call.body["publisherModelConfig"]["loggingConfig"]
+        config = {"loggingConfig": self.read(call, logging, {"name": name, "displayName": call.params["model"]})}
         self._state.put("publisherModelConfigs", name, {"name": name, **config})
         return self._operations.done(call, name, "SetPublisherModelConfig", "PublisherModelConfig", config)
 

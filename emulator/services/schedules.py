@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from emulator.core.google_rest import ApiError, Call, Fields, Json, bad_field, failed_precondition, public
-from emulator.core.messages import check
+from emulator.core.google_rest import ApiError, Call, Json, bad_field, failed_precondition, public
+from emulator.core.messages import changes
 from emulator.core.state import State
 from emulator.execution.values import fill_names
 from emulator.services.collection import Collection
@@ -80,10 +80,9 @@ class Schedules(Collection):
 
     def advance(self, call: Call) -> Json:
         """The schedules' time after setting it forward by `seconds`; due schedules have fired when this returns."""
-        check(call.fields("clock"), "Clock")
-        seconds = call.fields("clock").number("seconds", 0)
-        self.fire_until(self.clock() + timedelta(seconds=seconds))
-        self._ahead += timedelta(seconds=seconds)
+        ahead = timedelta(seconds=call.body["seconds"])
+        self.fire_until(self.clock() + ahead)
+        self._ahead += ahead
         return {"time": _stamp(self.clock())}
 
     def _work(self) -> None:
@@ -163,62 +162,54 @@ class Schedules(Collection):
 
     def create(self, call: Call) -> Json:
         """An active schedule with its next run time."""
-        fields = call.fields("schedule")
-        check(fields, "Schedule")
-        if "createPipelineJobRequest" not in fields:
-            raise fields.error("createPipelineJobRequest", "is required.")
-        request, location = fields.object("createPipelineJobRequest"), call.params["location"]
-        form = f"projects/PROJECT/locations/{location}"
-        parent = request.matching("parent", f"projects/[^/]+/locations/{location}", form) or call.parent
+        request, location = call.body["createPipelineJobRequest"], call.params["location"]
+        parent = request.get("parent") or call.parent
+        if not re.fullmatch(f"projects/[^/]+/locations/{re.escape(location)}", parent):
+            problem = f"{parent[:100]!r} must have the form projects/PROJECT/locations/{location}."
+            raise bad_field(("schedule.create_pipeline_job_request.parent", problem))
         stamp = _stamp(self.clock())
         schedule: Json = {
-            "displayName": fields.display_name(),
+            "displayName": call.body["displayName"],
             "state": "ACTIVE",
             "createTime": stamp,
             "updateTime": stamp,
-            "startTime": fields.text("startTime", stamp),
+            "startTime": call.body.get("startTime", stamp),
             "startedRunCount": "0",
             "catchUp": False,
-            "createPipelineJobRequest": {"parent": parent, "pipelineJob": _job(fields, location)},
+            "createPipelineJobRequest": {"parent": parent, "pipelineJob": _job(request, location)},
         }
-        self._read_settings(schedule, fields, set(call.body))
+        self._read_settings(schedule, call.body)
         start = _parse_time(schedule["startTime"], "startTime") - timedelta(seconds=1)
         self._set_next_run(schedule, max(self.clock(), start))
         return public(self.insert(call.parent, schedule))
 
-    def _read_settings(self, schedule: Json, fields: Fields, changed: set[str]) -> None:
-        if "cron" in changed or "cron" not in schedule:
-            cron = fields.text("cron")
+    def _read_settings(self, schedule: Json, body: Json) -> None:
+        if "cron" in body:
             try:
-                next_firing(cron, self.clock())
+                next_firing(body["cron"], self.clock())
             except ValueError as error:
                 raise bad_field(("schedule.cron", f"{error}.")) from error
-            schedule["cron"] = cron
-        if "endTime" in changed and fields.value.get("endTime"):
-            schedule["endTime"] = fields.text("endTime")
-        if "startTime" in changed:
-            _parse_time(fields.text("startTime"), "startTime")
+        if "startTime" in body:
+            _parse_time(body["startTime"], "startTime")
+        schedule |= {key: body[key] for key in ("cron", "allowQueueing") if key in body}
+        schedule |= {"endTime": body["endTime"]} if body.get("endTime") else {}
         start, end = (_parse_time(schedule.get(key, "9000-01-01"), key) for key in ("startTime", "endTime"))
         if end <= start:
             raise bad_field(("schedule.end_time", "must be after start_time."))
-        for key, default in (("maxRunCount", 0), ("maxConcurrentRunCount", 1), ("maxConcurrentActiveRunCount", 0)):
-            if (key in changed or (default and key not in schedule)) and (count := fields.integer(key, default)):
-                schedule[key] = str(count)
-        if "allowQueueing" in changed:
-            schedule["allowQueueing"] = fields.boolean("allowQueueing")
+        for key in ("maxRunCount", "maxConcurrentRunCount", "maxConcurrentActiveRunCount"):
+            if body.get(key):
+                schedule[key] = str(body[key])
 
     def patch(self, call: Call) -> Json:
         """The schedule with the masked fields changed and its next run time recomputed."""
-        changed = call.update_mask()
-        fields = Fields({key: value for key, value in call.body.items() if key in changed}, "schedule")
-        check(fields, "Schedule")
+        changed = changes(call, "Schedule")
         with self._state.transaction():
             schedule = self.requested(call)
             if "displayName" in changed:
-                schedule["displayName"] = fields.display_name()
-            if "createPipelineJobRequest" in changed:
-                schedule["createPipelineJobRequest"]["pipelineJob"] = _job(fields, call.params["location"])
-            self._read_settings(schedule, fields, changed)
+                schedule["displayName"] = changed["displayName"]
+            if request := changed.get("createPipelineJobRequest"):
+                schedule["createPipelineJobRequest"]["pipelineJob"] = _job(request, call.params["location"])
+            self._read_settings(schedule, changed)
             schedule["updateTime"] = _stamp(self.clock())
             if schedule["state"] == "ACTIVE":
                 self._set_next_run(schedule, self.clock())
@@ -237,7 +228,7 @@ class Schedules(Collection):
 
     def resume(self, call: Call) -> Json:
         """Nothing; with `catchUp` the runs missed since the pause are due at once."""
-        catch_up = call.fields("resume").boolean("catchUp")
+        catch_up = call.body["catchUp"]
         with self._state.transaction():
             schedule = self.requested(call)
             if schedule["state"] != "PAUSED":
@@ -249,10 +240,10 @@ class Schedules(Collection):
         return {}
 
 
-def _job(schedule: Fields, location: str) -> Json:
-    job = Fields(schedule.object("createPipelineJobRequest").object("pipelineJob").value, "pipeline_job")
+def _job(request: Json, location: str) -> Json:
+    job = read_job(request["pipelineJob"], location)
     check_spec(job)
-    return read_job(job, location)
+    return job
 
 
 def _stamp(moment: datetime) -> str:

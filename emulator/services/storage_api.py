@@ -16,7 +16,6 @@ from emulator.core.google_rest import (
     NAMES,
     ApiError,
     Call,
-    Fields,
     Json,
     encode_token,
     parse_object,
@@ -130,9 +129,8 @@ class StorageApi:
 
     def create_bucket(self, call: Call) -> Json:
         """A new bucket."""
-        name = call.fields().text("name")
         number = project_number(call.first("project", "demo-project"))
-        return self._bucket(call, self.storage.create_bucket(name, number, call.body))
+        return self._bucket(call, self.storage.create_bucket(call.body["name"], number, call.body))
 
     def get_bucket(self, call: Call) -> Json:
         """One bucket."""
@@ -221,7 +219,7 @@ class StorageApi:
 
     def change_object(self, call: Call) -> Json:
         """Metadata with some fields changed (PATCH) or replaced (PUT)."""
-        check(Fields(call.body), "StorageObject")
+        check(call.body, "StorageObject")
         changes, conditions = call.body, _conditions(call)
         return self._object(call, self.storage.patch(*_place(call), changes, conditions, replace=call.method == "PUT"))
 
@@ -234,21 +232,17 @@ class StorageApi:
         """One object out of several."""
         parts = []
         bucket, name = _place(call)
-        for source in call.fields().objects("sourceObjects"):
-            check_customer_key(call, self.storage.get(bucket, source.text("name")))
-            preconditions = source.object("objectPreconditions")
-            generation = preconditions.integer("ifGenerationMatch") if "ifGenerationMatch" in preconditions else None
-            selected = str(source.value.get("generation") or "")
-            parts.append((source.text("name"), Conditions(selected, generation)))
-        destination = call.fields().object("destination")
-        check(destination, "StorageObject")
-        metadata = {**destination.value, **customer_key(call)}
+        for source in call.body["sourceObjects"]:
+            check_customer_key(call, self.storage.get(bucket, source["name"]))
+            generation = source["objectPreconditions"].get("ifGenerationMatch")
+            parts.append((source["name"], Conditions(str(source.get("generation") or ""), generation)))
+        metadata = {**call.body["destination"], **customer_key(call)}
         return self._object(call, self.storage.compose(bucket, name, parts, metadata, _conditions(call)))
 
     def copy(self, call: Call) -> Json:
         """The copy."""
         changes = {key: value for key, value in call.body.items() if key in WRITABLE}
-        check(Fields(changes), "StorageObject")
+        check(changes, "StorageObject")
         source, target = _place(call), (call.params["bucket2"], call.params["object2"])
         where = _conditions(call, "Source")
         check_customer_key(call, self.storage.get(*source, Conditions(where.selected)), "copy-source-")
@@ -393,7 +387,7 @@ def _is_header(name: str, value: Any) -> bool:
 
 def _json(content: bytes) -> Json:
     value = parse_object(content)
-    check(Fields(value), "StorageObject")
+    check(value, "StorageObject")
     return value
 
 

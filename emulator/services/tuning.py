@@ -84,7 +84,7 @@ class TuningJobs(JobCollection):
         """The reward of a sample response to an example; errors of a reward are in the response."""
         _require_beta(call)
         fields = call.fields()
-        check(fields, "ValidateReinforcementTuningRewardRequest")
+        check(fields.value, "ValidateReinforcementTuningRewardRequest", fields.path)
         config = self._services.rewards.read(fields)
         row = parse_reinforcement_row(fields.object("example").value)
         return self._services.rewards.validate(config, (row, content_text(fields.object("sampleResponse"))))
@@ -96,7 +96,7 @@ class TuningJobs(JobCollection):
         model's default checkpoint serves the new model's when the job has succeeded.
         """
         fields = call.fields("rebase_tuned_model_request")
-        check(fields, "RebaseTunedModelRequest")
+        check(fields.value, "RebaseTunedModelRequest", fields.path)
         if "artifactDestination" in fields:
             raise ApiError(400, "artifactDestination is not implemented by the emulator.")
         old = self._referenced_job(fields.object("tunedModelRef"))
@@ -160,7 +160,7 @@ class TuningJobs(JobCollection):
         method = SPECS[key]
         if method == "reinforcement":
             _require_beta(call)
-        check(fields, "TuningJob")
+        check(fields.value, "TuningJob", fields.path)
         job: Json = {"_method": method}
         entry = self._read_base(fields, job, method)
         location = call.params["location"]

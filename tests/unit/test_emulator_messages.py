@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emulator.core.google_rest import ApiError, Fields
+from emulator.core.google_rest import ApiError
 from emulator.core.messages import check
 
 MATCH = {"stringMatchExpression": {"matchOperation": "EXACT_MATCH", "expression": "{{references.label}}"}}
@@ -37,7 +37,7 @@ def searching(expression: str) -> dict[str, Any]:
     ],
 )
 def test_check_accepts_messages(message: str, value: dict[str, Any]) -> None:
-    check(Fields(value), message)
+    check(value, message)
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_check_accepts_messages(message: str, value: dict[str, Any]) -> None:
         ("TuningJob", tuned(epochCount=True), "type integer, not true"),
         ("TuningJob", tuned(learningRateMultiplier="NaN"), "type number"),
         ("TuningJob", tuned(learningRateMultiplier=0), "must be a positive number"),
-        ("TuningJob", tuned(beta=0.1), "Unknown name \"beta\" at 'supervised_tuning_spec.hyper_parameters'"),
+        ("TuningJob", tuned(beta=0.1), "Unknown name \"beta\" at 'tuning_job.supervised_tuning_spec.hyper_parameters'"),
         ("TuningJob", {"supervisedTuningSpec": {}}, "training_dataset_uri; Message: is required"),
-        ("TuningJob", {}, "Field: tuning_spec; Message: exactly one of supervised_tuning_spec and"),
+        ("TuningJob", {}, "Field: tuning_job.tuning_spec; Message: exactly one of supervised_tuning_spec and"),
         ("TuningJob", searching("(?=x)"), r"weighted_reward_configs\[0\]\..*expression; .*RE2's syntax"),
         ("PipelineJob", {"network": "x\n"}, "must have the form projects/NUMBER/global/networks/NETWORK"),
         ("Schedule", {"createPipelineJobRequest": {"pipelineJob": {"x": 1}}}, "request.pipeline_job'"),
@@ -59,4 +59,4 @@ def test_check_accepts_messages(message: str, value: dict[str, Any]) -> None:
 )
 def test_check_refuses_the_first_field_that_is_invalid(message: str, value: dict[str, Any], refusal: str) -> None:
     with pytest.raises(ApiError, match=refusal):
-        check(Fields(value), message)
+        check(value, message)
