@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -168,158 +167,6 @@ def check_key(body: Json, location: str, place: str) -> None:
         raise bad_field((f"{place}.encryption_spec.kms_key_name", problem))
 
 
-def labels_problem(labels: Json) -> str:
-    """What is wrong with labels: at most 64, keys and values of at most 64 lower-case characters."""
-    if len(labels) > 64:
-        return "must be a map of at most 64 labels."
-    for name, value in labels.items():
-        if not isinstance(value, str):
-            return f'the value of label "{name}" must be a string.'
-        if not name[:1].isalpha():
-            return f'the key of label "{name}" must begin with a letter.'
-        for part in (name, value):
-            if len(part) > 64 or not all(c.islower() or c.isdigit() or c in "_-" or ord(c) > 127 for c in part):
-                return f'label "{part}" may have 64 lower-case letters, digits, "_" and "-".'
-    return ""
-
-
-class Fields:
-    """Typed access to an object of a request: a wrong type is a 400 that names the field in snake case."""
-
-    def __init__(self, value: Any, path: str = "") -> None:
-        if not isinstance(value, dict):
-            raise bad_field((path or "body", "must be an object."))
-        self.value: Json = value
-        self.path = path
-
-    def name(self, key: str) -> str:
-        """The full path of a field as Google prints it."""
-        return f"{self.path}.{snake(key)}" if self.path else snake(key)
-
-    def __contains__(self, key: str) -> bool:
-        return self.value.get(key) is not None
-
-    def _value(self, key: str, default: Any) -> Any:
-        value = self.value.get(key)
-        if value is None and default is None:
-            raise self.error(key, "is required.")
-        return default if value is None else value
-
-    def _typed(self, key: str, default: Any, kind: type, name: str) -> Any:
-        value = self._value(key, default)
-        if not isinstance(value, kind):
-            raise self.error(key, f"must be {name}, not {json.dumps(value)[:80]}.")
-        return value
-
-    def text(self, key: str, default: str | None = None) -> str:
-        """A string; required when there is no default."""
-        return str(self._typed(key, default, str, "a string"))
-
-    def boolean(self, key: str, default: bool = False) -> bool:
-        """A boolean."""
-        return bool(self._typed(key, default, bool, "a boolean"))
-
-    def number(self, key: str, default: float | None = None) -> float:
-        """A finite number, also when it is written as a string."""
-        value = self._value(key, default)
-        try:
-            if isinstance(value, bool) or not isinstance(value, int | float | str):
-                raise ValueError
-            result = float(value)
-        except (ValueError, OverflowError):
-            result = math.nan
-        if not math.isfinite(result):
-            raise self.error(key, f"must be a number, not {json.dumps(value)[:80]}.")
-        return result
-
-    def integer(self, key: str, default: int | None = None) -> int:
-        """An integer of 64 bits, also as a string."""
-        result = self.number(key, default)
-        if result != int(result) or abs(result) >= 2**63:
-            raise self.error(key, f"must be an integer, not {json.dumps(self.value[key])[:80]}.")
-        return int(result)
-
-    def enum(self, key: str, names: Sequence[str]) -> str:
-        """The name of an enum's value, which may be its number; the first when it is absent."""
-        value = self.value.get(key)
-        if type(value) is int and 0 <= value < len(names):  # a boolean is none
-            return names[value]
-        name = self.text(key, names[0]).upper()
-        if name not in names:
-            message = f"Invalid value at '{self.name(key)}': {json.dumps(name)[:80]}"
-            raise _bad_request(message, [(self.name(key), message)])
-        return name
-
-    def object(self, key: str) -> Fields:
-        """A nested object; an empty one when it is absent."""
-        value = self.value.get(key)
-        return Fields({} if value is None else value, self.name(key))
-
-    def objects(self, key: str) -> list[Fields]:
-        """A list of objects; a single object is read as a list."""
-        value = self.value.get(key)
-        items = [] if value is None else value if isinstance(value, list) else [value]
-        return [Fields(item, f"{self.name(key)}[{n}]") for n, item in enumerate(items)]
-
-    def texts(self, key: str) -> list[str]:
-        """A list of strings."""
-        value = self.value.get(key)
-        if value is None:
-            return []
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.error(key, "must be a list of strings.")
-        return value
-
-    def matching(self, key: str, pattern: str, form: str) -> str:
-        """A string of a form; "" when it is absent or empty."""
-        value = self.text(key, "")
-        if value and not re.fullmatch(pattern, value):
-            raise self.error(key, f"{value[:100]!r} must have the form {form}.")
-        return value
-
-    def only(self, *names: str) -> None:
-        """Reject other fields, as Google's JSON parser does."""
-        for key in self.value:
-            if key not in names:
-                raise unknown_field(key, self.path)
-
-    def error(self, key: str, text: str) -> ApiError:
-        """A 400 about a field; "" is the object itself."""
-        return bad_field((self.name(key) if key else self.path, text))
-
-    def one_of(self, group: str, *keys: str) -> str:
-        """The one of a group of fields that is set; a 400 for none and for several, which names the group."""
-        present = [key for key in keys if key in self]
-        if len(present) != 1:
-            raise self.error(group, f"exactly one of {' and '.join(map(snake, keys))} must be set.")
-        return present[0]
-
-    def display_name(self) -> str:
-        """The required display name of a resource, 1 to 128 characters."""
-        name = self.text("displayName")
-        if not 1 <= len(name) <= 128:
-            raise self.error("displayName", "must have 1 to 128 characters.")
-        return name
-
-    def labels(self) -> dict[str, str]:
-        """The labels of a resource: at most 64, keys and values of at most 64 lower-case characters."""
-        labels = self.object("labels").value
-        if problem := labels_problem(labels):
-            raise self.error("labels", problem)
-        return labels
-
-    def key(self, location: str) -> Json:
-        """The encryptionSpec of a resource: a Cloud KMS key in its region."""
-        spec = self.object("encryptionSpec")
-        spec.only("kmsKeyName")
-        form = "projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY"
-        name = spec.matching("kmsKeyName", re.sub("[A-Z]+", r"[^/\\s]+", form), form)
-        if not name or name.split("/")[3] != location:
-            problem = f"must be a key in {location}, the region of the resource." if name else "is required."
-            raise spec.error("kmsKeyName", problem)
-        return spec.value
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """One parsed request: `params` from the path (unquoted), `query`, `body` in camel case, raw `content`."""
@@ -343,10 +190,6 @@ class Call:
         """projects/NUMBER/locations/LOCATION."""
         project = self.params.get("project", "demo-project")
         return f"projects/{project_number(project)}/locations/{self.params.get('location', 'us-central1')}"
-
-    def fields(self, path: str = "") -> Fields:
-        """The body for typed access."""
-        return Fields(self.body, path)
 
     def update_mask(self) -> set[str]:
         """The top-level fields (camel case) a PATCH changes: those of `updateMask`, without it all fields sent."""

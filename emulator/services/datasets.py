@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from emulator.core.google_rest import ApiError, Fields, Json, bad_field, camelize, parse_json
+from emulator.core.google_rest import ApiError, Json, bad_field, camelize, parse_json
+from emulator.core.messages import check
 from emulator.engines.base import PreferenceRow, ReinforcementRow, TrainingRow, Turn
 from emulator.services.generation_config import declared_functions, functions_text
 
-_PART_FIELDS = ("text", "thought", "thoughtSignature", "functionCall", "functionResponse")
 Row = TypeVar("Row", TrainingRow, PreferenceRow, ReinforcementRow)
 
 
@@ -86,35 +86,31 @@ def measure(
 
 def parse_training_row(value: Any) -> TrainingRow:
     """A supervised example: `contents` that ends with a model turn."""
-    fields = Fields(camelize(value))
-    turns = _turns(fields)
+    row = check(camelize(value), "TrainingRow")
+    turns = tuple(map(read_turn, row["contents"]))
     if turns[-1].role != "model":
         raise bad_field(("contents", "must end with a turn of role model."))
     if not any(turn.role == "user" for turn in turns):
         raise bad_field(("contents", "needs a turn of role user."))
-    return TrainingRow(turns, system_text(fields))
+    return TrainingRow(turns, system_text(row))
 
 
 def parse_preference_row(value: Any) -> PreferenceRow:
     """A preference example: `contents` that ends with a user turn, two `completions` with scores 1 and 0."""
-    fields = Fields(camelize(value))
-    turns = _prompt_turns(fields)
-    completions = fields.objects("completions")
+    row = check(camelize(value), "PreferenceRow")
+    turns, completions = _prompt_turns(row), row["completions"]
     if len(completions) != 2:
         raise bad_field(("completions", f"must hold exactly two, not {len(completions)}."))
-    scored = {item.number("score"): content_text(item.object("completion")) for item in completions}
+    scored = {item["score"]: content_text(item["completion"]) for item in completions}
     if set(scored) != {0.0, 1.0}:
         raise bad_field(("completions", "need one score of 1 and one of 0."))
-    return PreferenceRow(turns, scored[1.0], scored[0.0], system_text(fields))
+    return PreferenceRow(turns, scored[1.0], scored[0.0], system_text(row))
 
 
 def parse_reinforcement_row(value: Any) -> ReinforcementRow:
     """A reinforcement tuning example: `contents` that ends with a user turn, `references` of texts by name."""
-    fields = Fields(camelize(value))
-    fields.only("contents", "systemInstruction", "references", "tools")
-    references = fields.object("references")
-    texts = tuple((key, references.text(key)) for key in references.value)
-    return ReinforcementRow(_prompt_turns(fields), texts, system_text(fields))
+    row = check(camelize(value), "ReinforcementRow")
+    return ReinforcementRow(_prompt_turns(row), tuple(row["references"].items()), system_text(row))
 
 
 PARSERS: dict[str, Callable[[Any], Any]] = {
@@ -125,63 +121,42 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
 """How rows are read, by the method of tuning."""
 
 
-def _prompt_turns(fields: Fields) -> tuple[Turn, ...]:
-    turns = _turns(fields)
+def _prompt_turns(row: Json) -> tuple[Turn, ...]:
+    turns = tuple(map(read_turn, row["contents"]))
     if turns[-1].role != "user":
         raise bad_field(("contents", "must end with a turn of role user."))
     return turns
 
 
-def _turns(fields: Fields) -> tuple[Turn, ...]:
-    if "messages" in fields:
-        raise bad_field(("messages", "is a legacy format; use contents."))
-    turns = tuple(read_turn(item) for item in fields.objects("contents"))
-    if not turns:
-        raise bad_field(("contents", "is required."))
-    return turns
-
-
-def read_turn(content: Fields) -> Turn:
+def read_turn(content: Json) -> Turn:
     """A Content as a turn; a missing role is the user's, the case of roles does not matter."""
-    role = content.text("role", "user").lower() or "user"
-    if role not in ("user", "model", "function"):
-        raise bad_field(("contents.role", f"must be user or model, not '{role[:40]}'."))
-    has_results = any("functionResponse" in part for part in content.objects("parts"))
+    role = content["role"].lower() or "user"
+    has_results = any("functionResponse" in part for part in content["parts"])
     return Turn("function" if has_results and role == "user" else role, content_text(content))
 
 
-def content_text(content: Fields) -> str:
-    """The joined text of a Content's parts, function calls and results as JSON, without thoughts; other kinds of parts
-    are rejected.
-    """
-    parts = content.objects("parts")
-    if not parts:
-        raise content.error("parts", "must include at least one part.")
+def content_text(content: Json) -> str:
+    """The joined text of a Content's parts, function calls and results as JSON, without thoughts."""
     texts, calls = [], []
-    for part in parts:
-        other = [key for key in part.value if key not in _PART_FIELDS]
-        if other:
-            raise part.error("", f"holds {other[0][:40]}; the emulator's engine reads text only.")
-        if part.boolean("thought"):
+    for part in content["parts"]:
+        if part.get("thought"):
             continue
-        if "functionCall" in part:
-            call = part.object("functionCall")
-            calls.append({"name": call.text("name"), "args": call.object("args").value})
-        elif "functionResponse" in part:
-            result = part.object("functionResponse")
-            texts.append(json.dumps({"name": result.text("name"), "response": result.object("response").value}))
+        if call := part.get("functionCall"):
+            calls.append({"name": call["name"], "args": call["args"]})
+        elif result := part.get("functionResponse"):
+            texts.append(json.dumps({"name": result["name"], "response": result["response"]}))
         else:
-            texts.append(part.text("text"))
+            texts.append(part.get("text", ""))
     return "".join([*texts, json.dumps(calls, ensure_ascii=False) if calls else ""])
 
 
-def system_text(fields: Fields) -> str | None:
+def system_text(body: Json) -> str | None:
     """The system instruction with the declared functions, or None; a plain string is accepted too."""
-    value = fields.value.get("systemInstruction")
-    functions = declared_functions(fields)
+    value = body.get("systemInstruction")
+    functions = declared_functions(body)
     texts = [functions_text(functions)] if functions else []
     if value is not None:
-        texts.insert(0, value if isinstance(value, str) else content_text(fields.object("systemInstruction")))
+        texts.insert(0, value if isinstance(value, str) else content_text(value))
     return "\n\n".join(texts) if texts else None
 
 

@@ -21,7 +21,8 @@ from typing import Any
 import regex
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import NAMES, ApiError, Call, Fields, Json, bad_field, parse_json, snake
+from emulator.core.google_rest import NAMES, ApiError, Call, Json, bad_field, parse_json, snake
+from emulator.core.messages import check
 from emulator.engines.base import GenerateRequest, PreferenceRow, Row, TrainingRow, Turn
 from emulator.services.datasets import contents
 from emulator.services.inference import Inference, gather_all, read_request, response_text
@@ -133,17 +134,16 @@ class Evaluation:
 
     async def evaluate(self, call: Call) -> Json:
         """The result of the one metric input, or a list for `metrics`."""
-        fields = call.fields()
-        if "metrics" in fields:
-            instance = fields.object("instance")
-            values = {key: _content_text(instance.value.get(key)) for key in ("prompt", "response", "reference")}
-            return {"metricResults": [await self.score(metric, values) for metric in fields.objects("metrics")]}
+        body = call.body
+        if "metrics" in body:
+            values = {key: _content_text(body["instance"].get(key)) for key in ("prompt", "response", "reference")}
+            return {"metricResults": [await self.score(metric, values) for metric in body["metrics"]]}
         for kind, judge in (("pointwise", self._rate), ("pairwise", self._compare)):
-            if f"{kind}MetricInput" in fields:
-                return {f"{kind}MetricResult": await judge(*_read_instance(fields.object(f"{kind}MetricInput")))}
-        return await asyncio.to_thread(_computed, fields)
+            if f"{kind}MetricInput" in body:
+                return {f"{kind}MetricResult": await judge(*_read_instance(body[f"{kind}MetricInput"], kind))}
+        return await asyncio.to_thread(_computed, body)
 
-    async def score(self, metric: Fields, values: dict[str, str]) -> Json:
+    async def score(self, metric: Json, values: dict[str, str]) -> Json:
         """The result of a `Metric` for one answer (`prompt`, `response`, `reference`): a score; for a pairwise metric
         with `baseline_model_response` a choice.
         """
@@ -152,10 +152,8 @@ class Evaluation:
         key = next((key for key in _JUDGED if key in metric), "")
         is_pairwise = key == "pairwiseMetricSpec"
         if not key or (is_pairwise and "baseline_model_response" not in values):
-            raise ApiError(400, f"The metric {next(iter(metric.value), '')[:80]} is not implemented by the emulator.")
-        spec = metric.object(key)
-        is_predefined = key == "predefinedMetricSpec"
-        template = spec.text("metricSpecName") if is_predefined else spec.text("metricPromptTemplate", "")
+            raise ApiError(400, f"The metric {next(iter(metric), '')[:80]} is not implemented by the emulator.")
+        template = metric[key]["metricSpecName" if key == "predefinedMetricSpec" else "metricPromptTemplate"]
         return await (self._compare if is_pairwise else self._rate)(template, values)
 
     async def _rate(self, template: str, values: dict[str, str]) -> Json:
@@ -200,20 +198,18 @@ def _similarity(text: str, values: dict[str, str]) -> tuple[float, str]:
     return rouge("rougeL", text, values.get(against, "")), against
 
 
-def _read_instance(fields: Fields) -> tuple[str, dict[str, str]]:
+def _read_instance(metric: Json, kind: str) -> tuple[str, dict[str, str]]:
     """(prompt template, values of its variables)."""
-    template = fields.object("metricSpec").text("metricPromptTemplate")
-    instance = fields.object("instance")
+    instance, place = metric["instance"], f"{kind}_metric_input.instance.json_instance"
+    values = instance["contentMapInstance"]["values"]
     if "jsonInstance" in instance:
         try:
-            values = parse_json(instance.text("jsonInstance").encode())
+            values = parse_json(instance["jsonInstance"].encode())
         except ApiError as error:
-            raise instance.error("jsonInstance", error.message) from error
-    else:
-        values = instance.object("contentMapInstance").object("values").value
+            raise bad_field((place, error.message)) from error
     if not isinstance(values, dict) or not values:
-        raise instance.error("jsonInstance", "must be an object with the template's variables.")
-    return template, {key: _content_text(value) for key, value in values.items()}
+        raise bad_field((place, "must be an object with the template's variables."))
+    return metric["metricSpec"]["metricPromptTemplate"], {key: _content_text(value) for key, value in values.items()}
 
 
 def _content_text(value: Any) -> str:
@@ -225,75 +221,59 @@ def _content_text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _scorer(name: str, spec: Fields) -> Callable[[str, str], float]:
+def _scorer(name: str, spec: Json) -> Callable[[str, str], float]:
     if name == "exactMatch":
         return lambda prediction, reference: float(prediction == reference)
     if name == "bleu":
-        effective = spec.boolean("useEffectiveOrder")
-        return lambda prediction, reference: bleu(prediction, reference, effective)
-    stem, split = spec.boolean("useStemmer"), spec.boolean("splitSummaries")
-    kind = spec.text("rougeType", "rouge1")
-    try:
-        rouge(kind, "", "")
-    except ValueError as error:
-        raise spec.error("rougeType", str(error)) from error
-    return lambda prediction, reference: rouge(kind, prediction, reference, stem, split)
+        return lambda prediction, reference: bleu(prediction, reference, spec["useEffectiveOrder"])
+    options = (spec["useStemmer"], spec["splitSummaries"])
+    return lambda prediction, reference: rouge(spec["rougeType"], prediction, reference, *options)
 
 
-def _computed(fields: Fields) -> Json:
+def _computed(body: Json) -> Json:
     for name in _COMPUTED:
-        if f"{name}Input" in fields:
-            metric = fields.object(f"{name}Input")
-            score, instances = _scorer(name, metric.object("metricSpec")), metric.objects("instances")
-            if not instances:
-                raise metric.error("instances", "is required.")
-            values = [{"score": score(item.text("prediction"), item.text("reference", ""))} for item in instances]
+        if metric := body.get(f"{name}Input"):
+            score = _scorer(name, metric["metricSpec"])
+            values = [{"score": score(item["prediction"], item["reference"])} for item in metric["instances"]]
             return {f"{name}Results": {f"{name}MetricValues": values}}
-    for key in fields.value:
+    for key in body:
         if key.endswith("Input"):
             raise ApiError(400, f"{key[:80]} is not implemented by the emulator.")
     raise bad_field(("metric_inputs", "exactly one metric input is required."))
 
 
-def computed_metric(metric: Fields) -> Callable[[str, str], float] | None:
-    """(prediction, reference) to the score of a metric without a judge; None for others. 400 for an invalid spec."""
+def computed_metric(metric: Json) -> Callable[[str, str], float] | None:
+    """(prediction, reference) to the score of a metric without a judge; None for others."""
     for name in _COMPUTED:
         if f"{name}Spec" in metric:
-            return _scorer(name, metric.object(f"{name}Spec"))
-    spec = metric.object("computationBasedMetricSpec")
-    kind = spec.text("type", "").upper()
-    return next((_scorer(name, spec.object("parameters")) for name in _COMPUTED if snake(name).upper() in kind), None)
+            return _scorer(name, metric[f"{name}Spec"])
+    spec: Json = metric.get("computationBasedMetricSpec", {})
+    kind = spec.get("type", "").upper()
+    return next((_scorer(name, spec["parameters"]) for name in _COMPUTED if snake(name).upper() in kind), None)
 
 
-def read_evaluation_config(fields: Fields, entry: BaseModelEntry, storage: Storage) -> Json:
+def read_evaluation_config(config: Json, place: str, entry: BaseModelEntry, storage: Storage) -> Json:
     """A validated `evaluationConfig`; 400 for invalid values and metrics that are not implemented."""
-    metrics = [_read_metric(metric) for metric in fields.objects("metrics")]
-    destination = fields.object("outputConfig").object("gcsDestination")
-    prefix = destination.text("outputUriPrefix")
+    metrics = [_read_metric(metric, f"{place}.metrics[{n}]") for n, metric in enumerate(config["metrics"])]
+    prefix = config["outputConfig"]["gcsDestination"]["outputUriPrefix"]
     try:
         storage.bucket(split_uri(prefix.rstrip("/") + "/x")[0])
     except ApiError as error:
-        raise destination.error("outputUriPrefix", f"{prefix[:300]}: {error.message}") from error
-    result: Json = {"metrics": metrics, "outputConfig": {"gcsDestination": {"outputUriPrefix": prefix}}}
-    if "autoraterConfig" in fields:
-        result["autoraterConfig"] = fields.object("autoraterConfig").value
-    if "inferenceGenerationConfig" in fields:
-        config = fields.object("inferenceGenerationConfig").value
-        read_request(Fields({"contents": [{"parts": [{"text": "x"}]}], "generationConfig": config}), entry, None)
-        result["inferenceGenerationConfig"] = config
-    return result
+        where = f"{place}.output_config.gcs_destination.output_uri_prefix"
+        raise bad_field((where, f"{prefix[:300]}: {error.message}")) from error
+    if generation := config.get("inferenceGenerationConfig"):
+        read_request({"contents": [{"parts": [{"text": "x"}]}], "generationConfig": generation}, entry, None)
+    return {**config, "metrics": metrics}
 
 
-def _read_metric(metric: Fields) -> Json:
-    kinds = [key for key in metric.value if key.endswith("Spec") and key in metric]
+def _read_metric(metric: Json, place: str) -> Json:
+    kinds = [key for key in metric if key.endswith("Spec") and metric[key] is not None]
     if len(kinds) != 1:
-        raise metric.error("", f"exactly one metric spec is required, not {', '.join(kinds) or 'none'}.")
+        raise bad_field((place, f"exactly one metric spec is required, not {', '.join(kinds) or 'none'}."))
     if kinds[0] not in _RESULTS:
-        raise ApiError(400, f"{metric.path}: {kinds[0][:80]} is not implemented by the emulator.")
-    computed_metric(metric)  # an invalid spec is a 400 now, not after the training
-    listed = metric.value.get("aggregationMetrics") or ["AVERAGE"]
-    names = [_aggregate_name(metric, item) for item in (listed if isinstance(listed, list) else [listed])]
-    return {kinds[0]: metric.object(kinds[0]).value, "aggregationMetrics": names}
+        raise ApiError(400, f"{place}: {kinds[0][:80]} is not implemented by the emulator.")
+    names = check(metric, "Metric", place)["aggregationMetrics"] or ["AVERAGE"]
+    return {kinds[0]: metric[kinds[0]], "aggregationMetrics": names}
 
 
 def _percentile(percent: int, scores: Sequence[float]) -> float:
@@ -301,7 +281,7 @@ def _percentile(percent: int, scores: Sequence[float]) -> float:
     return statistics.quantiles(scores if len(scores) > 1 else [*scores] * 2, n=100, method="inclusive")[percent - 1]
 
 
-# by the names of the API, in the order of its protocol buffers, from 1
+# by the names of the API
 _AGGREGATES: dict[str, Callable[[Sequence[float]], float]] = {
     "AVERAGE": statistics.fmean,
     "MODE": statistics.mode,
@@ -312,15 +292,6 @@ _AGGREGATES: dict[str, Callable[[Sequence[float]], float]] = {
     "MEDIAN": statistics.median,
     **{f"PERCENTILE_P{percent}": partial(_percentile, percent) for percent in (90, 95, 99)},
 }
-
-
-def _aggregate_name(metric: Fields, value: Any) -> str:
-    names = list(_AGGREGATES)
-    if type(value) is int and 1 <= value <= len(names):
-        return names[value - 1]
-    if value not in names:
-        raise metric.error("aggregationMetrics", f"Invalid value: {str(value)[:80]!r}.")
-    return str(value)
 
 
 def aggregate(name: str, scores: Sequence[float]) -> float:
@@ -360,7 +331,7 @@ class CheckpointEvaluation:
 
     def run(self, model: str, name: str) -> Json:
         """An EvaluateDatasetResponse for one model reference, its files under `name`; `ApiError`, `Cancelled`."""
-        metrics = [Fields(metric, f"metrics[{n}]") for n, metric in enumerate(self._config["metrics"])]
+        metrics = [check(metric, "Metric") for metric in self._config["metrics"]]
         if self._base_answers is None and any("pairwiseMetricSpec" in metric for metric in metrics):
             self._base_answers = self._answers(self.base)
         answers = self._answers(model)
@@ -391,19 +362,19 @@ class CheckpointEvaluation:
         responses = gather_all(lambda n: inference.respond(target, bodies[n]), len(bodies), self.check_running)
         return [response_text(response) for response in responses]
 
-    async def _score(self, metrics: Sequence[Fields], number: int, answer: str) -> list[Json]:
+    async def _score(self, metrics: Sequence[Json], number: int, answer: str) -> list[Json]:
         values = {**self._samples[number][1], "response": answer}
         if self._base_answers is not None:
             values["baseline_model_response"] = self._base_answers[number]
         return [await self.evaluation.score(metric, values) for metric in metrics]
 
 
-def _aggregates(metric: Fields, rows: Sequence[Json]) -> list[Json]:
-    kind = next(key for key in metric.value if key in _RESULTS)
+def _aggregates(metric: Json, rows: Sequence[Json]) -> list[Json]:
+    kind = next(key for key in metric if key in _RESULTS)
     result_key = _RESULTS[kind]
     if kind == "pairwiseMetricSpec":  # choices have a mode and no average
         choice = statistics.mode(row["pairwiseChoice"] for row in rows)
         return [{"aggregationMetric": "MODE", result_key: {"pairwiseChoice": choice}}]
     scores = [row["score"] for row in rows]
-    names = metric.value["aggregationMetrics"]
+    names = metric["aggregationMetrics"]
     return [{"aggregationMetric": name, result_key: {"score": aggregate(name, scores)}} for name in names]

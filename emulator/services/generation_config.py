@@ -9,54 +9,53 @@ and messages: cloud.google.com/vertex-ai/generative-ai/docs/thinking.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jsonschema
 from jsonschema.validators import validator_for
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import NAMES, ApiError, Fields, Json, bad_field, camelize
+from emulator.core.google_rest import ApiError, Json, bad_field, camelize, snake
 from emulator.core.messages import check
 from emulator.engines.base import Engine, Function, GenerateRequest, Generation
 from emulator.engines.grammar import answer_schema
 
 JSON_VALUE: Json = {"type": ["object", "array"]}
-_TYPES = ("TYPE_UNSPECIFIED", "STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
-_MODES = ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED")
 _LIMITS = ("minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength", "minimum", "maximum")
-_PARTS = ("enum", "required", "pattern", "properties", "items", "anyOf", "additionalProperties")
+_COPIED = ("title", "description", "pattern", "propertyOrdering", "required")
 _FORMATS = ("date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid")
 
 
-def response_shape(config: Fields) -> tuple[tuple[str, ...] | None, Json | None]:
+def response_shape(config: Json) -> tuple[tuple[str, ...] | None, Json | None]:
     """(allowed texts, JSON Schema) of an answer by `responseMimeType` and its schema; 400 for an invalid one."""
-    mime = config.text("responseMimeType", "text/plain") or "text/plain"
-    if mime not in ("text/plain", "application/json", "text/x.enum"):
-        raise config.error("responseMimeType", f"'{mime[:80]}' is not supported.")
-    schema = _schema(config, "responseJsonSchema", "responseSchema")
-    if schema and mime == "text/plain":
-        raise config.error("responseMimeType", "must be application/json or text/x.enum with a schema.")
-    if mime == "text/plain":
+    mime = config["responseMimeType"] or "text/plain"
+    schema = _schema(config, "responseJsonSchema", "responseSchema", "generation_config")
+    if mime == "text/plain" and not schema:
         return None, None
+    if mime == "text/plain":
+        place = "generation_config.response_mime_type"
+        raise bad_field((place, "must be application/json or text/x.enum with a schema."))
     choices = schema.get("enum")
     texts = tuple(map(str, choices)) if isinstance(choices, list) and all(isinstance(c, str) for c in choices) else ()
     if mime == "text/x.enum":
         if schema.get("type", "string") != "string" or not texts:
-            raise config.error("responseSchema", "must be a STRING with an enum for text/x.enum.")
+            place = "generation_config.response_schema"
+            raise bad_field((place, "must be a STRING with an enum for text/x.enum."))
         return texts, None
     if schema.get("type", "string") == "string" and texts:
         return tuple(json.dumps(text, ensure_ascii=False) for text in texts), None
     return None, schema or JSON_VALUE
 
 
-def _schema(fields: Fields, json_key: str, key: str) -> Json:
-    schema = fields.object(json_key).value or _plain_schema(
-        Fields(camelize(fields.object(key).value), fields.name(key))
-    )
-    if problem := _problem(json.dumps(schema)):
-        raise fields.error(json_key, f"is not a JSON Schema: {problem}")
-    result: Json = _ordered(schema)
+def _schema(body: Json, json_key: str, key: str, place: str) -> Json:
+    schema = body.get(json_key)
+    if not schema and key in body:
+        place = f"{place}.{snake(key)}"
+        schema = _plain_schema(check(camelize(body[key]), "Schema", place), place)
+    if problem := _problem(json.dumps(schema or {})):
+        raise bad_field((f"{place}.{snake(json_key)}", f"is not a JSON Schema: {problem}"))
+    result: Json = _ordered(schema or {})
     return result
 
 
@@ -85,82 +84,72 @@ def _ordered(schema: Any) -> Any:
     return result
 
 
-def _plain_schema(schema: Fields, depth: int = 0) -> Json:
+def _plain_schema(schema: Json, place: str, depth: int = 0) -> Json:
     """Google's Schema as JSON Schema."""
     if depth > 20:
-        raise schema.error("", "has more than 20 levels.")
-    schema.only(*_LIMITS, *NAMES["schemaAnnotations"], *_PARTS)
-    kind = schema.enum("type", _TYPES).lower()
+        raise bad_field((place, "has more than 20 levels."))
+    below = partial(_plain_schema, place=place, depth=depth + 1)
+    kind = schema.get("type", "TYPE_UNSPECIFIED").lower()
     result: Json = {} if kind == "type_unspecified" else {"type": kind}
-    result |= {
-        key: schema.value[key] for key in ("title", "description", "pattern", "propertyOrdering") if key in schema
-    }
-    result |= {key: _exact(schema.number(key)) for key in _LIMITS if key in schema}
-    if schema.value.get("format") in _FORMATS:
-        result["format"] = schema.value["format"]
+    result |= {key: schema[key] for key in _COPIED if key in schema}
+    result |= {key: _exact(schema[key]) for key in _LIMITS if key in schema}
+    if schema.get("format") in _FORMATS:
+        result["format"] = schema["format"]
     if "ref" in schema:
-        result["$ref"] = schema.text("ref").replace("#/defs/", "#/$defs/")
-    if required := schema.texts("required"):
-        result["required"] = required
+        result["$ref"] = schema["ref"].replace("#/defs/", "#/$defs/")
     for key, name in (("properties", "properties"), ("defs", "$defs")):
         if key in schema:
-            parts = schema.object(key)
-            result[name] = {part: _plain_schema(parts.object(part), depth + 1) for part in parts.value}
+            result[name] = {name: below(part) for name, part in schema[key].items()}
     if "anyOf" in schema:
-        result["anyOf"] = [_plain_schema(part, depth + 1) for part in schema.objects("anyOf")]
-    if isinstance(more := schema.value.get("additionalProperties"), bool):
-        result["additionalProperties"] = more
+        result["anyOf"] = [below(part) for part in schema["anyOf"]]
     for key in ("items", "additionalProperties"):
-        if key in schema and key not in result:
-            result[key] = _plain_schema(schema.object(key), depth + 1)
-    if choices := schema.value.get("enum"):
-        result["enum"] = _choices(choices, schema, kind)
-    return {"anyOf": [result, {"type": "null"}]} if schema.boolean("nullable") else result
+        if key in schema:
+            result[key] = schema[key] if isinstance(schema[key], bool) else below(schema[key])
+    if choices := schema.get("enum"):
+        result["enum"] = _choices(choices, place, kind)
+    return {"anyOf": [result, {"type": "null"}]} if schema["nullable"] else result
 
 
 def _exact(number: float) -> float | int:
     return int(number) if number == int(number) else number
 
 
-def _choices(choices: Any, schema: Fields, kind: str) -> list[Any]:
+def _choices(choices: Any, place: str, kind: str) -> list[Any]:
     """The values of an enum, which are strings in Google's Schema even where they are numbers."""
     try:
         if kind in ("integer", "number"):
             return [_exact(float(choice)) for choice in choices]
         return [choice if isinstance(choice, str) else json.dumps(choice) for choice in choices]
     except (TypeError, ValueError) as error:
-        raise schema.error("enum", f"must be a list of values of type {kind}.") from error
+        raise bad_field((f"{place}.enum", f"must be a list of values of type {kind}.")) from error
 
 
-def read_functions(fields: Fields) -> tuple[tuple[Function, ...], bool]:
+def read_functions(body: Json) -> tuple[tuple[Function, ...], bool]:
     """(functions that the answer may call, whether it must) of `tools` and `toolConfig`; 400 for an invalid one."""
-    functions = declared_functions(fields)
-    config = fields.object("toolConfig")
-    calling = config.object("functionCallingConfig")
-    mode, allowed = calling.enum("mode", _MODES), calling.texts("allowedFunctionNames")
+    functions, calling = declared_functions(body), body["toolConfig"]["functionCallingConfig"]
+    mode, allowed, place = calling["mode"], calling["allowedFunctionNames"], "tool_config.function_calling_config"
     if allowed and mode not in ("ANY", "VALIDATED"):
-        raise calling.error("allowedFunctionNames", "needs the mode ANY or VALIDATED.")
+        raise bad_field((f"{place}.allowed_function_names", "needs the mode ANY or VALIDATED."))
     names = [function.name for function in functions]
     if unknown := [name for name in allowed if name not in names]:
-        raise calling.error("allowedFunctionNames", f"{unknown[0][:80]!r} is not a declared function.")
+        problem = f"{unknown[0][:80]!r} is not a declared function."
+        raise bad_field((f"{place}.allowed_function_names", problem))
     if mode == "ANY" and not functions:
-        raise calling.error("mode", "ANY needs function declarations in tools.")
+        raise bad_field((f"{place}.mode", "ANY needs function declarations in tools."))
     if mode == "NONE":
         return (), False
     return tuple(f for f in functions if not allowed or f.name in allowed), mode == "ANY"
 
 
-def declared_functions(fields: Fields) -> list[Function]:
-    """The functions of `tools`; 400 for other tools, which need more than a model."""
+def declared_functions(body: Json) -> list[Function]:
+    """The functions of `tools`."""
     functions = []
-    for tool in fields.objects("tools"):
-        if others := [key for key in tool.value if key != "functionDeclarations"]:
-            raise bad_field((tool.name(others[0]), "is not supported by this model: function declarations alone are."))
-        for declaration in tool.objects("functionDeclarations"):
-            check(declaration.value, "FunctionDeclaration", declaration.path)
-            name, description = declaration.text("name"), declaration.text("description", "")
-            parameters = _schema(declaration, "parametersJsonSchema", "parameters")
-            functions.append(Function(name, description, parameters or {"type": "object", "properties": {}}))
+    for n, tool in enumerate(body.get("tools", ())):
+        for m, declaration in enumerate(tool["functionDeclarations"]):
+            place = f"tools[{n}].function_declarations[{m}]"
+            parameters = _schema(declaration, "parametersJsonSchema", "parameters", place)
+            parameters = parameters or {"type": "object", "properties": {}}
+            functions.append(Function(declaration["name"], declaration["description"], parameters))
     names = [function.name for function in functions]
     if doubled := [name for name in names if names.count(name) > 1]:
         raise bad_field(("tools", f"Duplicate function declaration found: {doubled[0]}"))
@@ -200,7 +189,6 @@ def fits(generation: Generation, request: GenerateRequest) -> bool:
 
 
 DYNAMIC_TOKENS = 8192  # longest thought of a model that decides by itself
-_LEVELS = ("THINKING_LEVEL_UNSPECIFIED", "LOW", "HIGH", "MEDIUM", "MINIMAL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,19 +201,18 @@ class Thought:
     included: bool = False
 
 
-def read_thinking(config: Fields, model: BaseModelEntry, is_tuned: bool) -> tuple[int, bool]:
+def read_thinking(config: Json, model: BaseModelEntry, is_tuned: bool) -> tuple[int, bool]:
     """(budget in tokens, whether thoughts are returned); a budget of -1: the model decides; 400 if it cannot.
 
     A tuned model, whose training rows have no thoughts, thinks on request only.
     """
-    fields = config.object("thinkingConfig")
-    level, included = fields.enum("thinkingLevel", _LEVELS), fields.boolean("includeThoughts")
-    thinking = model.thinking
+    fields, thinking = config["thinkingConfig"], model.thinking
+    level, included = fields["thinkingLevel"], fields["includeThoughts"]
     if thinking is None:
         return 0, False
-    budget = fields.integer("thinkingBudget", -1 if thinking.by_default and (included or not is_tuned) else 0)
+    budget = fields.get("thinkingBudget", -1 if thinking.by_default and (included or not is_tuned) else 0)
     low, high = thinking.budgets
-    if level != _LEVELS[0]:
+    if level != "THINKING_LEVEL_UNSPECIFIED":
         if "thinkingBudget" in fields:
             raise _refused("thinking_budget and thinking_level cannot both be set.")
         if level not in thinking.levels:
@@ -239,7 +226,7 @@ def read_thinking(config: Fields, model: BaseModelEntry, is_tuned: bool) -> tupl
 
 
 def think(
-    config: Fields, model: BaseModelEntry, is_tuned: bool, engine: Callable[[BaseModelEntry], Engine], prompt: str
+    config: Json, model: BaseModelEntry, is_tuned: bool, engine: Callable[[BaseModelEntry], Engine], prompt: str
 ) -> Thought:
     """The thought about a prompt. A budget of the request is part of `maxOutputTokens`; a model that decides by itself
     leaves room for its answer.
@@ -250,7 +237,7 @@ def think(
     text = f"The last turn is: {prompt}"
     most = budget if budget > 0 else DYNAMIC_TOKENS
     if reserves := budget > 0 and "maxOutputTokens" in config:
-        most = min(most, config.integer("maxOutputTokens"))
+        most = min(most, config["maxOutputTokens"])
     (length,) = engine(model).count_tokens([text])
     count = min(length, most)
     return Thought(text[: len(text) * count // length], count, count if reserves else 0, included)

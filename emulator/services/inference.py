@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 
 from emulator.catalogue import BaseModelEntry, Catalogue
 from emulator.core.faults import Faults
-from emulator.core.google_rest import ApiError, Call, Fields, Json, camelize, canonical, failed_precondition, now
+from emulator.core.google_rest import ApiError, Call, Json, bad_field, camelize, canonical, failed_precondition, now
 from emulator.core.messages import check
 from emulator.engines.base import Candidate, Engine, FailedPrecondition, GenerateRequest, Generation
 from emulator.services.datasets import read_turn, system_text
@@ -168,15 +168,14 @@ class Inference:
     async def respond(self, target: Target, body: Json) -> Json:
         """A GenerateContentResponse for a request body (camel case)."""
         entry, adapter, name = target.entry, target.adapter, target.name
-        fields = Fields(body)
-        request = read_request(fields, entry, adapter)
+        request, config = read_request(body, entry, adapter)
         key = json.dumps(body, sort_keys=True, default=str).encode()
         if self._faults.happens("blocked", self._faults.plan.blocked_rate, key):
             tokens = self.engine(entry).count_tokens([turn.text for turn in request.turns])
             return _blocked(name, sum(tokens))
         if self._faults.happens("truncated", self._faults.plan.truncated_rate, key):
             request = replace(request, max_output_tokens=1)
-        config, last = fields.object("generationConfig"), request.turns[-1].text
+        last = request.turns[-1].text
         thought = await asyncio.to_thread(think, config, entry, adapter is not None, self.engine, last)
         room = request.max_output_tokens - thought.reserved
         generation = await self._generation(entry, replace(request, max_output_tokens=max(1, room)))
@@ -241,13 +240,10 @@ class Inference:
 
         `parameters` are generation settings for all instances.
         """
-        fields = call.fields("predict_request")
-        instances, parameters = fields.objects("instances"), camelize(fields.object("parameters").value)
-        if not instances:
-            raise fields.error("instances", "is required.")
+        parameters = camelize(call.body["parameters"])
         target = await asyncio.to_thread(self._target, call)
         self.check_quota()
-        bodies = [_instance_body(item, parameters) for item in instances]
+        bodies = [_instance_body(camelize(item), parameters) for item in call.body["instances"]]
         responses = await asyncio.gather(*(self.respond(target, body) for body in bodies))
         model, resolved = self._models.resolve(target.version)
         return {
@@ -261,12 +257,11 @@ class Inference:
     def count_tokens(self, call: Call) -> Json:
         """Tokens and billable characters (without white space) of contents and system instruction."""
         entry = self._target(call).entry
-        fields = call.fields()
-        texts = [read_turn(content).text for content in fields.objects("contents")]
-        if system := system_text(fields):
+        texts = [read_turn(content).text for content in call.body["contents"]]
+        if system := system_text(call.body):
             texts.append(system)
         if not texts:
-            raise fields.error("contents", "is required.")
+            raise bad_field(("contents", "is required."))
         total = sum(self.engine(entry).count_tokens(texts))
         return {
             "totalTokens": total,
@@ -279,7 +274,7 @@ class Inference:
         entry = self._target(call).entry
         engine = self.engine(entry)
         infos = []
-        for content in call.fields().objects("contents"):
+        for content in call.body["contents"]:
             turn = read_turn(content)
             pieces = engine.tokenize(turn.text)
             infos.append(
@@ -313,13 +308,12 @@ def gather_all(work: Callable[[int], Awaitable[Any]], count: int, check_running:
     return results
 
 
-def _instance_body(instance: Fields, parameters: Json) -> Json:
-    value: Json = camelize(instance.value)
-    if "contents" not in value:
-        key = "prompt" if "prompt" in instance else "content"
-        value = {"contents": [{"role": "user", "parts": [{"text": instance.text(key)}]}]}
-    config = Fields(value, instance.path).object("generationConfig").value
-    return {**value, "generationConfig": {**parameters, **config}}
+def _instance_body(instance: Json, parameters: Json) -> Json:
+    if "contents" not in instance:
+        text = instance.get("prompt", instance.get("content"))
+        instance = {"contents": [{"role": "user", "parts": [{"text": text}]}]}
+    config = instance.get("generationConfig") or {}
+    return {**instance, "generationConfig": {**parameters, **config} if isinstance(config, dict) else config}
 
 
 def response_text(response: Json) -> str:
@@ -348,49 +342,50 @@ _EMPTY_TEXT = (
 )
 
 
-def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> GenerateRequest:
-    """The engine's request for a GenerateContentRequest; 400 for values that the service refuses."""
-    check(fields.value, "GenerateContentRequest", fields.path)
-    fields.labels()
-    if fields.value.get("cachedContent"):
+def read_request(body: Json, entry: BaseModelEntry, adapter: Any) -> tuple[GenerateRequest, Json]:
+    """The engine's request for a GenerateContentRequest, and its generationConfig; 400 for values that the service
+    refuses.
+    """
+    body = check(body, "GenerateContentRequest")
+    if body.get("cachedContent"):
         raise ApiError(404, "Not found: cached content metadata for the name in the request.")
-    contents = fields.objects("contents")
-    for content in contents:
-        if any(part.value.get("text") == "" for part in content.objects("parts")):
-            raise ApiError(400, _EMPTY_TEXT)
-    turns = tuple(read_turn(content) for content in contents)
+    if any(part.get("text") == "" for content in body["contents"] for part in content["parts"]):
+        raise ApiError(400, _EMPTY_TEXT)
+    turns = tuple(map(read_turn, body["contents"]))
     if turns[-1].role == "model" and not entry.ends_with_model_turn:
         raise ApiError(400, "Requests ending with a model turn are not supported for this model.")
     if all(turn.role == "model" for turn in turns):
         raise ApiError(400, "Please ensure that the request has a turn with a user role.")
-    config = fields.object("generationConfig")
+    config = body["generationConfig"]
     read_thinking(config, entry, adapter is not None)
-    is_structured = fields.value.get("tools") or config.text("responseMimeType", "") == "application/json"
+    is_structured = body.get("tools") or config["responseMimeType"] == "application/json"
     default_limit = STRUCTURED_OUTPUT_TOKENS if is_structured else entry.default_output_tokens
-    limit = config.integer("maxOutputTokens", default_limit)
+    limit = config.get("maxOutputTokens", default_limit)
     if not 1 <= limit <= entry.output_token_limit + 1:
-        raise config.error("maxOutputTokens", f"supported range is from 1 to {entry.output_token_limit}.")
+        problem = f"supported range is from 1 to {entry.output_token_limit}."
+        raise bad_field(("generation_config.max_output_tokens", problem))
     enum, schema = response_shape(config)
-    functions, must_call = read_functions(fields)
+    functions, must_call = read_functions(body)
     if functions and (enum or schema):
         raise ApiError(400, "Function calling with a response mime type: 'application/json' is unsupported")
-    return GenerateRequest(
+    request = GenerateRequest(
         turns=turns,
-        system=system_text(fields),
+        system=system_text(body),
         adapter=adapter,
-        temperature=config.number("temperature", 1.0),
-        top_p=config.number("topP", 0.95),
-        top_k=config.integer("topK") if "topK" in config else None,
+        temperature=config["temperature"],
+        top_p=config["topP"],
+        top_k=config.get("topK"),
         max_output_tokens=limit,
-        candidate_count=config.integer("candidateCount", 1),
-        seed=config.integer("seed") if "seed" in config else None,
-        stop_sequences=tuple(config.texts("stopSequences")),
-        logprobs=config.integer("logprobs", 0) if config.boolean("responseLogprobs") else None,
+        candidate_count=config["candidateCount"],
+        seed=config.get("seed"),
+        stop_sequences=tuple(config["stopSequences"]),
+        logprobs=config.get("logprobs", 0) if config["responseLogprobs"] else None,
         response_enum=enum,
         response_json_schema=schema,
         functions=functions,
         must_call=must_call,
     )
+    return request, config
 
 
 def _response(name: str, **fields: Any) -> Json:

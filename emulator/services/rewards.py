@@ -14,7 +14,7 @@ from typing import Any
 
 import re2
 
-from emulator.core.google_rest import ApiError, Fields, Json
+from emulator.core.google_rest import ApiError, Json, bad_field, snake
 from emulator.core.messages import RE2_OPTIONS
 from emulator.engines.base import ReinforcementRow
 from emulator.services.datasets import contents
@@ -37,32 +37,29 @@ class Rewards:
     def __init__(self, evaluation: Evaluation, execute: bool) -> None:
         self._evaluation, self._execute = evaluation, execute
 
-    def read(self, fields: Fields) -> Json:
-        """{singleRewardConfig} or {compositeRewardConfig} of a checked request; 400 for what a schema does not refuse,
-        and for what is not implemented.
+    def read(self, body: Json, place: str = "") -> Json:
+        """{singleRewardConfig} or {compositeRewardConfig} of a checked request; 400 for what a schema does not refuse.
+        `place` is the path of the request, which ends with a dot unless it is empty.
         """
-        key = fields.one_of("rewardConfig", *CONFIGS)
-        config = fields.object(key)
-        parts = [part.object("rewardConfig") for part in config.objects("weightedRewardConfigs")] or [config]
+        key = next(key for key in CONFIGS if key in body)
+        parts = [single for single, _ in _parts(body)]
         for single in parts:
-            if "cloudRunRewardScorer" in single:
-                raise ApiError(400, "cloudRunRewardScorer is not implemented by the emulator.")
-            if "codeExecutionRewardScorer" in single:
-                self._check_snippet(single.object("codeExecutionRewardScorer"))
-        if len({single.text("rewardName") for single in parts}) < len(parts):
-            raise config.error("weightedRewardConfigs", "needs a reward_name of its own for each reward.")
-        return {key: config.value}
+            if scorer := single.get("codeExecutionRewardScorer"):
+                self._check_snippet(scorer["pythonCodeSnippet"], f"{place}{snake(key)}.python_code_snippet")
+        if len({single["rewardName"] for single in parts}) < len(parts):
+            problem = "needs a reward_name of its own for each reward."
+            raise bad_field((f"{place}{snake(key)}.weighted_reward_configs", problem))
+        return {key: body[key]}
 
-    def _check_snippet(self, scorer: Fields) -> None:
+    def _check_snippet(self, snippet: str, place: str) -> None:
         try:
-            body = ast.parse(scorer.text("pythonCodeSnippet")).body
+            body = ast.parse(snippet).body
         except (SyntaxError, ValueError) as error:
-            raise scorer.error("pythonCodeSnippet", f"is not Python: {error}.") from error
+            raise bad_field((place, f"is not Python: {error}.")) from error
         if not any(isinstance(node, ast.FunctionDef) and node.name == "evaluate" for node in body):
-            raise scorer.error("pythonCodeSnippet", "must define evaluate(example, response).")
+            raise bad_field((place, "must define evaluate(example, response)."))
         if not self._execute:
-            where = scorer.name("pythonCodeSnippet")
-            raise ApiError(400, f"{where} is code: the emulator runs it if it is started with --execute-rewards.")
+            raise ApiError(400, f"{place} is code: the emulator runs it if it is started with --execute-rewards.")
 
     def overall(self, config: Json, samples: Sequence[Sample]) -> list[float]:
         """The reward of each answer; raises `RewardError` naming the first that has none."""
@@ -121,14 +118,14 @@ class Rewards:
         rating = await self._evaluation.rating(prompt, values)
         if exact is None:
             return rating
-        return float(exact.get("correctAnswerReward" if rating >= 0.5 and expression else "wrongAnswerReward") or 0.0)
+        return float(exact["correctAnswerReward" if rating >= 0.5 and expression else "wrongAnswerReward"])
 
 
 def _parts(config: Json) -> list[tuple[Json, float]]:
     if single := config.get("singleRewardConfig"):
         return [(single, 1.0)]
     parts = config["compositeRewardConfig"]["weightedRewardConfigs"]
-    return [(part["rewardConfig"], float(part["weight"])) for part in parts]
+    return [(part["rewardConfig"], part["weight"]) for part in parts]
 
 
 def _clipped(value: float) -> float | str:
@@ -172,7 +169,7 @@ def _string_match(scorer: Json, row: ReinforcementRow, text: str) -> float | str
         matches = value is not None and _matches(expression, row, value)
     except RewardError as error:
         return str(error)
-    return float(scorer.get("correctAnswerReward" if matches else "wrongAnswerReward") or 0.0)
+    return float(scorer["correctAnswerReward" if matches else "wrongAnswerReward"])
 
 
 def _json_field(text: str, key: str) -> str | None:

@@ -11,7 +11,17 @@ from dataclasses import replace
 from typing import ClassVar
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import ApiError, Call, Fields, Json, failed_precondition, now, public
+from emulator.core.google_rest import (
+    ApiError,
+    Call,
+    Json,
+    bad_field,
+    check_key,
+    failed_precondition,
+    now,
+    public,
+    snake,
+)
 from emulator.core.messages import check
 from emulator.services.collection import ENDED, JobCollection
 from emulator.services.datasets import content_text, count_lines, parse_reinforcement_row
@@ -21,7 +31,9 @@ from emulator.services.training import SPECS, Services, TuningRun, adapters_fold
 
 _RANKS = {"UNSPECIFIED": 0, "ONE": 1, "FOUR": 4, "EIGHT": 8, "SIXTEEN": 16, "THIRTY_TWO": 32, "TWO": 2}
 ADAPTER_SIZES = {f"ADAPTER_SIZE_{word}": rank for word, rank in _RANKS.items()}  # in the order of their numbers
-_NOT_IMPLEMENTED = ("distillationSpec", "partnerModelTuningSpec", "veoTuningSpec")
+_COPIED = ("tunedModelDisplayName", "description", "serviceAccount", "labels", "encryptionSpec")
+_REINFORCEMENT = ["batchSize", "samplesPerPrompt", "thinkingLevel", "maxOutputTokens"]
+_REINFORCEMENT += ["evaluateInterval", "checkpointInterval"]
 MAX_ANSWERS, ANSWERS_MULTIPLE = 8192, 16  # of a step: prompts times samples
 
 
@@ -83,11 +95,8 @@ class TuningJobs(JobCollection):
     def validate_reward(self, call: Call) -> Json:
         """The reward of a sample response to an example; errors of a reward are in the response."""
         _require_beta(call)
-        fields = call.fields()
-        check(fields.value, "ValidateReinforcementTuningRewardRequest", fields.path)
-        config = self._services.rewards.read(fields)
-        row = parse_reinforcement_row(fields.object("example").value)
-        return self._services.rewards.validate(config, (row, content_text(fields.object("sampleResponse"))))
+        config, row = self._services.rewards.read(call.body), parse_reinforcement_row(call.body["example"])
+        return self._services.rewards.validate(config, (row, content_text(call.body["sampleResponse"])))
 
     def rebase(self, call: Call) -> Json:
         """An operation that ends with a new job: the data and settings of an old one on another base model.
@@ -95,34 +104,28 @@ class TuningJobs(JobCollection):
         `tuningJob` has the changes, at least its `baseModel`. With `deployToSameEndpoint` the endpoint of the old
         model's default checkpoint serves the new model's when the job has succeeded.
         """
-        fields = call.fields("rebase_tuned_model_request")
-        check(fields.value, "RebaseTunedModelRequest", fields.path)
-        if "artifactDestination" in fields:
-            raise ApiError(400, "artifactDestination is not implemented by the emulator.")
-        old = self._referenced_job(fields.object("tunedModelRef"))
+        old, request = self._referenced_job(call.body["tunedModelRef"]), call.body["tuningJob"]
         key = next(key for key in SPECS if key in old)
-        request = fields.object("tuningJob")
         inherited = {name: old[name] for name in ("tunedModelDisplayName", "description", "labels") if old.get(name)}
-        changes = request.object(key)
-        spec = {**old[key], **changes.value}
-        spec["hyperParameters"] = {**old[key]["hyperParameters"], **changes.object("hyperParameters").value}
-        body = {**inherited, **request.value, "baseModel": request.text("baseModel"), key: spec}
+        changes = request.get(key, {})
+        spec = {**old[key], **changes}
+        spec["hyperParameters"] = {**old[key]["hyperParameters"], **changes.get("hyperParameters", {})}
+        body = {**inherited, **request, key: spec}
         job = self._read_job(replace(call, body=body))
         old_base = old.get("baseModel") or old["preTunedModel"]["baseModel"]
         catalogue = self._services.catalogue
         if catalogue.find(old_base) == catalogue.find(body["baseModel"]):
-            raise request.error("baseModel", f"the model is already based on {old_base}.")
-        if fields.boolean("deployToSameEndpoint"):
+            place = "rebase_tuned_model_request.tuning_job.base_model"
+            raise bad_field((place, f"the model is already based on {old_base}."))
+        if call.body["deployToSameEndpoint"]:
             job["_same_endpoint"] = self._reusable_endpoint(old, body["baseModel"], call.params["location"])
         return self._operations.of_job(call, self._start(call, job)["name"], "RebaseTunedModel")
 
-    def _referenced_job(self, reference: Fields) -> Json:
+    def _referenced_job(self, reference: Json) -> Json:
         """The finished job that a TunedModelRef names."""
-        if "pipelineJob" in reference:
-            raise ApiError(400, "tunedModelRef.pipelineJob is not implemented by the emulator.")
-        name = reference.text("tuningJob", "")
-        if reference.one_of("", "tunedModel", "tuningJob") == "tunedModel":
-            model, version = self._services.models.resolve(reference.text("tunedModel"))
+        name = reference.get("tuningJob", "")
+        if "tunedModel" in reference:
+            model, version = self._services.models.resolve(reference["tunedModel"])
             job_id = version.get("labels", {}).get("google-vertex-llm-tuning-job-id", "")
             name = f"{model['name'].split('/models/')[0]}/tuningJobs/{job_id}"
         job = self.find(name)
@@ -152,42 +155,36 @@ class TuningJobs(JobCollection):
         return {**resource, "tunedModel": {**tuned, "endpoint": endpoint}}
 
     def _read_job(self, call: Call) -> Json:
-        fields = call.fields("tuning_job")
-        for other in _NOT_IMPLEMENTED:
-            if other in fields:
-                raise ApiError(400, f"{other} is not implemented by the emulator.")
-        key = fields.one_of("tuningSpec", *SPECS)
-        method = SPECS[key]
-        if method == "reinforcement":
+        if call.body.get("reinforcementTuningSpec"):
             _require_beta(call)
-        check(fields.value, "TuningJob", fields.path)
-        job: Json = {"_method": method}
-        entry = self._read_base(fields, job, method)
+        body = check(call.body, "TuningJob")
+        key = next(key for key in SPECS if key in body)
+        method = SPECS[key]
+        job: Json = {"_method": method, "tunedModelDisplayName": ""}
+        entry = self._read_base(body, job, method)
         location = call.params["location"]
         locations = self._services.catalogue.locations(entry, method)
         if "*" not in locations and location not in locations:
             places = ", ".join(locations)
             raise ApiError(400, f"Tuning {entry.name} is not supported in {location}. Supported locations: {places}.")
-        job["tunedModelDisplayName"] = fields.text("tunedModelDisplayName", "")
-        job |= {name: fields.text(name) for name in ("description", "serviceAccount") if name in fields}
-        job["labels"] = fields.labels()
-        if "encryptionSpec" in fields:
-            if not entry.cmek:
-                raise fields.error("encryptionSpec", f"CMEK is not supported for tuning {entry.name}.")
-            job["encryptionSpec"] = fields.key(location)
+        if "encryptionSpec" in body and not entry.cmek:
+            problem = f"CMEK is not supported for tuning {entry.name}."
+            raise bad_field(("tuning_job.encryption_spec", problem))
+        check_key(body, location, "tuning_job")
+        job |= {name: body[name] for name in _COPIED if name in body}
         inherited_size = job.get("_parent_adapter_size")
-        spec, size = self._read_spec(fields.object(key), entry, method, inherited_size, location)
+        spec, size = self._read_spec(body[key], f"tuning_job.{snake(key)}.", entry, method, inherited_size, location)
         return {**job, key: spec, "_adapter_size": size}
 
-    def _read_base(self, fields: Fields, job: Json, method: str) -> BaseModelEntry:
+    def _read_base(self, body: Json, job: Json, method: str) -> BaseModelEntry:
         catalogue, models = self._services.catalogue, self._services.models
-        if fields.one_of("baseModel", "baseModel", "preTunedModel") == "baseModel":
-            base = job["baseModel"] = fields.text("baseModel")
+        if "baseModel" in body:
+            base = job["baseModel"] = body["baseModel"]
         else:
-            parent = fields.object("preTunedModel")
-            model, version = models.resolve(parent.text("tunedModelName"))
+            parent = body["preTunedModel"]
+            model, version = models.resolve(parent["tunedModelName"])
             full = f"{model['name']}@{version['versionId']}"
-            base, _, checkpoint = models.checkpoint(full, parent.text("checkpointId", ""))
+            base, _, checkpoint = models.checkpoint(full, parent.get("checkpointId", ""))
             job["preTunedModel"] = {"tunedModelName": full, "checkpointId": checkpoint, "baseModel": base}
             job["_parent_adapter_size"] = version.get("_adapterSize")
             job["_parent_display_name"] = version.get("displayName", "")
@@ -195,58 +192,54 @@ class TuningJobs(JobCollection):
         if entry is None:
             supported = catalogue.names(method)
             message = f"Base model {base[:200]} is not supported for {method} tuning. Supported: {supported}."
-            raise fields.error("baseModel", message)
+            raise bad_field(("tuning_job.base_model", message))
         return entry
 
     def _read_spec(
-        self, fields: Fields, entry: BaseModelEntry, method: str, inherited_size: int | None, location: str
+        self, body: Json, place: str, entry: BaseModelEntry, method: str, inherited_size: int | None, location: str
     ) -> tuple[Json, int]:
-        train = self._read_dataset(fields, "trainingDatasetUri")
-        spec: Json = {"trainingDatasetUri": fields.text("trainingDatasetUri")}
-        limits = self._services.catalogue.limits[method]
+        limits, where = self._services.catalogue.limits[method], f"{place}training_dataset_uri"
+        train = self._read_dataset(body["trainingDatasetUri"], where)
         rows = count_lines(train)
         if len(train) > limits.training_bytes or rows > limits.training_examples:
             limit = f"at most {limits.training_bytes} bytes and {limits.training_examples} examples."
-            raise fields.error("trainingDatasetUri", limit)
+            raise bad_field((where, limit))
         if rows == 0:
-            raise fields.error("trainingDatasetUri", "the dataset has no examples.")
-        if fields.value.get("validationDatasetUri"):
-            self._check_validation(fields, method, rows)
-            spec["validationDatasetUri"] = fields.text("validationDatasetUri")
-        hyper_parameters = fields.object("hyperParameters")
-        spec["hyperParameters"], size = _hyper_parameters(hyper_parameters, entry, method, rows, inherited_size)
+            raise bad_field((where, "the dataset has no examples."))
+        if body["validationDatasetUri"]:
+            self._check_validation(body["validationDatasetUri"], place, method, rows)
+        names = ("trainingDatasetUri", "validationDatasetUri", "exportLastCheckpointOnly")
+        spec = {name: body[name] for name in names if body.get(name)}
+        hyper_parameters = f"{place}hyper_parameters."
+        spec["hyperParameters"], size = _hyper_parameters(
+            body["hyperParameters"], hyper_parameters, entry, method, rows, inherited_size
+        )
         if method == "reinforcement":
-            spec |= self._services.rewards.read(fields)
-        if fields.boolean("exportLastCheckpointOnly"):
-            spec["exportLastCheckpointOnly"] = True
-        if "evaluationConfig" in fields:
-            spec["evaluationConfig"] = self._read_evaluation(fields, entry, location)
+            spec |= self._services.rewards.read(body, place)
+        if "evaluationConfig" in body:
+            spec["evaluationConfig"] = self._read_evaluation(body, f"{place}evaluation_config", entry, location)
         return spec, size
 
-    def _read_evaluation(self, fields: Fields, entry: BaseModelEntry, location: str) -> Json:
+    def _read_evaluation(self, body: Json, place: str, entry: BaseModelEntry, location: str) -> Json:
         locations = entry.evaluation_locations
         if "*" not in locations and location not in locations:
             supported = f"only in {', '.join(locations)}" if locations else "nowhere"
-            text = f"evaluation during tuning of {entry.name} is supported {supported}."
-            raise fields.error("evaluationConfig", text)
-        if not fields.value.get("validationDatasetUri"):
-            text = "requires a validation dataset, whose prompts the checkpoints answer."
-            raise fields.error("evaluationConfig", text)
-        return read_evaluation_config(fields.object("evaluationConfig"), entry, self._services.storage)
+            raise bad_field((place, f"evaluation during tuning of {entry.name} is supported {supported}."))
+        if not body["validationDatasetUri"]:
+            raise bad_field((place, "requires a validation dataset, whose prompts the checkpoints answer."))
+        return read_evaluation_config(body["evaluationConfig"], place, entry, self._services.storage)
 
-    def _read_dataset(self, fields: Fields, key: str) -> bytes:
-        uri = fields.text(key)
+    def _read_dataset(self, uri: str, place: str) -> bytes:
         if not uri.startswith("gs://") or not uri.endswith(".jsonl"):
-            field = fields.name(key).rsplit(".", 1)[1]
-            raise fields.error(key, f"{field} should be a GCS object of type JSONL.")
+            raise bad_field((place, f"{place.rsplit('.', 1)[1]} should be a GCS object of type JSONL."))
         try:
             return self._services.storage.read(*split_uri(uri))[1]
         except ApiError as error:
-            raise fields.error(key, f"{uri[:300]} can't be read: {error.message}") from error
+            raise bad_field((place, f"{uri[:300]} can't be read: {error.message}")) from error
 
-    def _check_validation(self, fields: Fields, method: str, rows: int) -> None:
-        limits = self._services.catalogue.limits[method]
-        count = count_lines(self._read_dataset(fields, "validationDatasetUri"))
+    def _check_validation(self, uri: str, place: str, method: str, rows: int) -> None:
+        limits, place = self._services.catalogue.limits[method], f"{place}validation_dataset_uri"
+        count = count_lines(self._read_dataset(uri, place))
         limit = ""
         if count == 0:
             limit = "at least 1 is required"
@@ -256,49 +249,46 @@ class TuningJobs(JobCollection):
             share = f"{limits.validation_fraction:.0%}"
             limit = f"above {limits.validation_free} at most {share} of the {rows} in training"
         if limit:
-            raise fields.error("validationDatasetUri", f"has {count} examples; {limit}.")
+            raise bad_field((place, f"has {count} examples; {limit}."))
 
 
 def _hyper_parameters(
-    fields: Fields, entry: BaseModelEntry, method: str, rows: int, inherited_size: int | None
+    body: Json, place: str, entry: BaseModelEntry, method: str, rows: int, inherited_size: int | None
 ) -> tuple[Json, int]:
-    own = _reinforcement_parameters(fields, entry, rows) if method == "reinforcement" else {}
+    own = _reinforcement_parameters(body, place, entry, rows) if method == "reinforcement" else {}
     # the service chooses epochs by size; the emulator: 4 for small sets, fewer for large ones
-    epochs = fields.integer("epochCount", 0) or own.pop("_epochs", 0) or max(1, min(4, round(20_000 / rows)))
-    size = ADAPTER_SIZES[fields.enum("adapterSize", tuple(ADAPTER_SIZES))] or entry.default_adapter_size
+    epochs = body["epochCount"] or own.pop("_epochs", 0) or max(1, min(4, round(20_000 / rows)))
+    size = ADAPTER_SIZES[body["adapterSize"]] or entry.default_adapter_size
     supported = getattr(entry, method)
     if size not in supported:
-        violation = fields.error("adapterSize", f"{entry.name} supports {', '.join(map(str, supported))}.")
+        violation = bad_field((f"{place}adapter_size", f"{entry.name} supports {', '.join(map(str, supported))}."))
         raise ApiError(400, "The adapter size is not supported for this base model.", details=violation.details)
     size = inherited_size or size  # a job that continues from an adapter keeps that adapter's rank
     count = {} if "stepCount" in own else {"epochCount": str(epochs)}
     result: Json = {
         **count,
-        "learningRateMultiplier": fields.number("learningRateMultiplier", 1.0),
+        "learningRateMultiplier": body["learningRateMultiplier"],
         "adapterSize": next(name for name, rank in ADAPTER_SIZES.items() if rank == size),
         **own,
     }
     if method == "preference":
-        result["beta"] = fields.number("beta", 0.1)
+        result["beta"] = body["beta"]
     return result, size
 
 
-def _reinforcement_parameters(fields: Fields, entry: BaseModelEntry, rows: int) -> Json:
-    """The parameters of reinforcement tuning alone, with the documented defaults; `_epochs` is that of the epochs."""
-    batch, samples = fields.integer("batchSize", 32), fields.integer("samplesPerPrompt", 16)
+def _reinforcement_parameters(body: Json, place: str, entry: BaseModelEntry, rows: int) -> Json:
+    """The parameters of reinforcement tuning alone; `_epochs` is the documented default of the epochs."""
+    batch, samples = body["batchSize"], body["samplesPerPrompt"]
     if batch * samples > MAX_ANSWERS or batch * samples % ANSWERS_MULTIPLE:
         limit = f"times samples_per_prompt must be a multiple of {ANSWERS_MULTIPLE}, at most {MAX_ANSWERS}."
-        raise fields.error("batchSize", limit)
-    if "stepCount" in fields and "epochCount" in fields:
-        raise fields.error("stepCount", "cannot be set together with epoch_count.")
-    if "thinkingBudget" in fields and not entry.name.startswith("gemini-2.5"):
-        raise fields.error("thinkingBudget", f"is not supported by {entry.name}; use thinking_level.")
-    result: Json = {"batchSize": batch, "samplesPerPrompt": samples}
-    result["thinkingLevel"] = fields.text("thinkingLevel", "HIGH")
-    result["maxOutputTokens"] = fields.integer("maxOutputTokens", 32_768)
-    result |= {key: fields.integer(key) for key in ("evaluateInterval", "checkpointInterval") if key in fields}
-    if "stepCount" in fields:
-        result["stepCount"] = str(fields.integer("stepCount"))
+        raise bad_field((f"{place}batch_size", limit))
+    if "stepCount" in body and body["epochCount"]:
+        raise bad_field((f"{place}step_count", "cannot be set together with epoch_count."))
+    if "thinkingBudget" in body and not entry.name.startswith("gemini-2.5"):
+        raise bad_field((f"{place}thinking_budget", f"is not supported by {entry.name}; use thinking_level."))
+    result: Json = {key: body[key] for key in _REINFORCEMENT if key in body}
+    if "stepCount" in body:
+        result["stepCount"] = str(body["stepCount"])
     return {**result, "_epochs": max(1, min(round(110 * batch / rows), 10))}
 
 

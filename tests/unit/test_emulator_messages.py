@@ -13,17 +13,19 @@ from emulator.core.messages import check
 
 MATCH = {"stringMatchExpression": {"matchOperation": "EXACT_MATCH", "expression": "{{references.label}}"}}
 REWARD = {"rewardName": "label", "stringMatchRewardScorer": MATCH}
+TURN = [{"parts": [{"text": "x"}]}]
 DATA = {"trainingDatasetUri": "gs://b/train.jsonl"}
 
 
 def tuned(**parameters: Any) -> dict[str, Any]:
-    return {"supervisedTuningSpec": {**DATA, "hyperParameters": parameters}}
+    return {"baseModel": "m", "supervisedTuningSpec": {**DATA, "hyperParameters": parameters}}
 
 
 def searching(expression: str) -> dict[str, Any]:
     match = {"stringMatchExpression": {"matchOperation": "REGEX_CONTAINS", "expression": expression}}
     reward = {"rewardConfig": {**REWARD, "stringMatchRewardScorer": match}, "weight": 1}
-    return {"reinforcementTuningSpec": {**DATA, "compositeRewardConfig": {"weightedRewardConfigs": [reward]}}}
+    spec = {**DATA, "compositeRewardConfig": {"weightedRewardConfigs": [reward]}}
+    return {"baseModel": "m", "reinforcementTuningSpec": spec}
 
 
 @pytest.mark.parametrize(
@@ -48,13 +50,13 @@ def test_check_accepts_messages(message: str, value: dict[str, Any]) -> None:
         ("TuningJob", tuned(learningRateMultiplier="NaN"), "type number"),
         ("TuningJob", tuned(learningRateMultiplier=0), "must be a positive number"),
         ("TuningJob", tuned(beta=0.1), "Unknown name \"beta\" at 'tuning_job.supervised_tuning_spec.hyper_parameters'"),
-        ("TuningJob", {"supervisedTuningSpec": {}}, "training_dataset_uri; Message: is required"),
+        ("TuningJob", {"baseModel": "m", "supervisedTuningSpec": {}}, "training_dataset_uri; Message: is required"),
         ("TuningJob", {}, "Field: tuning_job.tuning_spec; Message: exactly one of supervised_tuning_spec and"),
         ("TuningJob", searching("(?=x)"), r"weighted_reward_configs\[0\]\..*expression; .*RE2's syntax"),
         ("PipelineJob", {"network": "x\n"}, "must have the form projects/NUMBER/global/networks/NETWORK"),
         ("Schedule", {"createPipelineJobRequest": {"pipelineJob": {"x": 1}}}, "request.pipeline_job'"),
-        ("GenerateContentRequest", {"contents": [{}], "generationConfig": {"topP": 2}}, "top_p; .* between 0 and 1"),
-        ("GenerateContentRequest", {"contents": [{}], "safetySettings": [{"method": 3}]}, r"\[0\].method; .*value: 3"),
+        ("GenerateContentRequest", {"contents": TURN, "generationConfig": {"topP": 2}}, "top_p; .* between 0 and 1"),
+        ("GenerateContentRequest", {"contents": TURN, "safetySettings": [{"method": 3}]}, r"\[0\].method; .*value: 3"),
     ],
 )
 def test_check_refuses_the_first_field_that_is_invalid(message: str, value: dict[str, Any], refusal: str) -> None:
