@@ -20,7 +20,7 @@ import anyio.to_thread
 from starlette.responses import Response, StreamingResponse
 
 from emulator.core.faults import Faults
-from emulator.core.google_rest import ApiError, Call, Json, not_found
+from emulator.core.google_rest import ApiError, Call, Json
 from emulator.core.state import State
 from emulator.execution.run import dependencies
 from emulator.services.experiments import Tensorboards
@@ -50,7 +50,7 @@ class Dashboard:
         """The page, its styles or its program."""
         kind = call.params.get("kind", "html")
         if kind not in _FILES:
-            raise not_found(f"dashboard.{kind}")
+            raise ApiError.not_found(f"dashboard.{kind}")
         headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
         headers["Metadata-Flavor"] = "Google"  # by which a metadata server is recognized
         return Response(_FILES[kind], media_type=_TYPES[kind], headers=headers)

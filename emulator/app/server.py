@@ -253,6 +253,7 @@ class Emulator:
         """The response to one request; all errors have Google's form."""
         raw_path = storage_path(raw_path)
         storage, xml = "/storage/v1" in raw_path, raw_path.split("/")[1] not in self._not_buckets
+        is_camel = not storage and not raw_path.startswith(("/apis/", "/kfp/"))
         fail = xml_error if xml else storage_error if storage else _error
         try:
             if self.settings.require_credentials and raw_path.startswith(_API_PATHS):
@@ -269,7 +270,7 @@ class Emulator:
                 raw_path,
                 params,
                 camelize(parse_qs(query, keep_blank_values=True)),
-                {} if xml or (storage and "/upload/" in raw_path) else _body(content, headers, storage, route.message),
+                {} if xml or (storage and "/upload/" in raw_path) else _body(content, headers, is_camel, route.message),
                 content,
                 {key.lower(): value for key, value in headers.items()},
                 base_url,
@@ -305,10 +306,10 @@ def _error(error: ApiError) -> Response:
     return JSONResponse(error.body(), status_code=error.code)
 
 
-def _body(content: bytes, headers: Mapping[str, str], storage: bool, message: str) -> Json:
+def _body(content: bytes, headers: Mapping[str, str], is_camel: bool, message: str) -> Json:
     kind = headers.get("content-type", "application/json")
     value = parse_object(content) if content.strip() and "json" in kind else {}
-    value = value if storage else camelize(value)
+    value = camelize(value) if is_camel else value
     return check(value, message) if message else value
 
 

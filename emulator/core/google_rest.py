@@ -43,35 +43,36 @@ class ApiError(Exception):
             error["details"] = self.details
         return {"error": error}
 
+    @classmethod
+    def fields(cls, *violations: tuple[str, str], message: str = "") -> ApiError:
+        """A 400 with one field violation for each (field, description)."""
+        listed = "".join(f"\t{n}.Field: {name}; Message: {text}" for n, (name, text) in enumerate(violations, 1))
+        details = {
+            "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": [{"field": name, "description": text} for name, text in violations],
+        }
+        return cls(400, message or f"List of found errors:{listed}\t", details=[details])
 
-def bad_field(*violations: tuple[str, str]) -> ApiError:
-    """A 400 with one field violation for each (field, description)."""
-    listed = "".join(f"\t{n}.Field: {name}; Message: {text}" for n, (name, text) in enumerate(violations, 1))
-    return _bad_request(f"List of found errors:{listed}\t", violations)
+    @classmethod
+    def field(cls, name: str, text: str) -> ApiError:
+        """A 400 about one field."""
+        return cls.fields((name, text))
 
+    @classmethod
+    def unknown_field(cls, name: str, place: str) -> ApiError:
+        """The 400 of Google's JSON parser for a field that a message does not have."""
+        text = f"Invalid JSON payload received. Unknown name \"{name}\" at '{place}': Cannot find field."
+        return cls.fields((place, text), message=text)
 
-def _bad_request(message: str, violations: Sequence[tuple[str, str]]) -> ApiError:
-    details = {
-        "@type": "type.googleapis.com/google.rpc.BadRequest",
-        "fieldViolations": [{"field": name, "description": text} for name, text in violations],
-    }
-    return ApiError(400, message, details=[details])
+    @classmethod
+    def not_found(cls, resource: str) -> ApiError:
+        """A 404 for a resource."""
+        return cls(404, f"{resource} is not found.")
 
-
-def unknown_field(name: str, place: str) -> ApiError:
-    """The 400 of Google's JSON parser for a field that a message does not have."""
-    message = f"Invalid JSON payload received. Unknown name \"{name}\" at '{place}': Cannot find field."
-    return _bad_request(message, [(place, message)])
-
-
-def not_found(resource: str) -> ApiError:
-    """A 404 for a resource."""
-    return ApiError(404, f"{resource} is not found.")
-
-
-def failed_precondition(message: str) -> ApiError:
-    """A 400 with status FAILED_PRECONDITION."""
-    return ApiError(400, message, "FAILED_PRECONDITION")
+    @classmethod
+    def precondition(cls, message: str) -> ApiError:
+        """A 400 with status FAILED_PRECONDITION."""
+        return cls(400, message, "FAILED_PRECONDITION")
 
 
 def now() -> str:
@@ -164,7 +165,7 @@ def check_key(body: Json, location: str, place: str) -> None:
     name = body.get("encryptionSpec", {}).get("kmsKeyName", f"///{location}")
     if name.split("/")[3] != location:
         problem = f"must be a key in {location}, the region of the resource."
-        raise bad_field((f"{place}.encryption_spec.kms_key_name", problem))
+        raise ApiError.field(f"{place}.encryption_spec.kms_key_name", problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ class Call:
         """The query parameter with the id of a new resource; a 400 for another form than that of an expression."""
         value = self.first(key)
         if (value or required) and not re.fullmatch(pattern, value):
-            raise bad_field((snake(key), f"'{value[:80]}' is not a valid id."))
+            raise ApiError.field(snake(key), f"'{value[:80]}' is not a valid id.")
         return value
 
     def count(self, key: str, default: int, most: int) -> int:

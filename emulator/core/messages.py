@@ -16,7 +16,7 @@ from typing import Any
 import re2
 import yaml
 
-from emulator.core.google_rest import ApiError, Call, Json, bad_field, snake, unknown_field
+from emulator.core.google_rest import ApiError, Call, Json, snake
 
 _EMPTY: Json = {"string": "", "object": {}, "boolean": False, "integer": 0}
 _MESSAGES: dict[str, Json] = yaml.safe_load(Path(__file__).with_name("messages.yaml").read_text("utf-8"))
@@ -45,8 +45,8 @@ def check(value: Any, message: str, path: str | None = None) -> Any:
         parts = [f"[{key}]" if isinstance(key, int) else f".{snake(key)}" for key in refusal.path]
         where = "".join([schema.get("title", "") if path is None else path, *parts]).removeprefix(".")
         if refusal.unknown:
-            raise unknown_field(refusal.unknown, where) from None
-        raise bad_field((where or "body", str(refusal))) from None
+            raise ApiError.unknown_field(refusal.unknown, where) from None
+        raise ApiError.field(where or "body", str(refusal)) from None
 
 
 def changes(call: Call, message: str) -> Json:
@@ -54,7 +54,8 @@ def changes(call: Call, message: str) -> Json:
     schema, mask = _MESSAGES[message], call.update_mask()
     parts = schema["properties"]
     names = mask if schema.get("additionalProperties") is False else mask & parts.keys()
-    sent = {key: call.body.get(key, _EMPTY.get(parts.get(key, {}).get("type"))) for key in names}
+    sent = {key: call.body.get(key) for key in names}
+    sent |= {key: _EMPTY.get(parts[key].get("type")) for key in names & parts.keys() if sent[key] is None}
     changed: Json = check(sent, message)
     return changed
 
@@ -105,7 +106,11 @@ def _properties(value: Any, properties: dict[str, Json], schema: Json) -> Any:
     if not isinstance(value, dict):
         return value
     others = schema.get("additionalProperties") or {}
-    result = {key: _part(item, properties.get(key, others), key) for key, item in value.items() if item is not None}
+    result = {
+        key: _part(item, properties.get(key, others), key)
+        for key, item in value.items()
+        if item is not None or (others and key not in properties)
+    }
     for name, part in properties.items():
         if "default" in part and name not in result:
             result[name] = _read(part["default"], part)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from emulator.execution.process_group import ProcessGroup
-from emulator.execution.values import Json, command_line, from_text, json_numbers
+from emulator.execution.values import Json, command_line, from_text, json_numbers, mapped
 
 _UNKNOWN_TO_CONTAINERS = {
     *("GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
@@ -111,13 +111,8 @@ class Launcher:
 
     def _uris(self, value: Any) -> Any:
         """A JSON value with URIs in place of local paths in its texts."""
-        if isinstance(value, dict):
-            return {key: self._uris(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._uris(item) for item in value]
-        if isinstance(value, str) and str(self.folder) in value:
-            return re.sub(re.escape(str(self.folder)) + rf"/({'|'.join(_SCHEMES)})/", r"\1://", value)
-        return value
+        pattern = re.compile(re.escape(str(self.folder)) + rf"/({'|'.join(_SCHEMES)})/")
+        return mapped(value, lambda text: pattern.sub(r"\1://", text) if isinstance(text, str) else text)
 
     def _fetch(self, artifact: Json) -> None:
         """Copy an input artifact from the store, unless it is here."""

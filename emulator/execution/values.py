@@ -60,13 +60,16 @@ def as_text(value: Any) -> str:
     return json.dumps(json_numbers(value), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A JSON value with other texts, numbers and constants."""
+    if isinstance(value, dict):
+        return {key: mapped(item, change) for key, item in value.items()}
+    return [mapped(item, change) for item in value] if isinstance(value, list) else change(value)
+
+
 def json_numbers(value: Any) -> Any:
     """A value as protobuf's JSON writes it: a whole number has no fraction, whether it was an integer or a double."""
-    if isinstance(value, dict):
-        return {key: json_numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [json_numbers(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e21 else value
+    return mapped(value, lambda v: int(v) if isinstance(v, float) and v.is_integer() and abs(v) < 1e21 else v)
 
 
 def from_text(text: str, declared: str) -> Any:
@@ -131,14 +134,14 @@ def fill_parameters(text: str, parameters: Mapping[str, Any]) -> str:
 def fill_names(value: Any, names: Mapping[str, str]) -> Any:
     """A JSON value whose texts have the names of job and task in place of placeholders such as
     `{{$.pipeline_job_name}}`."""
-    if isinstance(value, dict):
-        return {key: fill_names(item, names) for key, item in value.items()}
-    if isinstance(value, list):
-        return [fill_names(item, names) for item in value]
-    if isinstance(value, str) and "{{$." in value:
-        for name, replacement in names.items():
-            value = value.replace("{{$." + name + "}}", replacement)
-    return value
+
+    def filled(text: Any) -> Any:
+        if isinstance(text, str) and "{{$." in text:
+            for name, replacement in names.items():
+                text = text.replace("{{$." + name + "}}", replacement)
+        return text
+
+    return mapped(value, filled)
 
 
 def command_line(

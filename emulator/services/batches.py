@@ -7,17 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from emulator.core.faults import Faults
-from emulator.core.google_rest import (
-    ApiError,
-    Call,
-    Json,
-    bad_field,
-    camelize,
-    failed_precondition,
-    now,
-    parse_json,
-    public,
-)
+from emulator.core.google_rest import ApiError, Call, Json, camelize, now, parse_json, public
 from emulator.core.state import State
 from emulator.services.collection import ENDED, JobCollection
 from emulator.services.inference import Inference, gather_all
@@ -42,11 +32,11 @@ class BatchJobs(JobCollection):
         source, destination = body["inputConfig"]["gcsSource"], body["outputConfig"]["gcsDestination"]
         target = self._inference.resolve(body["model"])
         if target.adapter is not None and not target.entry.tuned_batch:
-            raise bad_field(("batch_prediction_job.model", f"tuned {target.entry.name} has no batch prediction."))
+            raise ApiError.field("batch_prediction_job.model", f"tuned {target.entry.name} has no batch prediction.")
         try:
             self._storage.get(*split_uri(source["uris"][0]))
         except ApiError as error:
-            raise bad_field(("batch_prediction_job.input_config.gcs_source", error.message)) from error
+            raise ApiError.field("batch_prediction_job.input_config.gcs_source", error.message) from error
         self._storage.bucket(split_uri(destination["outputUriPrefix"].rstrip("/") + "/x")[0])
         fields = {key: body[key] for key in ("displayName", "model", "labels")}
         fields |= {
@@ -61,7 +51,7 @@ class BatchJobs(JobCollection):
     def check_deletable(self, resource: Json) -> None:
         """A job must have ended before it is deleted."""
         if resource["state"] not in ENDED:
-            raise failed_precondition("Cancel the job before you delete it.")
+            raise ApiError.precondition("Cancel the job before you delete it.")
 
     def run(self, name: str) -> None:
         """Answer all requests, then write the responses."""
@@ -83,7 +73,7 @@ class BatchJobs(JobCollection):
             value = parse_json(line)
             request = value.get("request") if isinstance(value, dict) else None
             if not isinstance(request, dict):
-                raise bad_field(("request", "must be an object."))
+                raise ApiError.field("request", "must be an object.")
             output["request"] = request
             output["response"] = await self._inference.respond(self._inference.resolve(model), camelize(request))
         except ApiError as error:

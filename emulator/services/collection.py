@@ -15,20 +15,7 @@ from typing import Any, ClassVar
 
 from emulator.core.faults import Faults
 from emulator.core.filters import Filters
-from emulator.core.google_rest import (
-    NAMES,
-    ApiError,
-    Call,
-    Json,
-    canonical,
-    failed_precondition,
-    not_found,
-    now,
-    page_start,
-    paginate,
-    public,
-    typed,
-)
+from emulator.core.google_rest import NAMES, ApiError, Call, Json, canonical, now, page_start, paginate, public, typed
 from emulator.core.state import State
 from emulator.engines.base import Cancelled, FailedPrecondition
 
@@ -70,7 +57,7 @@ class Operations:
         name = canonical(re.sub(r"^/(ui/)?((v1beta1|v1)/)?", "", call.path))
         operation = self._state.get(name)
         if operation is None or "/operations/" not in name:
-            raise not_found(f"Operation {name}")
+            raise ApiError.not_found(f"Operation {name}")
         job, shown = self._state.get(operation.get("_job", "")), public(operation)
         if job is None or job["state"] not in ENDED:
             return shown
@@ -119,7 +106,7 @@ class Collection:
         name = canonical(name)
         resource = self._state.get(name)
         if resource is None or name.rsplit("/", 2)[-2] != self.kind:
-            raise not_found(f"{self.title} {name}")
+            raise ApiError.not_found(f"{self.title} {name}")
         return resource
 
     def requested(self, call: Call) -> Json:
@@ -237,7 +224,7 @@ class JobCollection(Collection):
             job = self.requested(call)
             if job["state"] in ENDED:
                 message = f"The {self.title.lower()} {job['name']} is in state {job['state']} and can't be cancelled."
-                raise failed_precondition(message)
+                raise ApiError.precondition(message)
             self._state.update(job["name"], state="JOB_STATE_CANCELLING", updateTime=now())
         self._stop(job["name"])
         return {}

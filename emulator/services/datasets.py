@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from emulator.core.google_rest import ApiError, Json, bad_field, camelize, parse_json
+from emulator.core.google_rest import ApiError, Json, camelize, parse_json
 from emulator.core.messages import check
 from emulator.engines.base import PreferenceRow, ReinforcementRow, TrainingRow, Turn
 from emulator.services.generation_config import declared_functions, functions_text
@@ -89,9 +89,9 @@ def parse_training_row(value: Any) -> TrainingRow:
     row = check(camelize(value), "TrainingRow")
     turns = tuple(map(read_turn, row["contents"]))
     if turns[-1].role != "model":
-        raise bad_field(("contents", "must end with a turn of role model."))
+        raise ApiError.field("contents", "must end with a turn of role model.")
     if not any(turn.role == "user" for turn in turns):
-        raise bad_field(("contents", "needs a turn of role user."))
+        raise ApiError.field("contents", "needs a turn of role user.")
     return TrainingRow(turns, system_text(row))
 
 
@@ -100,10 +100,10 @@ def parse_preference_row(value: Any) -> PreferenceRow:
     row = check(camelize(value), "PreferenceRow")
     turns, completions = _prompt_turns(row), row["completions"]
     if len(completions) != 2:
-        raise bad_field(("completions", f"must hold exactly two, not {len(completions)}."))
+        raise ApiError.field("completions", f"must hold exactly two, not {len(completions)}.")
     scored = {item["score"]: content_text(item["completion"]) for item in completions}
     if set(scored) != {0.0, 1.0}:
-        raise bad_field(("completions", "need one score of 1 and one of 0."))
+        raise ApiError.field("completions", "need one score of 1 and one of 0.")
     return PreferenceRow(turns, scored[1.0], scored[0.0], system_text(row))
 
 
@@ -124,7 +124,7 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
 def _prompt_turns(row: Json) -> tuple[Turn, ...]:
     turns = tuple(map(read_turn, row["contents"]))
     if turns[-1].role != "user":
-        raise bad_field(("contents", "must end with a turn of role user."))
+        raise ApiError.field("contents", "must end with a turn of role user.")
     return turns
 
 

@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 
-from emulator.core.google_rest import NAMES, Call, Json, bad_field, not_found
+from emulator.core.google_rest import NAMES, ApiError, Call, Json
 
 DIMENSIONS: dict[str, int] = NAMES["embeddingDimensions"]
 _MAX_TEXTS = 250
@@ -20,10 +20,10 @@ def predict(call: Call) -> Json:
     instances = call.body["instances"]
     model, dimensions = _settings(call, "parameters")
     if model == "gemini-embedding-2":
-        raise bad_field(("model", f"{model} has embedContent, not predict."))
+        raise ApiError.field("model", f"{model} has embedContent, not predict.")
     limit = 1 if model == "gemini-embedding-001" else _MAX_TEXTS
     if not 1 <= len(instances) <= limit:
-        raise bad_field(("instances", f"{model} accepts 1 to {limit}, not {len(instances)}."))
+        raise ApiError.field("instances", f"{model} accepts 1 to {limit}, not {len(instances)}.")
     predictions = []
     for text in [instance["content"] for instance in instances]:
         statistics = {"token_count": len(_WORD.findall(text)), "truncated": False}
@@ -61,8 +61,8 @@ def _settings(call: Call, key: str) -> tuple[str, int]:
     model = call.params["model"]
     if model not in DIMENSIONS:
         names = ", ".join(DIMENSIONS)
-        raise not_found(f"Publisher Model `{model}` for predictions (embedding models have them: {names})")
+        raise ApiError.not_found(f"Publisher Model `{model}` for predictions (embedding models have them: {names})")
     dimensions = call.body[key].get("outputDimensionality", DIMENSIONS[model])
     if not 1 <= dimensions <= DIMENSIONS[model]:
-        raise bad_field(("output_dimensionality", f"{dimensions} is not from 1 to {DIMENSIONS[model]}."))
+        raise ApiError.field("output_dimensionality", f"{dimensions} is not from 1 to {DIMENSIONS[model]}.")
     return model, dimensions

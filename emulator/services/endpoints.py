@@ -9,7 +9,7 @@ consecutive requests each deployed model gets exactly its share.
 import itertools
 from collections import defaultdict
 
-from emulator.core.google_rest import Call, Json, bad_field, check_key, failed_precondition, not_found, now, public
+from emulator.core.google_rest import ApiError, Call, Json, check_key, now, public
 from emulator.core.messages import changes
 from emulator.core.state import State
 from emulator.services.collection import Collection
@@ -44,7 +44,7 @@ class Endpoints(Collection):
         endpoint = self.find(name)
         split = [(key, int(share)) for key, share in endpoint["trafficSplit"].items() if int(share) > 0]
         if not split:
-            raise failed_precondition(f"Endpoint {name} has no deployed model that takes traffic.")
+            raise ApiError.precondition(f"Endpoint {name} has no deployed model that takes traffic.")
         # 61 and 100 are coprime: a hundred consecutive requests visit every hundredth once, well mixed
         position = next(self._counters[endpoint["name"]]) * 61 % 100
         ends = itertools.accumulate(share for _, share in split)
@@ -98,7 +98,7 @@ class Endpoints(Collection):
     def check_deletable(self, resource: Json) -> None:
         """An endpoint with deployed models cannot be deleted."""
         if resource["deployedModels"]:
-            raise failed_precondition(f"Endpoint {resource['name']} has deployed models; undeploy them first.")
+            raise ApiError.precondition(f"Endpoint {resource['name']} has deployed models; undeploy them first.")
 
     def deploy(self, call: Call) -> Json:
         """An operation with the deployed model; `trafficSplit` names it "0"."""
@@ -120,7 +120,7 @@ class Endpoints(Collection):
         full = f"{resolved['name']}@{version['versionId']}"
         _, _, checkpoint = self._models.checkpoint(full, checkpoint_id)
         if id in _ids(endpoint):
-            raise failed_precondition(f"Deployed model {id} exists on {name}.")
+            raise ApiError.precondition(f"Deployed model {id} exists on {name}.")
         deployed = {
             "id": id or self._state.new_id("deployedModels"),
             "model": full,
@@ -142,7 +142,7 @@ class Endpoints(Collection):
         with self._state.transaction():
             endpoint = self.requested(call)
             if deployed_id not in _ids(endpoint):
-                raise not_found(f"Deployed model {deployed_id} on {endpoint['name']}")
+                raise ApiError.not_found(f"Deployed model {deployed_id} on {endpoint['name']}")
             endpoint["deployedModels"] = [item for item in endpoint["deployedModels"] if item["id"] != deployed_id]
             if not endpoint["deployedModels"]:
                 endpoint["trafficSplit"] = {}
@@ -151,7 +151,7 @@ class Endpoints(Collection):
                 endpoint["trafficSplit"] = split
             elif endpoint["trafficSplit"].get(deployed_id):
                 message = f"Deployed model {deployed_id} takes traffic; set a trafficSplit of the others."
-                raise failed_precondition(message)
+                raise ApiError.precondition(message)
             self._store(endpoint)
         return self._operations.done(call, endpoint["name"], "UndeployModel", "UndeployModelResponse", {})
 
@@ -163,6 +163,6 @@ def _ids(endpoint: Json) -> list[str]:
 def _check_split(split: dict[str, int], ids: list[str], place: str) -> None:
     total, others = sum(split.values()), [key for key in split if key not in ids]
     if others:
-        raise bad_field((f"{place}.traffic_split", f"'{others[0][:40]}' is not a deployed model of this endpoint."))
+        raise ApiError.field(f"{place}.traffic_split", f"'{others[0][:40]}' is not a deployed model of this endpoint.")
     if total not in (0, 100) or (total == 0 and split and "0" not in split):
-        raise bad_field((f"{place}.traffic_split", f"shares must sum to 100, not {total}."))
+        raise ApiError.field(f"{place}.traffic_split", f"shares must sum to 100, not {total}.")

@@ -21,7 +21,7 @@ from typing import Any
 import regex
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import NAMES, ApiError, Call, Json, bad_field, parse_json, snake
+from emulator.core.google_rest import NAMES, ApiError, Call, Json, parse_json, snake
 from emulator.core.messages import check
 from emulator.engines.base import GenerateRequest, PreferenceRow, Row, TrainingRow, Turn
 from emulator.services.datasets import contents
@@ -206,9 +206,9 @@ def _read_instance(metric: Json, kind: str) -> tuple[str, dict[str, str]]:
         try:
             values = parse_json(instance["jsonInstance"].encode())
         except ApiError as error:
-            raise bad_field((place, error.message)) from error
+            raise ApiError.field(place, error.message) from error
     if not isinstance(values, dict) or not values:
-        raise bad_field((place, "must be an object with the template's variables."))
+        raise ApiError.field(place, "must be an object with the template's variables.")
     return metric["metricSpec"]["metricPromptTemplate"], {key: _content_text(value) for key, value in values.items()}
 
 
@@ -239,7 +239,7 @@ def _computed(body: Json) -> Json:
     for key in body:
         if key.endswith("Input"):
             raise ApiError(400, f"{key[:80]} is not implemented by the emulator.")
-    raise bad_field(("metric_inputs", "exactly one metric input is required."))
+    raise ApiError.field("metric_inputs", "exactly one metric input is required.")
 
 
 def computed_metric(metric: Json) -> Callable[[str, str], float] | None:
@@ -260,7 +260,7 @@ def read_evaluation_config(config: Json, place: str, entry: BaseModelEntry, stor
         storage.bucket(split_uri(prefix.rstrip("/") + "/x")[0])
     except ApiError as error:
         where = f"{place}.output_config.gcs_destination.output_uri_prefix"
-        raise bad_field((where, f"{prefix[:300]}: {error.message}")) from error
+        raise ApiError.field(where, f"{prefix[:300]}: {error.message}") from error
     if generation := config.get("inferenceGenerationConfig"):
         read_request({"contents": [{"parts": [{"text": "x"}]}], "generationConfig": generation}, entry, None)
     return {**config, "metrics": metrics}
@@ -269,7 +269,7 @@ def read_evaluation_config(config: Json, place: str, entry: BaseModelEntry, stor
 def _read_metric(metric: Json, place: str) -> Json:
     kinds = [key for key in metric if key.endswith("Spec") and metric[key] is not None]
     if len(kinds) != 1:
-        raise bad_field((place, f"exactly one metric spec is required, not {', '.join(kinds) or 'none'}."))
+        raise ApiError.field(place, f"exactly one metric spec is required, not {', '.join(kinds) or 'none'}.")
     if kinds[0] not in _RESULTS:
         raise ApiError(400, f"{place}: {kinds[0][:80]} is not implemented by the emulator.")
     names = check(metric, "Metric", place)["aggregationMetrics"] or ["AVERAGE"]

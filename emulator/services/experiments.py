@@ -9,7 +9,7 @@ same name has one run, and the run a time series for each metric.
 import math
 from datetime import UTC, datetime
 
-from emulator.core.google_rest import Call, Json, canonical, not_found, now, public
+from emulator.core.google_rest import ApiError, Call, Json, canonical, now, public
 from emulator.core.state import State
 from emulator.engines.base import StepMetrics
 from emulator.services.collection import Collection, Operations
@@ -71,7 +71,7 @@ class _Contexts(_Nodes):
         try:
             self._state.change(name, lambda node: node.update({key: list(dict.fromkeys([*node.get(key, []), *names]))}))
         except KeyError as error:
-            raise not_found(name) from error
+            raise ApiError.not_found(name) from error
 
     def lineage(self, call: Call) -> Json:
         context, members = self.requested(call), {}
@@ -143,7 +143,7 @@ class _Runs(_Children):
         for data in call.body["timeSeriesData"]:
             name = f"{run}/timeSeries/{data['tensorboardTimeSeriesId']}"
             if self._state.get(name) is None:
-                raise not_found(name)
+                raise ApiError.not_found(name)
             for item in data["values"]:
                 points.append((name, item["step"], item.get("wallTime", now()), item["scalar"]["value"]))
         self._state.add_points(points)
@@ -200,7 +200,7 @@ class Tensorboards:
         names = [canonical(name) for key in ("timeSeries", "time_series") for name in call.query.get(key, ())]
         for name in names:
             if not name.startswith(board + "/") or self._state.get(name) is None:
-                raise not_found(name)
+                raise ApiError.not_found(name)
         return {"timeSeriesData": [self.series.data(name, 1000) for name in names]} if names else {}
 
     def start_curves(self, parent: str, job_id: str, display_name: str) -> str:

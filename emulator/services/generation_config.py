@@ -16,7 +16,7 @@ import jsonschema
 from jsonschema.validators import validator_for
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import ApiError, Json, bad_field, camelize, snake
+from emulator.core.google_rest import ApiError, Json, camelize, snake
 from emulator.core.messages import check
 from emulator.engines.base import Engine, Function, GenerateRequest, Generation
 from emulator.engines.grammar import answer_schema
@@ -35,13 +35,13 @@ def response_shape(config: Json) -> tuple[tuple[str, ...] | None, Json | None]:
         return None, None
     if mime == "text/plain":
         place = "generation_config.response_mime_type"
-        raise bad_field((place, "must be application/json or text/x.enum with a schema."))
+        raise ApiError.field(place, "must be application/json or text/x.enum with a schema.")
     choices = schema.get("enum")
     texts = tuple(map(str, choices)) if isinstance(choices, list) and all(isinstance(c, str) for c in choices) else ()
     if mime == "text/x.enum":
         if schema.get("type", "string") != "string" or not texts:
             place = "generation_config.response_schema"
-            raise bad_field((place, "must be a STRING with an enum for text/x.enum."))
+            raise ApiError.field(place, "must be a STRING with an enum for text/x.enum.")
         return texts, None
     if schema.get("type", "string") == "string" and texts:
         return tuple(json.dumps(text, ensure_ascii=False) for text in texts), None
@@ -54,7 +54,7 @@ def _schema(body: Json, json_key: str, key: str, place: str) -> Json:
         place = f"{place}.{snake(key)}"
         schema = _plain_schema(check(camelize(body[key]), "Schema", place), place)
     if problem := _problem(json.dumps(schema or {})):
-        raise bad_field((f"{place}.{snake(json_key)}", f"is not a JSON Schema: {problem}"))
+        raise ApiError.field(f"{place}.{snake(json_key)}", f"is not a JSON Schema: {problem}")
     result: Json = _ordered(schema or {})
     return result
 
@@ -87,7 +87,7 @@ def _ordered(schema: Any) -> Any:
 def _plain_schema(schema: Json, place: str, depth: int = 0) -> Json:
     """Google's Schema as JSON Schema."""
     if depth > 20:
-        raise bad_field((place, "has more than 20 levels."))
+        raise ApiError.field(place, "has more than 20 levels.")
     below = partial(_plain_schema, place=place, depth=depth + 1)
     kind = schema.get("type", "TYPE_UNSPECIFIED").lower()
     result: Json = {} if kind == "type_unspecified" else {"type": kind}
@@ -121,7 +121,7 @@ def _choices(choices: Any, place: str, kind: str) -> list[Any]:
             return [_exact(float(choice)) for choice in choices]
         return [choice if isinstance(choice, str) else json.dumps(choice) for choice in choices]
     except (TypeError, ValueError) as error:
-        raise bad_field((f"{place}.enum", f"must be a list of values of type {kind}.")) from error
+        raise ApiError.field(f"{place}.enum", f"must be a list of values of type {kind}.") from error
 
 
 def read_functions(body: Json) -> tuple[tuple[Function, ...], bool]:
@@ -129,13 +129,13 @@ def read_functions(body: Json) -> tuple[tuple[Function, ...], bool]:
     functions, calling = declared_functions(body), body["toolConfig"]["functionCallingConfig"]
     mode, allowed, place = calling["mode"], calling["allowedFunctionNames"], "tool_config.function_calling_config"
     if allowed and mode not in ("ANY", "VALIDATED"):
-        raise bad_field((f"{place}.allowed_function_names", "needs the mode ANY or VALIDATED."))
+        raise ApiError.field(f"{place}.allowed_function_names", "needs the mode ANY or VALIDATED.")
     names = [function.name for function in functions]
     if unknown := [name for name in allowed if name not in names]:
         problem = f"{unknown[0][:80]!r} is not a declared function."
-        raise bad_field((f"{place}.allowed_function_names", problem))
+        raise ApiError.field(f"{place}.allowed_function_names", problem)
     if mode == "ANY" and not functions:
-        raise bad_field((f"{place}.mode", "ANY needs function declarations in tools."))
+        raise ApiError.field(f"{place}.mode", "ANY needs function declarations in tools.")
     if mode == "NONE":
         return (), False
     return tuple(f for f in functions if not allowed or f.name in allowed), mode == "ANY"
@@ -152,7 +152,7 @@ def declared_functions(body: Json) -> list[Function]:
             functions.append(Function(declaration["name"], declaration["description"], parameters))
     names = [function.name for function in functions]
     if doubled := [name for name in names if names.count(name) > 1]:
-        raise bad_field(("tools", f"Duplicate function declaration found: {doubled[0]}"))
+        raise ApiError.field("tools", f"Duplicate function declaration found: {doubled[0]}")
     return functions
 
 

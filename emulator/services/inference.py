@@ -20,7 +20,7 @@ from starlette.responses import Response, StreamingResponse
 
 from emulator.catalogue import BaseModelEntry, Catalogue
 from emulator.core.faults import Faults
-from emulator.core.google_rest import ApiError, Call, Json, bad_field, camelize, canonical, failed_precondition, now
+from emulator.core.google_rest import ApiError, Call, Json, camelize, canonical, now
 from emulator.core.messages import check
 from emulator.engines.base import Candidate, Engine, FailedPrecondition, GenerateRequest, Generation
 from emulator.services.datasets import read_turn, system_text
@@ -155,7 +155,7 @@ class Inference:
         try:
             return self._engines.engine(entry)
         except FailedPrecondition as error:
-            raise failed_precondition(str(error)) from error
+            raise ApiError.precondition(str(error)) from error
 
     def batcher(self, entry: BaseModelEntry) -> Batcher:
         """The batcher of a base model's engine; models with the same weights share it."""
@@ -189,7 +189,7 @@ class Inference:
             try:
                 generation = await asyncio.wrap_future(self.batcher(entry).submit(request))
             except FailedPrecondition as error:
-                raise failed_precondition(str(error)) from error
+                raise ApiError.precondition(str(error)) from error
             except ValueError as error:
                 raise ApiError(400, str(error)) from error
             if fits(generation, request):
@@ -261,7 +261,7 @@ class Inference:
         if system := system_text(call.body):
             texts.append(system)
         if not texts:
-            raise bad_field(("contents", "is required."))
+            raise ApiError.field("contents", "is required.")
         total = sum(self.engine(entry).count_tokens(texts))
         return {
             "totalTokens": total,
@@ -363,7 +363,7 @@ def read_request(body: Json, entry: BaseModelEntry, adapter: Any) -> tuple[Gener
     limit = config.get("maxOutputTokens", default_limit)
     if not 1 <= limit <= entry.output_token_limit + 1:
         problem = f"supported range is from 1 to {entry.output_token_limit}."
-        raise bad_field(("generation_config.max_output_tokens", problem))
+        raise ApiError.field("generation_config.max_output_tokens", problem)
     enum, schema = response_shape(config)
     functions, must_call = read_functions(body)
     if functions and (enum or schema):

@@ -10,9 +10,8 @@ import json
 import re
 import uuid
 from datetime import datetime
-from typing import Any
 
-from emulator.core.google_rest import ApiError, Call, Json, now, parse_json, parse_object, public
+from emulator.core.google_rest import ApiError, Call, Json, now, parse_json, public
 from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.services.pipeline_jobs import PipelineJobs
@@ -40,15 +39,15 @@ class Kubeflow:
 
     def create_experiment(self, call: Call) -> Json:
         """A new experiment; 409 when its name is taken."""
-        body = _checked(call, "V2beta1Experiment")
-        if any(item["display_name"] == body["display_name"] for _, item in self._state.all("kfp_experiments")):
-            raise ApiError(409, f"The experiment {body['display_name']} exists.")
-        fields = {"display_name": body["display_name"], "namespace": body.get("namespace", "")}
+        name = call.body["display_name"]
+        if any(item["display_name"] == name for _, item in self._state.all("kfp_experiments")):
+            raise ApiError(409, f"The experiment {name} exists.")
+        fields = {"display_name": name, "namespace": call.body["namespace"]}
         return self._insert("experiments", "experiment_id", fields)
 
     def create_recurring_run(self, call: Call) -> Json:
         """A new recurring run, enabled or disabled; 400 for a cron expression that does not have six fields."""
-        body = _checked(call, "V2beta1RecurringRun")
+        body = call.body
         _check_run(body)
         cron = body["trigger"]["cron_schedule"]["cron"]
         try:
@@ -106,7 +105,7 @@ class Kubeflow:
         """
         with self._state.transaction():  # several threads fire, and requests change what fires
             for _, recurring in self._state.all("kfp_recurringruns"):
-                limit, due = int(recurring.get("max_concurrency") or 1), self._due(recurring, moment)
+                limit, due = recurring.get("max_concurrency", 1), self._due(recurring, moment)
                 while due and self._jobs.active(recurring["recurring_run_id"]) < limit:
                     since = (moment if recurring.get("no_catchup") else due).isoformat()
                     recurring = self._state.update(recurring["_name"], _since=since)
@@ -122,17 +121,16 @@ class Kubeflow:
 
     def create_run(self, call: Call) -> Json:
         """A new run."""
-        body = _checked(call, "V2beta1Run")
-        _check_run(body)
-        return self._start(body)
+        _check_run(call.body)
+        return self._start(call.body)
 
     def _start(self, body: Json) -> Json:
-        run_id, runtime = str(uuid.uuid4()), body.get("runtime_config") or {}
+        run_id, runtime = str(uuid.uuid4()), body.get("runtime_config", {})
         root = re.sub(r"^\w+://", "gs://", runtime.get("pipeline_root") or ROOT)
         job: Json = {
             "displayName": body["display_name"],
             "pipelineSpec": _specification(body),
-            "runtimeConfig": {"gcsOutputDirectory": root, "parameterValues": runtime.get("parameters") or {}},
+            "runtimeConfig": {"gcsOutputDirectory": root, "parameterValues": runtime.get("parameters", {})},
         }
         bucket = root.split("/")[2]
         if bucket not in {item["name"] for item in self._storage.buckets("123456789012")}:
@@ -158,25 +156,18 @@ def _run(job: Json) -> Json:
     return {**run, "run_details": {"task_details": tasks}}
 
 
-def _checked(call: Call, message: str) -> Json:
-    body = parse_object(call.content)
-    check(body, message)
-    return body
-
-
 def _check_run(body: Json) -> None:
     if "pipelineInfo" not in _specification(body):
         raise ApiError(400, "The field pipeline_spec must be a compiled pipeline.")
-    parameters = (body.get("runtime_config") or {}).get("parameters") or {}
-    size = len(json.dumps(parameters).encode())
+    size = len(json.dumps(body.get("runtime_config", {}).get("parameters", {})).encode())
     if size > MAX_PARAMETER_BYTES:
         raise ApiError(400, f"The input parameter length exceed maximum size of {MAX_PARAMETER_BYTES}: {size}.")
 
 
 def _specification(body: Json) -> Json:
-    document: Any = body.get("pipeline_spec") or {}
-    document = document.get("pipeline_spec", document) if isinstance(document, dict) else {}
-    return document if isinstance(document, dict) else {}
+    document: Json = body.get("pipeline_spec", {})
+    specification: Json = document.get("pipeline_spec", document)
+    return specification
 
 
 def _five_fields(cron: str) -> str:

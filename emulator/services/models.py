@@ -11,18 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emulator.core.filters import Filters
-from emulator.core.google_rest import (
-    ApiError,
-    Call,
-    Json,
-    bad_field,
-    canonical,
-    failed_precondition,
-    not_found,
-    now,
-    paginate,
-    public,
-)
+from emulator.core.google_rest import ApiError, Call, Json, canonical, now, paginate, public
 from emulator.core.messages import changes
 from emulator.core.state import State
 from emulator.services.collection import Collection
@@ -61,7 +50,7 @@ class Models(Collection):
             for version in model["_versions"].values():
                 if reference == version["versionId"] or (reference or "default") in version["versionAliases"]:
                     return model, version
-        raise not_found(f'The Model "{name}"')
+        raise ApiError.not_found(f'The Model "{name}"')
 
     def add_version(self, parent: str, model_id: str | None, version: Json) -> str:
         """Add a version to a model (a new model without `model_id`); the full name `.../models/ID@N`."""
@@ -164,7 +153,7 @@ class Models(Collection):
             model, version = self._requested_version(call)
             checkpoint_id = changed.get("defaultCheckpointId")
             if checkpoint_id is not None and checkpoint_id not in version.get("_adapters", {}):
-                raise bad_field(("model.default_checkpoint_id", f'Checkpoint "{checkpoint_id}" does not exist.'))
+                raise ApiError.field("model.default_checkpoint_id", f'Checkpoint "{checkpoint_id}" does not exist.')
             self.change_version(f"{model['name']}@{version['versionId']}", changed)
             return self.get(call)
 
@@ -207,12 +196,12 @@ class Models(Collection):
         """An operation; refused for the default version and for deployed ones."""
         name = self.name(call)
         if "@" not in name:
-            raise bad_field(("name", "must name a version: models/ID@VERSION."))
+            raise ApiError.field("name", "must name a version: models/ID@VERSION.")
         with self._state.transaction():
             model, version = self.resolve(name)
             self._check_not_deployed(model, version)
             if "default" in version["versionAliases"]:
-                raise failed_precondition(f"Version {name} is the default version and can't be deleted.")
+                raise ApiError.precondition(f"Version {name} is the default version and can't be deleted.")
             del model["_versions"][version["versionId"]]
             self._state.put("models", model["name"], model)
         self._remove_adapters([version])
@@ -222,7 +211,7 @@ class Models(Collection):
         name = f"{model['name']}@{version['versionId']}"
         endpoints = ", ".join(endpoint for endpoint, _ in self.deployments(name))
         if endpoints:
-            raise failed_precondition(f"Model {name} is deployed to {endpoints}.")
+            raise ApiError.precondition(f"Model {name} is deployed to {endpoints}.")
 
     def _remove_adapters(self, versions: Sequence[Json]) -> None:
         in_use = {
@@ -241,7 +230,7 @@ def _merge_alias(model: Json, version: Json, alias: str) -> None:
     name = alias.removeprefix("-")
     if alias == "-default":
         place = "merge_version_aliases_request.version_aliases"
-        raise bad_field((place, "The default alias can be moved to a version, not removed."))
+        raise ApiError.field(place, "The default alias can be moved to a version, not removed.")
     for holder in [version] if alias.startswith("-") else model["_versions"].values():
         if name in holder["versionAliases"]:
             holder["versionAliases"].remove(name)

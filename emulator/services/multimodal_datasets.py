@@ -8,7 +8,7 @@ Source: the calls of the SDK's `client.datasets`.
 from typing import Any
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import ApiError, Call, Json, bad_field, camelize, snake
+from emulator.core.google_rest import ApiError, Call, Json, camelize, snake
 from emulator.core.messages import check
 from emulator.services.collection import Collection
 from emulator.services.datasets import Dataset, measure, parse_training_row, read_parsed
@@ -45,7 +45,7 @@ class MultimodalDatasets(Collection):
         config = body[key]
         if (entry := catalogue.tunable(config["modelName"], "supervised")) is None:
             problem = f"{config['modelName'][:200]} cannot be tuned. Supported: {catalogue.names('supervised')}."
-            raise bad_field((f"assess_data_request.{snake(key)}.model_name", problem))
+            raise ApiError.field(f"assess_data_request.{snake(key)}.model_name", problem)
         lines = self._lines(dataset, body.get("geminiRequestReadConfig"))
         if key == _RESOURCES:
             data = self._data(entry, lines)
@@ -64,7 +64,7 @@ class MultimodalDatasets(Collection):
         rows = self._bigquery.lines(uri)
         if any(column not in row for row in rows):
             place = "gemini_request_read_config.assembled_request_column_name"
-            raise bad_field((place, f"{uri} has no column {column[:80]!r}."))
+            raise ApiError.field(place, f"{uri} has no column {column[:80]!r}.")
         return [row[column] for row in rows]
 
     def _data(self, entry: BaseModelEntry, lines: list[Any]) -> Dataset[Any]:

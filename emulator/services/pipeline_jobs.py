@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulator.core.google_rest import ApiError, Call, Json, bad_field, check_key, failed_precondition, now, public
+from emulator.core.google_rest import ApiError, Call, Json, check_key, now, public
 from emulator.core.messages import check
 from emulator.core.state import State
 from emulator.execution import edges
@@ -231,7 +231,7 @@ class PipelineJobs(Collection):
     def record(self, parent: str, job_id: str, body: Json, schedule: str = "") -> Json:
         """A new stored job; 400 when its id or spec is invalid, 409 when its id is taken."""
         if not re.fullmatch(r"[a-z][-a-z0-9]{0,127}", job_id):
-            raise bad_field(("pipeline_job_id", f"'{job_id[:130]}' must match [a-z][-a-z0-9]{{0,127}}."))
+            raise ApiError.field("pipeline_job_id", f"'{job_id[:130]}' must match [a-z][-a-z0-9]{{0,127}}.")
         job = read_job(body, parent.split("/")[3])
         if not job.get("pipelineSpec") and job.get("templateUri"):
             version, job["pipelineSpec"] = self._templates.template(job["templateUri"])
@@ -243,11 +243,13 @@ class PipelineJobs(Collection):
         default = str(job.get("pipelineSpec", {}).get("defaultPipelineRoot", ""))
         root = job["runtimeConfig"].get("gcsOutputDirectory", default)
         if not root.startswith("gs://") and (root or self._runs.url):
-            raise bad_field(("pipeline_job.runtime_config.gcs_output_directory", "must be a folder, gs://bucket/..."))
+            raise ApiError.field(
+                "pipeline_job.runtime_config.gcs_output_directory", "must be a folder, gs://bucket/..."
+            )
         if not self._runs.url:
             return self.insert(parent, job, job_id)
         if "dag" not in job.get("pipelineSpec", {}).get("root", {}) or "pipelineInfo" not in job["pipelineSpec"]:
-            raise bad_field(("pipeline_job.pipeline_spec", "must have a name and a root that is a DAG."))
+            raise ApiError.field("pipeline_job.pipeline_spec", "must have a name and a root that is a DAG.")
         job["runtimeConfig"]["gcsOutputDirectory"] = root
         inserted = self.insert(parent, {**job, "_executing": True}, job_id)
         self._runs.start(inserted["name"])
@@ -273,7 +275,7 @@ class PipelineJobs(Collection):
         with self._state.transaction():
             job = self.find(name)
             if job["state"] in ENDED:
-                raise failed_precondition(f"PipelineJob {name} is in state {job['state']} and can't be cancelled.")
+                raise ApiError.precondition(f"PipelineJob {name} is in state {job['state']} and can't be cancelled.")
             stamp = now()
             if job.get("_executing") and job["state"] != "PIPELINE_STATE_PENDING":
                 self._state.update(job["name"], state="PIPELINE_STATE_CANCELLING", updateTime=stamp)
@@ -284,7 +286,7 @@ class PipelineJobs(Collection):
     def check_deletable(self, resource: Json) -> None:
         """Refuse to delete a job that runs."""
         if resource.get("_executing") and resource["state"] not in ENDED:
-            raise failed_precondition(
+            raise ApiError.precondition(
                 f"PipelineJob {resource['name']} is in state {resource['state']}; cancel it first."
             )
 
@@ -315,9 +317,9 @@ class PipelineJobs(Collection):
         with self._state.transaction():
             job = self.requested(call)
             if job["state"] in ENDED:
-                raise failed_precondition(f"PipelineJob {job['name']} has ended as {job['state']}.")
+                raise ApiError.precondition(f"PipelineJob {job['name']} has ended as {job['state']}.")
             if job.get("_executing"):
-                raise failed_precondition(f"PipelineJob {job['name']} is executed by the emulator itself.")
+                raise ApiError.precondition(f"PipelineJob {job['name']} is executed by the emulator itself.")
             if state == "PIPELINE_STATE_RUNNING":
                 changes["startTime"] = job.get("startTime") or now()
             if state in ENDED:
@@ -329,7 +331,7 @@ def read_job(body: Json, location: str) -> Json:
     """The fields of a job that a caller sets, apart from its specification; 400 for one that the service refuses."""
     job = check(body, "PipelineJob")
     if job.get("reservedIpRanges") and not job.get("network"):
-        raise bad_field(("pipeline_job.reserved_ip_ranges", "are ranges of a network, which is not set."))
+        raise ApiError.field("pipeline_job.reserved_ip_ranges", "are ranges of a network, which is not set.")
     check_key(job, location, "pipeline_job")
     return {key: job[key] for key in _COPIED if key in job}
 
@@ -339,7 +341,7 @@ def check_spec(job: Json) -> None:
     whose type its receiver refuses."""
     spec = job.get("pipelineSpec")
     if not spec and not job.get("templateUri"):
-        raise bad_field(("pipeline_job.pipeline_spec", "is required."))
+        raise ApiError.field("pipeline_job.pipeline_spec", "is required.")
     values: Json = job["runtimeConfig"].get("parameterValues", {})
     if not spec:
         return
@@ -348,12 +350,12 @@ def check_spec(job: Json) -> None:
         optional = {name for name, field in parameters.items() if "defaultValue" in field or field.get("isOptional")}
         problems = edges.problems(spec, values)
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise bad_field(("pipeline_job.pipeline_spec", f"is not a compiled pipeline: {error!r}.")) from error
+        raise ApiError.field("pipeline_job.pipeline_spec", f"is not a compiled pipeline: {error!r}.") from error
     where = "pipeline_job.runtime_config.parameter_values"
     for name in sorted(set(values) - set(parameters)):
-        raise bad_field((where, f"The pipeline has no parameter {name[:100]!r}."))
+        raise ApiError.field(where, f"The pipeline has no parameter {name[:100]!r}.")
     for name in parameters:
         if name not in values and name not in optional:
-            raise bad_field((where, f"The parameter {name[:100]!r} is required."))
+            raise ApiError.field(where, f"The parameter {name[:100]!r} is required.")
     if problems:
-        raise bad_field(*(("pipeline_job.pipeline_spec", problem[:500]) for problem in problems[:20]))
+        raise ApiError.fields(*(("pipeline_job.pipeline_spec", problem[:500]) for problem in problems[:20]))

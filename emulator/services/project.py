@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from emulator.core.google_rest import NAMES, ApiError, Call, Json, not_found, now
+from emulator.core.google_rest import NAMES, ApiError, Call, Json, now
 from emulator.core.state import State
 
 _METADATA: dict[str, str] = NAMES["instanceMetadata"]
@@ -82,7 +82,7 @@ class Project:
     def look_up(self, call: Call) -> Json:
         """A resource with nothing but its name."""
         if call.params["key"] in self._missing:
-            raise not_found(call.params["key"])
+            raise ApiError.not_found(call.params["key"])
         return {"name": call.params["key"]}
 
     def service(self, call: Call) -> Json:

@@ -18,17 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from emulator.core.faults import Faults
-from emulator.core.google_rest import (
-    NAMES,
-    ApiError,
-    Call,
-    Json,
-    bad_field,
-    not_found,
-    parse_json,
-    project_number,
-    unknown_field,
-)
+from emulator.core.google_rest import NAMES, ApiError, Call, Json, parse_json, project_number
 from emulator.core.state import State
 from emulator.services.collection import Operations
 from emulator.services.storage import Storage
@@ -86,7 +76,7 @@ class BigQuery:
         stored = self._state.get(_name(*parts)) if uri.startswith("bq://") and len(parts) == 3 else None
         if stored is None or "lines" not in stored:
             problem = f"{uri[:300]} is not a table that was loaded (bq://PROJECT.DATASET.TABLE)."
-            raise bad_field(("dataset.metadata.input_config.bigquery_source.uri", problem))
+            raise ApiError.field("dataset.metadata.input_config.bigquery_source.uri", problem)
         return [{stored["column"]: line} for line in stored["lines"]]
 
     def get_dataset(self, call: Call) -> Json:
@@ -98,7 +88,7 @@ class BigQuery:
         """Nothing; the table no longer exists."""
         name = _name(*_reference(call))
         if self._state.get(name) is None:
-            raise not_found(f"Table {name}")
+            raise ApiError.not_found(f"Table {name}")
         self._state.delete(name)
         return {}
 
@@ -127,7 +117,7 @@ class BigQuery:
         name = _name(project, dataset, table)
         stored = self._state.get(name)
         if stored is None:
-            raise not_found(f"Table {project}:{dataset}.{table}")
+            raise ApiError.not_found(f"Table {project}:{dataset}.{table}")
         if "lines" in stored:
             raise ApiError(400, "The emulator's BigQuery does not read tables of load jobs back.")
         return name, stored
@@ -159,13 +149,13 @@ class BigQuery:
             raise ApiError(400, f"The emulator's BigQuery runs one form of query, in standard SQL: {QUERY}")
         parts = match["table"].split(".")
         if len(parts) != 3:
-            raise bad_field(("query_request.query", f"Table name {match['table']!r} must be PROJECT.DATASET.TABLE."))
+            raise ApiError.field("query_request.query", f"Table name {match['table']!r} must be PROJECT.DATASET.TABLE.")
         name, stored = self._table(parts[0], parts[1], parts[2])
         if (location := body["location"]) and location.lower() != stored["location"].lower():
-            raise not_found(f"Dataset {parts[0]}:{parts[1]} was not found in location {location}; its table")
+            raise ApiError.not_found(f"Dataset {parts[0]}:{parts[1]} was not found in location {location}; its table")
         columns = [column.strip() for column in match["columns"].split(",")]
         if unknown := [column for column in columns if column not in _COLUMNS]:
-            raise bad_field(("query_request.query", f"Unrecognized name: {unknown[0]}"))
+            raise ApiError.field("query_request.query", f"Unrecognized name: {unknown[0]}")
         start, end = (_parameter(body["queryParameters"], key) for key in ("start", "end"))
         rows = [row for row in self._rows(name) if start <= row["logging_time"] < end]
         size = len(json.dumps([{column: row.get(column) for column in columns} for row in rows]))
@@ -200,7 +190,7 @@ class BigQuery:
     def _result(self, call: Call, job: str, start: int, size: int) -> Json:
         with self._lock:
             if job not in self._results:
-                raise not_found(f"Job {job}")
+                raise ApiError.not_found(f"Job {job}")
             columns, rows = self._results[job]
         reference = {"projectId": call.params["project"], "jobId": job}
         page = {"schema": _schema(columns), **_page(columns, rows, start, size)}
@@ -228,7 +218,7 @@ def _parameter(parameters: Sequence[Json], name: str) -> int:
                 return _micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
             except (ValueError, OverflowError):
                 break
-    raise bad_field(("query_request.query_parameters", f"Query parameter '{name}' must be a TIMESTAMP."))
+    raise ApiError.field("query_request.query_parameters", f"Query parameter '{name}' must be a TIMESTAMP.")
 
 
 def _schema(columns: Sequence[str]) -> Json:
@@ -273,12 +263,12 @@ class RequestLogs:
     def read(self, call: Call, config: Json, resource: Json) -> Json:
         """The logging configuration of an endpoint or base model; creates its table."""
         if call.version == "v1" and "enableOtelLogging" in config:
-            raise unknown_field("enableOtelLogging", "endpoint.predict_request_response_logging_config")
+            raise ApiError.unknown_field("enableOtelLogging", "endpoint.predict_request_response_logging_config")
         if not config["enabled"]:
             return {}
         if not 0 < config["samplingRate"] <= 1:
             place = "predict_request_response_logging_config.sampling_rate"
-            raise bad_field((place, "must be in the range (0, 1]."))
+            raise ApiError.field(place, "must be in the range (0, 1].")
         uri = config["bigqueryDestination"]["outputUri"]
         self._bigquery.create(destination(uri, resource), resource["name"].split("/")[3])
         return config
@@ -295,7 +285,7 @@ class RequestLogs:
         """The base model's configuration."""
         stored = self._state.get(_base_model(call))
         if stored is None:
-            raise not_found(f"PublisherModelConfig of {call.params['model']}")
+            raise ApiError.not_found(f"PublisherModelConfig of {call.params['model']}")
         return {"loggingConfig": stored["loggingConfig"]}
 
     def write(self, call: Call, model: str, deployed_id: str, chunks: list[Json], response: Json) -> None:
@@ -338,6 +328,6 @@ def destination(uri: str, resource: Json) -> tuple[str, str, str]:
     match = re.fullmatch(r"bq://([a-z0-9][a-z0-9:-]*)(?:\.(\w+))?(?:\.([\w-]+))?", uri)
     if match is None:
         message = f"'{uri[:80]}' must be bq://PROJECT, bq://PROJECT.DATASET or bq://PROJECT.DATASET.TABLE."
-        raise bad_field(("bigquery_destination.output_uri", message))
+        raise ApiError.field("bigquery_destination.output_uri", message)
     own = re.sub(r"\W", "_", f"logging_{resource.get('displayName', '')}_{resource['name'].rsplit('/', 1)[-1]}")
     return match[1], match[2] or own, match[3] or "request_response_logging"

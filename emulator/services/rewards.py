@@ -14,7 +14,7 @@ from typing import Any
 
 import re2
 
-from emulator.core.google_rest import ApiError, Json, bad_field, snake
+from emulator.core.google_rest import ApiError, Json, snake
 from emulator.core.messages import RE2_OPTIONS
 from emulator.engines.base import ReinforcementRow
 from emulator.services.datasets import contents
@@ -48,16 +48,16 @@ class Rewards:
                 self._check_snippet(scorer["pythonCodeSnippet"], f"{place}{snake(key)}.python_code_snippet")
         if len({single["rewardName"] for single in parts}) < len(parts):
             problem = "needs a reward_name of its own for each reward."
-            raise bad_field((f"{place}{snake(key)}.weighted_reward_configs", problem))
+            raise ApiError.field(f"{place}{snake(key)}.weighted_reward_configs", problem)
         return {key: body[key]}
 
     def _check_snippet(self, snippet: str, place: str) -> None:
         try:
             body = ast.parse(snippet).body
         except (SyntaxError, ValueError) as error:
-            raise bad_field((place, f"is not Python: {error}.")) from error
+            raise ApiError.field(place, f"is not Python: {error}.") from error
         if not any(isinstance(node, ast.FunctionDef) and node.name == "evaluate" for node in body):
-            raise bad_field((place, "must define evaluate(example, response)."))
+            raise ApiError.field(place, "must define evaluate(example, response).")
         if not self._execute:
             raise ApiError(400, f"{place} is code: the emulator runs it if it is started with --execute-rewards.")
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from emulator.core.google_rest import ApiError, Call, Json, bad_field, failed_precondition, public
+from emulator.core.google_rest import ApiError, Call, Json, public
 from emulator.core.messages import changes
 from emulator.core.state import State
 from emulator.execution.values import fill_names
@@ -166,7 +166,7 @@ class Schedules(Collection):
         parent = request.get("parent") or call.parent
         if not re.fullmatch(f"projects/[^/]+/locations/{re.escape(location)}", parent):
             problem = f"{parent[:100]!r} must have the form projects/PROJECT/locations/{location}."
-            raise bad_field(("schedule.create_pipeline_job_request.parent", problem))
+            raise ApiError.field("schedule.create_pipeline_job_request.parent", problem)
         stamp = _stamp(self.clock())
         schedule: Json = {
             "displayName": call.body["displayName"],
@@ -188,14 +188,14 @@ class Schedules(Collection):
             try:
                 next_firing(body["cron"], self.clock())
             except ValueError as error:
-                raise bad_field(("schedule.cron", f"{error}.")) from error
+                raise ApiError.field("schedule.cron", f"{error}.") from error
         if "startTime" in body:
             _parse_time(body["startTime"], "startTime")
         schedule |= {key: body[key] for key in ("cron", "allowQueueing") if key in body}
         schedule |= {"endTime": body["endTime"]} if body.get("endTime") else {}
         start, end = (_parse_time(schedule.get(key, "9000-01-01"), key) for key in ("startTime", "endTime"))
         if end <= start:
-            raise bad_field(("schedule.end_time", "must be after start_time."))
+            raise ApiError.field("schedule.end_time", "must be after start_time.")
         for key in ("maxRunCount", "maxConcurrentRunCount", "maxConcurrentActiveRunCount"):
             if body.get(key):
                 schedule[key] = str(body[key])
@@ -220,7 +220,7 @@ class Schedules(Collection):
         with self._state.transaction():
             schedule = self.requested(call)
             if schedule["state"] == "COMPLETED":
-                raise failed_precondition("The schedule is completed.")
+                raise ApiError.precondition("The schedule is completed.")
             schedule.update(state="PAUSED", lastPauseTime=_stamp(self.clock()))
             schedule.pop("nextRunTime", None)
             self._store(schedule)
@@ -232,7 +232,7 @@ class Schedules(Collection):
         with self._state.transaction():
             schedule = self.requested(call)
             if schedule["state"] != "PAUSED":
-                raise failed_precondition(f"The schedule is {schedule['state']}, not PAUSED.")
+                raise ApiError.precondition(f"The schedule is {schedule['state']}, not PAUSED.")
             since = _parse_time(schedule["lastPauseTime"], "lastPauseTime") if catch_up else self.clock()
             schedule.update(state="ACTIVE", catchUp=catch_up, lastResumeTime=_stamp(self.clock()))
             self._set_next_run(schedule, since)
@@ -255,7 +255,7 @@ def _parse_time(text: str, field: str) -> datetime:
         moment = datetime.fromisoformat(text)
         moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise bad_field((f"schedule.{field}", f"'{text[:60]}' is not a time in RFC 3339.")) from error
+        raise ApiError.field(f"schedule.{field}", f"'{text[:60]}' is not a time in RFC 3339.") from error
     if not 1970 <= moment.year < 9900:  # cron needs years of room
-        raise bad_field((f"schedule.{field}", f"'{text[:60]}' must be from 1970 to 9899."))
+        raise ApiError.field(f"schedule.{field}", f"'{text[:60]}' must be from 1970 to 9899.")
     return moment

@@ -11,7 +11,7 @@ import re
 import yaml
 from starlette.responses import PlainTextResponse, Response
 
-from emulator.core.google_rest import ApiError, Call, Json, now, parse_object, project_number, split_multipart
+from emulator.core.google_rest import ApiError, Call, Json, now, project_number, split_multipart
 from emulator.core.state import State
 from emulator.services.collection import Collection
 
@@ -74,7 +74,7 @@ class _Tags(Collection):
 
     def _version(self, call: Call) -> Json:
         """The field of a tag with the version that the body names."""
-        reference = str(parse_object(call.content).get("version", "")).rsplit("/", 1)[-1]
+        reference = str(call.body.get("version", "")).rsplit("/", 1)[-1]
         return {"version": self._versions.find(f"{self.parent(call)}/versions/{reference}")["name"]}
 
 

@@ -11,17 +11,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from emulator.catalogue import BaseModelEntry
-from emulator.core.google_rest import (
-    ApiError,
-    Call,
-    Json,
-    bad_field,
-    check_key,
-    failed_precondition,
-    now,
-    public,
-    snake,
-)
+from emulator.core.google_rest import ApiError, Call, Json, check_key, now, public, snake
 from emulator.core.messages import check
 from emulator.services.collection import ENDED, JobCollection
 from emulator.services.datasets import content_text, count_lines, parse_reinforcement_row
@@ -32,8 +22,8 @@ from emulator.services.training import SPECS, Services, TuningRun, adapters_fold
 _RANKS = {"UNSPECIFIED": 0, "ONE": 1, "FOUR": 4, "EIGHT": 8, "SIXTEEN": 16, "THIRTY_TWO": 32, "TWO": 2}
 ADAPTER_SIZES = {f"ADAPTER_SIZE_{word}": rank for word, rank in _RANKS.items()}  # in the order of their numbers
 _COPIED = ("tunedModelDisplayName", "description", "serviceAccount", "labels", "encryptionSpec")
-_REINFORCEMENT = ["batchSize", "samplesPerPrompt", "thinkingLevel", "maxOutputTokens"]
-_REINFORCEMENT += ["evaluateInterval", "checkpointInterval"]
+_PARAMETERS = ["learningRateMultiplier", "beta", "batchSize", "samplesPerPrompt", "thinkingLevel", "maxOutputTokens"]
+_PARAMETERS += ["evaluateInterval", "checkpointInterval"]
 MAX_ANSWERS, ANSWERS_MULTIPLE = 8192, 16  # of a step: prompts times samples
 
 
@@ -116,7 +106,7 @@ class TuningJobs(JobCollection):
         catalogue = self._services.catalogue
         if catalogue.find(old_base) == catalogue.find(body["baseModel"]):
             place = "rebase_tuned_model_request.tuning_job.base_model"
-            raise bad_field((place, f"the model is already based on {old_base}."))
+            raise ApiError.field(place, f"the model is already based on {old_base}.")
         if call.body["deployToSameEndpoint"]:
             job["_same_endpoint"] = self._reusable_endpoint(old, body["baseModel"], call.params["location"])
         return self._operations.of_job(call, self._start(call, job)["name"], "RebaseTunedModel")
@@ -130,7 +120,7 @@ class TuningJobs(JobCollection):
             name = f"{model['name'].split('/models/')[0]}/tuningJobs/{job_id}"
         job = self.find(name)
         if job["state"] != "JOB_STATE_SUCCEEDED":
-            raise failed_precondition(f"The tuning job {job['name']} is in state {job['state']}.")
+            raise ApiError.precondition(f"The tuning job {job['name']} is in state {job['state']}.")
         return job
 
     def _reusable_endpoint(self, old: Json, base: str, location: str) -> str:
@@ -139,7 +129,7 @@ class TuningJobs(JobCollection):
         serving_location = entry.serving_locations.get(location, location)
         if not endpoint or endpoint.split("/")[3] != serving_location:
             message = f"The model has no endpoint in {serving_location}, where a tuned {entry.name} is served."
-            raise failed_precondition(message)
+            raise ApiError.precondition(message)
         return endpoint
 
     def view(self, resource: Json) -> Json:
@@ -169,12 +159,12 @@ class TuningJobs(JobCollection):
             raise ApiError(400, f"Tuning {entry.name} is not supported in {location}. Supported locations: {places}.")
         if "encryptionSpec" in body and not entry.cmek:
             problem = f"CMEK is not supported for tuning {entry.name}."
-            raise bad_field(("tuning_job.encryption_spec", problem))
+            raise ApiError.field("tuning_job.encryption_spec", problem)
         check_key(body, location, "tuning_job")
         job |= {name: body[name] for name in _COPIED if name in body}
         inherited_size = job.get("_parent_adapter_size")
-        spec, size = self._read_spec(body[key], f"tuning_job.{snake(key)}.", entry, method, inherited_size, location)
-        return {**job, key: spec, "_adapter_size": size}
+        spec = self._read_spec(body[key], f"tuning_job.{snake(key)}.", entry, method, inherited_size, location)
+        return {**job, key: spec, "_adapter_size": ADAPTER_SIZES[spec["hyperParameters"]["adapterSize"]]}
 
     def _read_base(self, body: Json, job: Json, method: str) -> BaseModelEntry:
         catalogue, models = self._services.catalogue, self._services.models
@@ -192,50 +182,48 @@ class TuningJobs(JobCollection):
         if entry is None:
             supported = catalogue.names(method)
             message = f"Base model {base[:200]} is not supported for {method} tuning. Supported: {supported}."
-            raise bad_field(("tuning_job.base_model", message))
+            raise ApiError.field("tuning_job.base_model", message)
         return entry
 
     def _read_spec(
         self, body: Json, place: str, entry: BaseModelEntry, method: str, inherited_size: int | None, location: str
-    ) -> tuple[Json, int]:
+    ) -> Json:
         limits, where = self._services.catalogue.limits[method], f"{place}training_dataset_uri"
         train = self._read_dataset(body["trainingDatasetUri"], where)
         rows = count_lines(train)
         if len(train) > limits.training_bytes or rows > limits.training_examples:
             limit = f"at most {limits.training_bytes} bytes and {limits.training_examples} examples."
-            raise bad_field((where, limit))
+            raise ApiError.field(where, limit)
         if rows == 0:
-            raise bad_field((where, "the dataset has no examples."))
+            raise ApiError.field(where, "the dataset has no examples.")
         if body["validationDatasetUri"]:
             self._check_validation(body["validationDatasetUri"], place, method, rows)
         names = ("trainingDatasetUri", "validationDatasetUri", "exportLastCheckpointOnly")
         spec = {name: body[name] for name in names if body.get(name)}
-        hyper_parameters = f"{place}hyper_parameters."
-        spec["hyperParameters"], size = _hyper_parameters(
-            body["hyperParameters"], hyper_parameters, entry, method, rows, inherited_size
-        )
+        own = body["hyperParameters"]
+        spec["hyperParameters"] = _hyper_parameters(own, place, entry, method, rows, inherited_size)
         if method == "reinforcement":
             spec |= self._services.rewards.read(body, place)
         if "evaluationConfig" in body:
             spec["evaluationConfig"] = self._read_evaluation(body, f"{place}evaluation_config", entry, location)
-        return spec, size
+        return spec
 
     def _read_evaluation(self, body: Json, place: str, entry: BaseModelEntry, location: str) -> Json:
         locations = entry.evaluation_locations
         if "*" not in locations and location not in locations:
             supported = f"only in {', '.join(locations)}" if locations else "nowhere"
-            raise bad_field((place, f"evaluation during tuning of {entry.name} is supported {supported}."))
+            raise ApiError.field(place, f"evaluation during tuning of {entry.name} is supported {supported}.")
         if not body["validationDatasetUri"]:
-            raise bad_field((place, "requires a validation dataset, whose prompts the checkpoints answer."))
+            raise ApiError.field(place, "requires a validation dataset, whose prompts the checkpoints answer.")
         return read_evaluation_config(body["evaluationConfig"], place, entry, self._services.storage)
 
     def _read_dataset(self, uri: str, place: str) -> bytes:
         if not uri.startswith("gs://") or not uri.endswith(".jsonl"):
-            raise bad_field((place, f"{place.rsplit('.', 1)[1]} should be a GCS object of type JSONL."))
+            raise ApiError.field(place, f"{place.rsplit('.', 1)[1]} should be a GCS object of type JSONL.")
         try:
             return self._services.storage.read(*split_uri(uri))[1]
         except ApiError as error:
-            raise bad_field((place, f"{uri[:300]} can't be read: {error.message}")) from error
+            raise ApiError.field(place, f"{uri[:300]} can't be read: {error.message}") from error
 
     def _check_validation(self, uri: str, place: str, method: str, rows: int) -> None:
         limits, place = self._services.catalogue.limits[method], f"{place}validation_dataset_uri"
@@ -249,47 +237,40 @@ class TuningJobs(JobCollection):
             share = f"{limits.validation_fraction:.0%}"
             limit = f"above {limits.validation_free} at most {share} of the {rows} in training"
         if limit:
-            raise bad_field((place, f"has {count} examples; {limit}."))
+            raise ApiError.field(place, f"has {count} examples; {limit}.")
 
 
 def _hyper_parameters(
     body: Json, place: str, entry: BaseModelEntry, method: str, rows: int, inherited_size: int | None
-) -> tuple[Json, int]:
-    own = _reinforcement_parameters(body, place, entry, rows) if method == "reinforcement" else {}
+) -> Json:
+    place += "hyper_parameters."
     # the service chooses epochs by size; the emulator: 4 for small sets, fewer for large ones
-    epochs = body["epochCount"] or own.pop("_epochs", 0) or max(1, min(4, round(20_000 / rows)))
+    most, steps = 4, 20_000
+    if method == "reinforcement":
+        _check_reinforcement(body, place, entry)
+        most, steps = 10, 110 * body["batchSize"]
     size = ADAPTER_SIZES[body["adapterSize"]] or entry.default_adapter_size
     supported = getattr(entry, method)
     if size not in supported:
-        violation = bad_field((f"{place}adapter_size", f"{entry.name} supports {', '.join(map(str, supported))}."))
+        violation = ApiError.field(f"{place}adapter_size", f"{entry.name} supports {', '.join(map(str, supported))}.")
         raise ApiError(400, "The adapter size is not supported for this base model.", details=violation.details)
     size = inherited_size or size  # a job that continues from an adapter keeps that adapter's rank
-    count = {} if "stepCount" in own else {"epochCount": str(epochs)}
-    result: Json = {
-        **count,
-        "learningRateMultiplier": body["learningRateMultiplier"],
-        "adapterSize": next(name for name, rank in ADAPTER_SIZES.items() if rank == size),
-        **own,
-    }
-    if method == "preference":
-        result["beta"] = body["beta"]
-    return result, size
-
-
-def _reinforcement_parameters(body: Json, place: str, entry: BaseModelEntry, rows: int) -> Json:
-    """The parameters of reinforcement tuning alone; `_epochs` is the documented default of the epochs."""
-    batch, samples = body["batchSize"], body["samplesPerPrompt"]
-    if batch * samples > MAX_ANSWERS or batch * samples % ANSWERS_MULTIPLE:
-        limit = f"times samples_per_prompt must be a multiple of {ANSWERS_MULTIPLE}, at most {MAX_ANSWERS}."
-        raise bad_field((f"{place}batch_size", limit))
-    if "stepCount" in body and body["epochCount"]:
-        raise bad_field((f"{place}step_count", "cannot be set together with epoch_count."))
-    if "thinkingBudget" in body and not entry.name.startswith("gemini-2.5"):
-        raise bad_field((f"{place}thinking_budget", f"is not supported by {entry.name}; use thinking_level."))
-    result: Json = {key: body[key] for key in _REINFORCEMENT if key in body}
+    result: Json = {key: body[key] for key in _PARAMETERS if key in body}
+    result["adapterSize"] = next(name for name, rank in ADAPTER_SIZES.items() if rank == size)
     if "stepCount" in body:
-        result["stepCount"] = str(body["stepCount"])
-    return {**result, "_epochs": max(1, min(round(110 * batch / rows), 10))}
+        return {**result, "stepCount": str(body["stepCount"])}
+    return {**result, "epochCount": str(body["epochCount"] or max(1, min(most, round(steps / rows))))}
+
+
+def _check_reinforcement(body: Json, place: str, entry: BaseModelEntry) -> None:
+    answers = body["batchSize"] * body["samplesPerPrompt"]
+    if answers > MAX_ANSWERS or answers % ANSWERS_MULTIPLE:
+        limit = f"times samples_per_prompt must be a multiple of {ANSWERS_MULTIPLE}, at most {MAX_ANSWERS}."
+        raise ApiError.field(f"{place}batch_size", limit)
+    if "stepCount" in body and body["epochCount"]:
+        raise ApiError.field(f"{place}step_count", "cannot be set together with epoch_count.")
+    if "thinkingBudget" in body and not entry.name.startswith("gemini-2.5"):
+        raise ApiError.field(f"{place}thinking_budget", f"is not supported by {entry.name}; use thinking_level.")
 
 
 def _require_beta(call: Call) -> None:
