@@ -62,3 +62,31 @@ def test_check_accepts_messages(message: str, value: dict[str, Any]) -> None:
 def test_check_refuses_the_first_field_that_is_invalid(message: str, value: dict[str, Any], refusal: str) -> None:
     with pytest.raises(ApiError, match=refusal):
         check(value, message)
+
+
+def test_check_converts_numbers_and_names_and_fills_in_defaults() -> None:
+    job = check(tuned(epochCount="4", learningRateMultiplier=2, adapterSize=2), "TuningJob")
+    assert job["supervisedTuningSpec"]["hyperParameters"] == {
+        "epochCount": 4, "learningRateMultiplier": 2.0, "adapterSize": "ADAPTER_SIZE_FOUR"
+    }  # fmt: skip
+    assert (job["labels"], job["supervisedTuningSpec"]["validationDatasetUri"]) == ({}, "")
+    request = check({"contents": {"parts": {"text": "x"}}, "tools": None}, "GenerateContentRequest")
+    assert request["contents"] == [{"role": "user", "parts": [{"text": "x"}]}]
+    assert request["generationConfig"]["topP"] == 0.95
+    assert "tools" not in request
+
+
+@pytest.mark.parametrize(
+    ("message", "value", "refusal"),
+    [
+        ("TrainingRow", {"messages": []}, "messages; Message: is a legacy format; use contents"),
+        ("TrainingRow", {"contents": [{"parts": [{"inlineData": {}}]}]}, r"parts\[0\]; Message: holds inlineData; the"),
+        ("TrainingRow", {"contents": [{"parts": []}]}, r"contents\[0\].parts; Message: must include at least one part"),
+        ("ReinforcementRow", {"contents": TURN, "references": {"label": None}}, "references.label; Message: must be"),
+        ("TuningJob", {**tuned(), "veoTuningSpec": {}}, "veoTuningSpec is not implemented"),
+        ("Endpoint", {"displayName": "x", "labels": {"A": "x"}}, 'label "A" may have 64 lower-case'),
+    ],
+)
+def test_check_refuses_with_the_texts_of_a_message(message: str, value: dict[str, Any], refusal: str) -> None:
+    with pytest.raises(ApiError, match=refusal):
+        check(value, message)
