@@ -97,9 +97,9 @@ def _plain_schema(schema: Json, place: str, depth: int = 0) -> Json:
         result["format"] = schema["format"]
     if "ref" in schema:
         result["$ref"] = schema["ref"].replace("#/defs/", "#/$defs/")
-    for key, name in (("properties", "properties"), ("defs", "$defs")):
+    for key, own_key in (("properties", "properties"), ("defs", "$defs")):
         if key in schema:
-            result[name] = {name: below(part) for name, part in schema[key].items()}
+            result[own_key] = {name: below(part) for name, part in schema[key].items()}
     if "anyOf" in schema:
         result["anyOf"] = [below(part) for part in schema["anyOf"]]
     for key in ("items", "additionalProperties"):

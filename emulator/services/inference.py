@@ -171,8 +171,9 @@ class Inference:
         request, config = read_request(body, entry, adapter)
         key = json.dumps(body, sort_keys=True, default=str).encode()
         if self._faults.happens("blocked", self._faults.plan.blocked_rate, key):
-            tokens = self.engine(entry).count_tokens([turn.text for turn in request.turns])
-            return _blocked(name, sum(tokens))
+            tokens = sum(self.engine(entry).count_tokens([turn.text for turn in request.turns]))
+            usage = {"promptTokenCount": tokens, "totalTokenCount": tokens, "trafficType": "ON_DEMAND"}
+            return _response(name, promptFeedback={"blockReason": "PROHIBITED_CONTENT"}, usageMetadata=usage)
         if self._faults.happens("truncated", self._faults.plan.truncated_rate, key):
             request = replace(request, max_output_tokens=1)
         last = request.turns[-1].text
@@ -390,11 +391,6 @@ def read_request(body: Json, entry: BaseModelEntry, adapter: Any) -> tuple[Gener
 
 def _response(name: str, **fields: Any) -> Json:
     return {**fields, "modelVersion": name, "createTime": now(), "responseId": uuid.uuid4().hex}
-
-
-def _blocked(name: str, tokens: int) -> Json:
-    usage = {"promptTokenCount": tokens, "totalTokenCount": tokens, "trafficType": "ON_DEMAND"}
-    return _response(name, promptFeedback={"blockReason": "PROHIBITED_CONTENT"}, usageMetadata=usage)
 
 
 def _token(text: str, number: int, logprob: float) -> Json:
