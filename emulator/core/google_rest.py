@@ -98,7 +98,7 @@ def canonical(name: str) -> str:
 
 def camel(word: str) -> str:
     """`learning_rate_multiplier` as `learningRateMultiplier`; a camel-case word stays."""
-    return re.sub(r"(?<=[A-Za-z0-9])_([a-z0-9])", lambda m: m[1].upper(), word)
+    return re.sub(r"(?<=[A-Za-z0-9])_([a-z0-9])", lambda m: m[1].upper(), word) if "_" in word else word
 
 
 def snake(word: str) -> str:

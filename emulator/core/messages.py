@@ -62,9 +62,9 @@ def changes(call: Call, message: str) -> Json:
 
 def _read(value: Any, schema: Json) -> Any:
     for keyword, limit in schema.items():
-        if keyword in _READERS:
-            value = _READERS[keyword](value, limit, schema)
-        elif keyword in _TESTS and not _TESTS[keyword](value, limit):
+        if reader := _READERS.get(keyword):
+            value = reader(value, limit, schema)
+        elif (test := _TESTS.get(keyword)) and not test(value, limit):
             raise _refusal(keyword, schema, value)
     return value
 
@@ -132,10 +132,10 @@ def _part(value: Any, schema: Json, place: str | int) -> Any:
 
 def _required(value: Any, names: list[str | list[str]], schema: Json) -> Any:
     """Of a list among the names one at least is required."""
-    for group in names if isinstance(value, dict) else ():
-        if all(value.get(name) is None for name in ([group] if isinstance(group, str) else group)):
-            text = schema.get("refusals", {}).get("required", "is required.")
-            raise _Refusal(text, group if isinstance(group, str) else group[0])
+    for name in names if isinstance(value, dict) else ():
+        first, *others = [name] if isinstance(name, str) else name
+        if value.get(first) is None and all(value.get(other) is None for other in others):
+            raise _Refusal(schema.get("refusals", {}).get("required", "is required."), first)
     return value
 
 
