@@ -99,7 +99,8 @@ def logging_status(client: Client, name: str, logs: str) -> LoggingStatus:
     table, rate = models.request_logging(client, serving.model)
     problems = []
     if not rate:
-        problems.append(f"request-response logging is off at {serving.model}: run gemtune logging enable")
+        first = "" if logs.startswith("bq://") else "set monitor.logs to bq://PROJECT.DATASET.TABLE and "
+        problems.append(f"request-response logging is off at {serving.model}: {first}run gemtune logging enable")
     elif logs.startswith("bq://") and table != logs:
         problems.append(f"{serving.model} logs to {table}, but monitor.logs is {logs}: run gemtune logging enable")
     if rate:

@@ -312,6 +312,8 @@ def test_logging_follows_promotion_and_rollback(
     code, output = command("doctor")
     assert f"request-response logging is off at {one.variants[1].model}: run gemtune logging enable" in output
     assert code == 0
+    _, output = command("logging", "show", "--set", "monitor.logs=rows.jsonl")
+    assert "set monitor.logs to bq://PROJECT.DATASET.TABLE and run gemtune logging enable" in output
 
 
 def answer(client: Client, variant: ModelVariant, text: str) -> None:
