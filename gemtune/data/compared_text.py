@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The text of a row that is compared in deduplication, splits and the leakage report.
 
-It is the whole conversation, with parts that are not text as their URI, without the passages that many rows have in
-common (`passages`), so that rows are compared by what is left. A number, a code or a URL counts as a whole: with
+It is the whole conversation, with parts that are not text as their URI, without what a mail program adds below it
+(`mail_signatures.yaml`) and without the passages that many rows have in common (`passages`), so that rows are compared
+by what is left. A number, a code or a URL counts as a whole: with
 another digit it is another one. A text without letters is near to its equal only.
 """
 
@@ -14,8 +15,10 @@ import json
 import re
 from base64 import b32encode
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from gemtune import dedup
@@ -29,6 +32,13 @@ _NUMBER = re.compile(r"\d[A-Za-z\d]*(?:[-_./:,#][A-Za-z\d]+)*")
 _CODE = re.compile(rf"(?i:https?)://[!-~]*[A-Za-z\d]|{_NUMBER.pattern}")
 _CODE_LETTERS = re.compile(r"(?:\A|[\W_])[A-Za-z]{1,6}[-_#/.]\Z")  # E-12 is a code, 12 and A4 are short numbers
 Pairs = NDArray[np.int64]
+_MAIL = yaml.safe_load(Path(__file__).with_name("mail_signatures.yaml").read_text("utf-8"))
+_NAME = r"([\w’',-]+ ){0,4}PROGRAM[\w-]*( [\w+-]+){0,3}"
+_SIGNATURE = re.compile(
+    rf"\b({'|'.join(_MAIL['signatures'])})[\W_]*\Z".replace("NAME", _NAME).replace("PROGRAM", _MAIL["program"]),
+    re.IGNORECASE,
+)
+_SIGNATURE_CHARS = 100  # the longest
 _ENDS = " \t\r\n.,:;!?…-–—\"'“”‘’«»()[]<>/|。、，：；！？「」『』（）【】"
 _SHORT_CODE, _SPELLED_CODE_CHARS, _SPELLED_CHARS = 3, 8, 16
 
@@ -50,7 +60,7 @@ class Remainders:
             ids = (example.id for example in examples)
             # a system instruction that all have is left out
             with_system = len({example.system for example in examples}) > 1
-            left = without_passages([full_text(example, with_system) for example in examples])
+            left = without_passages([text_to_compare(example, with_system) for example in examples])
             self._by_id = dict(zip(ids, left, strict=True))
             self._compared, self._near = {}, []
         return [self._by_id[example.id] for example in examples]
@@ -139,6 +149,15 @@ def derived_values(example: Example, task: Task) -> str:
         return ""
     in_target, in_text = (set(_CODE.findall(text.lower())) for text in (example.target, full_text(example)))
     return " ".join(sorted(in_target & in_text))
+
+
+def text_to_compare(example: Example, with_system: bool = True) -> str:
+    """`full_text` without the line that a mail program adds, unless there is nothing else."""
+    text = full_text(example, with_system)
+    end = text[-_SIGNATURE_CHARS:]
+    if not any(map(end.lower().__contains__, _MAIL["hints"])) or not (match := _SIGNATURE.search(end)):
+        return text
+    return text[: match.start() - len(end)].rstrip() or text
 
 
 def full_text(example: Example, with_system: bool = True) -> str:

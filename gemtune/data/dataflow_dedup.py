@@ -27,7 +27,7 @@ import numpy as np
 from gemtune import dedup
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.cleaning import text_key
-from gemtune.data.compared_text import compared_form, full_text
+from gemtune.data.compared_text import compared_form, text_to_compare
 from gemtune.data.csv_safe import read_review_file
 from gemtune.data.duplicates import duplicate_class, keep_priority, resolve_group, text_digest
 from gemtune.data.example import Example, RejectedRow
@@ -78,7 +78,7 @@ def rank_of(example: Example) -> str:
 def text_of(example: Example, common: Common) -> str:
     """The text of a row that is compared; see `Remainders.compared`."""
     with_system, passages = common
-    return compared_form(passages.remainders([full_text(example, with_system)])[0])
+    return compared_form(passages.remainders([text_to_compare(example, with_system)])[0])
 
 
 def resolve_text_group(
@@ -161,7 +161,7 @@ def deduplicate(lines: Any, settings: str) -> tuple[Any, Any]:
             yield beam.pvalue.TaggedOutput("unread", line[1])
 
     def texts_by_id(item: tuple[Example, Line]) -> tuple[str, str, str]:
-        return item[0].id, full_text(item[0], True), full_text(item[0], False)
+        return item[0].id, text_to_compare(item[0], True), text_to_compare(item[0], False)
 
     def passages_of(sample: list[tuple[str, str, str]], systems: int) -> Common:
         texts = [texts[1 if systems > 1 else 2] for texts in sample]

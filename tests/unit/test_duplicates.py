@@ -3,6 +3,7 @@
 """Rules on rows: common passages, near conflicts, repeated passages, meaning, and the guard."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from bench import templates
 from gemtune.config import Preprocess, Task
 from gemtune.data.cleaning import alphanumeric_key
-from gemtune.data.compared_text import Remainders, compared_form
+from gemtune.data.compared_text import Remainders, compared_form, text_to_compare
 from gemtune.data.duplicates import (
     borderline_duplicates,
     check_removal_limits,
@@ -76,6 +77,34 @@ def test_near_duplicates_are_those_of_the_tickets_under_templates(language: str,
 def test_near_duplicates_where_template_and_ticket_meet(language: str, number: int, share: float, seed: int) -> None:
     result = templates.study(language, 1000, number, share, seed)
     assert (result.over_drops, result.missed) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "Sent from my iPhone",
+        "SENT FROM MY SAMSUNG GALAXY SMARTPHONE.",
+        "Sent from Mail for Windows 10",
+        "Get Outlook for iOS",
+        "Von meinem iPhone gesendet",
+        "Gesendet mit der GMX Mail App",
+        "Envoyé de mon iPhone",
+        "Enviado desde mi iPhone",
+        "Inviato da iPhone",
+        "iPhoneから送信",
+        "发自我的iPhone",
+        "나의 iPhone에서 보냄",
+    ],
+)
+def test_near_duplicates_ignore_what_a_mail_program_adds(signature: str) -> None:
+    rows = [example("lost parcel"), example(f"Lost parcel! {signature}", line=1), example(f"wet parcel\n\n{signature}")]
+    assert near([replace(row, line=n) for n, row in enumerate(rows)]) in ([0], [1])
+    assert near([example(signature), example(f"wet {signature}", line=1)]) == []
+
+
+def test_compared_text_keeps_what_only_begins_like_a_signature() -> None:
+    for text in ("the parcel was sent from my office", "my mail was sent with the wrong address", "Sent from my iPad"):
+        assert text_to_compare(example(text)) == text
 
 
 @given(*[st.text("abc é日本語?", max_size=20).filter(lambda text: len(alphanumeric_key(text)) >= 5)] * 2,
