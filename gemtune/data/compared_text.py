@@ -27,9 +27,11 @@ from gemtune.data.cleaning import alphanumeric_key, text_key
 from gemtune.data.example import Example
 from gemtune.dedup.passages import Remainder, without_passages
 
+SLOT_CHARS = 12  # letters and digits: a shorter piece beside another is equal or different, never near
 MIN_LEFT_CHARS = 8  # a shorter remainder is compared together with the passages that were removed
 _NUMBER = re.compile(r"\d[A-Za-z\d]*(?:[-_./:,#][A-Za-z\d]+)*")
-_CODE = re.compile(rf"(?i:https?)://[!-~]*[A-Za-z\d]|{_NUMBER.pattern}")
+_CJK = "\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"  # with punctuation
+_CODE = re.compile(rf"(?i:https?)://(?:[\w-]+\.)*(?:[!-~]|[^\W{_CJK}])*[^\W_{_CJK}]|{_NUMBER.pattern}")
 _CODE_LETTERS = re.compile(r"(?:\A|[\W_])[A-Za-z]{1,6}[-_#/.]\Z")  # E-12 is a code, 12 and A4 are short numbers
 Pairs = NDArray[np.int64]
 _MAIL = yaml.safe_load(Path(__file__).with_name("mail_signatures.yaml").read_text("utf-8"))
@@ -113,23 +115,36 @@ def compared_form(remainder: Remainder) -> str:
     if key is text_key:
         return _spelled(key(text), _SPELLED_CHARS)
     pattern = _CODE if "://" in text else _NUMBER  # the shorter one takes a third of the time
-    pieces = [pattern.sub(_spelled_code, piece) for piece in remainder.pieces]
-    return pieces[0] if len(pieces) == 1 else dedup.BOUNDARY.join(_long_enough(piece.strip(_ENDS)) for piece in pieces)
+    pieces = [piece.replace(dedup.BOUNDARY, " ").strip(_ENDS) for piece in remainder.pieces]
+    pieces = [piece for piece in pieces if any(map(str.isalnum, piece))]
+    if len(pieces) == 1:
+        return pattern.sub(_spelled_code, pieces[0])
+    return dedup.BOUNDARY.join(
+        _slot(piece, place) if sum(map(str.isalnum, piece)) < SLOT_CHARS else pattern.sub(_spelled_within, piece)
+        for place, piece in enumerate(pieces)
+    )
 
 
-def _long_enough(piece: str) -> str:
-    """The piece, or what stands for one that is shorter than what is compared."""
+def _slot(piece: str, place: int) -> str:
+    """What stands for a short piece at this place: with another word, or elsewhere, it is another.
+
+    It has as many 5-grams as the piece has where text stands on both sides of it.
+    """
     key = alphanumeric_key(piece)
-    return piece if len(key) >= dedup.SHINGLE_CHARS else _spelled(key, _SPELLED_CODE_CHARS)
+    return _spelled(f"{place} {key}", len(key) + 2 * (dedup.SHINGLE_CHARS - 1))
 
 
 def _spelled_code(match: re.Match[str]) -> str:
     code = match[0]
     if len(code) <= _SHORT_CODE and not _CODE_LETTERS.search(match.string, max(0, match.start() - 9), match.start()):
         return code
-    # longer than it is, so that it also counts at the end of a piece, beyond which no 5-gram reaches
-    size = len(code) + dedup.SHINGLE_CHARS - 1 if len(code) > _SHORT_CODE else _SPELLED_CODE_CHARS
-    return _spelled(code.lower(), size)
+    return _spelled(code.lower(), len(code) if len(code) > _SHORT_CODE else _SPELLED_CODE_CHARS)
+
+
+def _spelled_within(match: re.Match[str]) -> str:
+    """The same for a piece: at its ends a code is longer, for the 5-grams that it would have with the text beyond."""
+    code, ends = _spelled_code(match), (match.start() == 0) + (match.end() == len(match.string))
+    return code if code == match[0] else _spelled(match[0].lower(), len(code) + ends * (dedup.SHINGLE_CHARS - 1))
 
 
 def _spelled(text: str, size: int) -> str:
