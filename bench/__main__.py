@@ -48,9 +48,9 @@ INTRODUCTION = """<!-- SPDX-FileCopyrightText: 2026 The gemtune authors -->
 
 Written by `make bench ARGS=--write` (a part: `python -m bench --only NAME --write`), on machines of two cores. *Times
 better* is the ratio to the peer, in the same process or on the same machine; *before* is the ratio that was recorded
-before, or the value where there is no peer. *Loop* is what a fixed loop in Python took on the machine of that line
-(milliseconds of its processor; empty: not recorded): lines with different loops are of different machines, and only
-ratios of them can be compared.
+before this one, or the value where there is no peer. *Loop* is what a fixed loop in Python took beside that figure
+(milliseconds of the processor; empty: not recorded). Where the loops of two lines differ much, only their ratios can be
+compared.
 
 ![CPU seconds of 1,000 to 100,000 rows, beside lines of linear growth](growth.svg)
 """

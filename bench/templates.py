@@ -93,7 +93,10 @@ Vorgang {n} von {name} vom {day}, eingegangen über das Kontaktformular: ~ Mit f
     }
 )
 _SLOT = re.compile(r"{\w+}|~")
-NAMES, DAYS = ("Asta", "Bela", "Cem", "Dora", "Elio", "Fumi", "Gita", "Hugo"), ("3 May", "2026-10-12", "Tuesday")
+NAMES, DAYS = (
+    ("Asta", "Bela", "Cem", "Dora", "Elisabeth", "Fumiko", "Gita", "Johanna"),
+    ("3 May", "2026-10-12", "Tuesday"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from base64 import b32encode
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ _SIGNATURE = re.compile(
     re.IGNORECASE,
 )
 _SIGNATURE_CHARS = 100  # the longest
+# left out at the ends of pieces, since they belong to the passage as well
 _ENDS = " \t\r\n.,:;!?…-–—\"'“”‘’«»()[]<>/|。、，：；！？「」『』（）【】"
 _SHORT_CODE, _SPELLED_CODE_CHARS, _SPELLED_CHARS = 3, 8, 16
 
@@ -116,13 +118,18 @@ def compared_form(remainder: Remainder) -> str:
         return _spelled(key(text), _SPELLED_CHARS)
     pattern = _CODE if "://" in text else _NUMBER  # the shorter one takes a third of the time
     pieces = [piece.replace(dedup.BOUNDARY, " ").strip(_ENDS) for piece in remainder.pieces]
-    pieces = [piece for piece in pieces if any(map(str.isalnum, piece))]
+    pieces = [piece for piece in pieces if any(map(_counts, piece))]
     if len(pieces) == 1:
         return pattern.sub(_spelled_code, pieces[0])
     return dedup.BOUNDARY.join(
         _slot(piece, place) if sum(map(str.isalnum, piece)) < SLOT_CHARS else pattern.sub(_spelled_within, piece)
         for place, piece in enumerate(pieces)
     )
+
+
+def _counts(letter: str) -> bool:
+    """Whether it is a letter, a digit, or a symbol such as a star, but no punctuation or mark-up."""
+    return letter.isalnum() or (letter > "\x7f" and unicodedata.category(letter)[0] == "S")
 
 
 def _slot(piece: str, place: int) -> str:

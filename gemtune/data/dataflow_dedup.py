@@ -196,7 +196,7 @@ def deduplicate(lines: Any, settings: str) -> tuple[Any, Any]:
                 yield line
                 continue
             kept_id = leaders[0][2:]
-            detail = f"a near-duplicate of the row {kept_id}: {text!r:.80}"
+            detail = f"a near-duplicate of the row {kept_id}: {text.replace(dedup.BOUNDARY, ' ')!r:.80}"
             row = _dropped_row("near_duplicate", detail, kept_id, (is_test, line))
             yield beam.pvalue.TaggedOutput("dropped", json.dumps(row, ensure_ascii=False))
 

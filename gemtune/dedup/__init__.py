@@ -6,9 +6,9 @@ Texts are compared as sets of character 5-grams (Broder 1997), so that languages
 from one-permutation MinHash (Li et al. 2012, empty slots filled by random probing as in Shrivastava 2017) and banded
 hash tables (Leskovec et al., ch. 3); every candidate is verified by its exact Jaccard similarity. Leader policy:
 texts are visited in order, and one is dropped only if a *kept* one is within the threshold; no text is dropped
-through a chain. A text may consist of pieces: no 5-gram crosses a BOUNDARY, so that a change at the end of a piece
-counts no more than one at the end of a text. Guarantees: no text is dropped wrongly; a pair at the threshold is missed
-with probability below 0.001 (see `band_shape`), nearer ones far more rarely. The loops are compiled by numba
+through a chain. Texts for `leaders` may consist of pieces: no 5-gram crosses a BOUNDARY, so that a change at the end
+of a piece counts no more than one at the end of a text. Guarantees: no text is dropped wrongly; a pair at the threshold
+is missed with probability below 0.001 (see `band_shape`), nearer ones far more rarely. The loops are compiled by numba
 (`_numba`).
 """
 
@@ -51,7 +51,8 @@ class Sketches:
 
 def keep(texts: Sequence[str], threshold: float = 0.8, *, threads: int | None = None) -> NDArray[np.bool_]:
     """True for each text to keep: a text is dropped only if an earlier kept one has Jaccard similarity >= threshold."""
-    return np.equal(leaders(texts, threshold, threads=threads), np.arange(len(texts)))
+    whole = [text if text.isascii() else text.replace(BOUNDARY, " ") for text in texts]
+    return np.equal(leaders(whole, threshold, threads=threads), np.arange(len(texts)))
 
 
 def leaders(

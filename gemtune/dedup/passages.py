@@ -5,8 +5,8 @@
 Texts are compared word by word (Chinese and Japanese character by character). A passage is a path of windows of WINDOW
 words along which most of the texts that hold a window go on alike. At one end at least it stops because texts differ
 there (the boundary of Feng et al. 2004, "accessor variety"): copies of one text, which begin and end alike, have no
-such end. MIN_ROWS texts must differ in what is left of them. A rarer path is a passage as part of a template: half of
-its texts hold the other parts, beyond those that would by chance (Loevinger's coefficient).
+such end. MIN_ROWS texts must differ in what is left of them. A rarer path is a passage as part of a template: of its
+texts at least half hold the other parts, not counting those that would by chance (Loevinger's coefficient).
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ WINDOW = 8  # weight of a window's words: 2 for a word, 1 for a Chinese or Japan
 MIN_ROWS = 5
 # Columns of text, of which Chinese, Japanese and Korean characters take two: of a template, of a part, of its largest.
 TEMPLATE, PART, LARGEST_PART = 48, 8, 20
-LEAST_HELD = 2 / 3  # of the texts with a passage's commonest window: ends that fewer hold are not of the passage
+# a window at the end of a path belongs to it if this share of the texts with its commonest window hold it
+LEAST_HELD = 2 / 3
 MIN_REPEATED = 500  # columns of a template times its rows: a short one must be in more rows
 MANY_ROWS, LEFT_OF_FEW, LEFT_OF_MANY = 8, 20, 4  # rows that differ, and the columns that are left of each
 _SAMPLE = 60
 _FIRST_BITS = 22
 _CJK = "\u3005\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _ASCII_WORD = re.compile(r"\w+")  # the same words in ASCII texts, sooner
-_CHARACTER, _WORD = re.compile(f"[{_CJK}]"), re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
+_SYMBOL = "\u2190-\u2bff\u3200-\u33ff\U0001f000-\U0001faff"  # stars, emoji, square signs
+_CHARACTER, _WORD = re.compile(f"[{_CJK}]"), re.compile(rf"[{_CJK}]|[^\W{_CJK}]+|[{_SYMBOL}]+")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 1 << 64))
 Ints = NDArray[np.int64]
@@ -358,9 +360,10 @@ def _paths(words: _Words, kinds: Small, places: Ints, count: Ints) -> list[Ints]
 
 
 def _core(path: Ints, support: Ints, lengths: Small) -> Ints:
-    """The path without the windows at its ends that reach from the passage into the texts beside it.
+    """The path without windows at its ends that reach from the passage into the text beside it.
 
-    Where many texts end alike before a passage they are windows that fewer texts hold, and all overlap one of its own.
+    Fewer texts hold such windows than hold those of the passage. They are found where many texts end alike before it,
+    and each overlaps a window of the passage; a longer end is a text of its own.
     """
     own = np.flatnonzero(support >= LEAST_HELD * support.max())
     begin = own[0] if lengths[0] > own[0] else 0

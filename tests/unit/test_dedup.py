@@ -101,6 +101,10 @@ def test_keep_separates_emoji_but_not_punctuation() -> None:
     assert keep(["👍", "👎", "👍", "!!", "?", ""]).tolist() == [True, True, False, True, False, False]
 
 
+def test_keep_compares_whole_texts_whatever_is_in_them() -> None:
+    assert keep([f"hello{BOUNDARY}a", f"hello{BOUNDARY}b", f"👍{BOUNDARY}", f"👎{BOUNDARY}"]).all()
+
+
 def test_letter_table_is_complete() -> None:
     table = letter_table(wide=True)
     assert all(table[code] == 32 for code in range(0x40000, 0x110000))

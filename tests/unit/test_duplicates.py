@@ -79,6 +79,29 @@ def test_near_duplicates_where_template_and_ticket_meet(language: str, number: i
     assert (result.over_drops, result.missed) == ([], [])
 
 
+FORM = (
+    "Dear team, the customer wrote to us this morning and would like an answer today. City of the customer: {}. What "
+    "follows is what the customer wrote in the form on our web site, rated {}: {}. Kind regards from the front desk."
+)
+WISHES = [
+    f"{thing} {fault}"
+    for thing in ("my lamp", "the sofa", "our fridge", "a blanket", "that chair", "the mirror")
+    for fault in ("never arrived", "was delivered broken", "has the wrong colour", "makes a loud noise")
+]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("Rome", "Oslo"), ("Paris", "Tokyo"), ("Dresden", "Leipzig"), ("Frankfurt", "Nuremberg"), ("agreed", "denied"),
+     ("yes", "no"), ("★★★★★", "★☆☆☆☆"), ("⑩⑪⑫", "⑬⑭⑮"), ("東京都", "大阪府"), ("A-17", "A-18")],
+)  # fmt: skip
+def test_near_duplicates_have_the_same_words_in_the_same_places(words: tuple[str, str]) -> None:
+    same = [FORM.format(word, "4 of 5", wish) for wish in WISHES for word in words]
+    assert near([example(text, line=i) for i, text in enumerate(same)]) == []
+    swapped = [FORM.format(*pair, wish) for wish in WISHES for pair in (words, words[::-1])]
+    assert near([example(text, line=i) for i, text in enumerate(swapped)]) == []
+
+
 @pytest.mark.parametrize(
     "signature",
     [
@@ -125,6 +148,11 @@ def test_compared_texts_are_no_less_similar_beside_equal_pieces(one: str, other:
             "Two of three lamps are late, see http://shop.example/a",
             "TWO OF THREE LAMPS ARE LATE, SEE HTTP://SHOP.EXAMPLE/A.",
         ),
+        (
+            "I read about the lamp on https://shop.example/wiki/Möller/a",
+            "I read about the lamp on https://shop.example/wiki/Möller/a!!",
+        ),
+        ("I read about the lamp on https://例え.jp/a", "i read about the LAMP on https://例え.jp/a"),
         (
             "詳細はhttps://shop.example/aをご覧ください。返金してください",
             "詳細はhttps://shop.example/aをご覧ください。返金してくださいね",
