@@ -219,8 +219,10 @@ class _Search:
         self._by_chance = np.array(self._rows) / max(1, self._texts)  # the share of all texts that hold each path
         sizes = [int(words.columns[self._words_of(path)].sum()) for path in self._paths]
         self._path_of = np.full(support.size + 1, -1)  # the last is that of all other windows
+        self._path_by_median = np.full(support.size + 1, -1)  # -1 for all windows but the median ones
         for number, path in enumerate(self._paths):
             self._path_of[path] = number
+            self._path_by_median[self._median[number]] = number
         self._shared = self._most_rows(np.array([*self._rows, 0]))
         large = [rows if size >= TEMPLATE // 2 else 0 for rows, size in zip(self._rows, sizes, strict=True)]
         self._shared_largely = self._most_rows(np.array([*large, 0]))
@@ -270,7 +272,7 @@ class _Search:
         rows = rows[:: 1 + rows.size // _SAMPLE]
         begins = self._words.window_begins
         kinds = (self._kinds[begins[row] : begins[row + 1]] for row in rows.tolist())
-        held = np.concatenate([np.empty(0, np.int64), *(np.unique(self._path_of[row]) for row in kinds)])
+        held = np.concatenate([np.empty(0, np.int64), *(np.unique(self._path_by_median[row]) for row in kinds)])
         count = np.bincount(held[held >= 0], minlength=len(self._paths))
         common = np.flatnonzero((count > 0) & (2 * count >= (1 + by_chance) * rows.size)).tolist()
         return [number for number in common if self._columns(number) >= PART and self._rows_differ(number)]
