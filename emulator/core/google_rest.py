@@ -193,9 +193,9 @@ class Call:
         return f"projects/{project_number(project)}/locations/{self.params.get('location', 'us-central1')}"
 
     def update_mask(self) -> set[str]:
-        """The top-level fields (camel case) a PATCH changes: those of `updateMask`, without it all fields sent."""
+        """The top-level fields (camel case) of `updateMask`; none without it or with `*`: all fields sent are meant."""
         mask = {camel(part.partition(".")[0]) for part in self.first("updateMask").split(",") if part}
-        return mask or set(self.body)
+        return set() if "*" in mask else mask
 
     def first(self, key: str, default: str = "") -> str:
         """The first query parameter of this name, in either case."""

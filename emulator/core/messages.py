@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -18,7 +19,7 @@ import yaml
 
 from emulator.core.google_rest import ApiError, Call, Json, snake
 
-_EMPTY: Json = {"string": "", "object": {}, "boolean": False, "integer": 0}
+_EMPTY: Json = {"string": "", "object": {}, "boolean": False}
 _MESSAGES: dict[str, Json] = yaml.safe_load(Path(__file__).with_name("messages.yaml").read_text("utf-8"))
 _TEXTS: dict[str, str] = _MESSAGES.pop(".refusals")
 RE2_OPTIONS = re2.Options()
@@ -50,17 +51,22 @@ def check(value: Any, message: str, path: str | None = None) -> Any:
 
 
 def changes(call: Call, message: str) -> Json:
-    """The fields that a PATCH changes, by its mask or else those sent; one that the mask alone names is empty."""
+    """The fields that a PATCH changes, by its mask or else those sent. Without a value they become empty; numbers stay.
+    Left out are fields that the message does not have or has as `{}`: a PATCH does not change them.
+    """
     schema, mask = _MESSAGES[message], call.update_mask()
     parts = schema["properties"]
-    names = mask if schema.get("additionalProperties") is False else mask & parts.keys()
-    sent = {key: call.body.get(key) for key in names}
-    sent |= {key: _EMPTY.get(parts[key].get("type")) for key in names & parts.keys() if sent[key] is None}
-    changed: Json = check(sent, message)
-    return changed
+    if unknown := sorted(mask - parts.keys()):
+        raise ApiError.field("update_mask", f'"{unknown[0][:80]}" is not a field of the emulator\'s {schema["title"]}.')
+    sent = {key: call.body.get(key) for key in mask or call.body}
+    for key in sent.keys() & parts.keys():
+        if sent[key] is None:
+            sent[key] = copy(_EMPTY.get(parts[key].get("type")))
+    return {key: value for key, value in check(sent, message).items() if parts.get(key)}
 
 
 def _read(value: Any, schema: Json) -> Any:
+    """A value as its schema describes it. A reader does nothing with values of other types: `type` refuses them."""
     for keyword, limit in schema.items():
         if reader := _READERS.get(keyword):
             value = reader(value, limit, schema)
@@ -71,34 +77,41 @@ def _read(value: Any, schema: Json) -> Any:
 
 def _refusal(keyword: str, schema: Json, value: Any) -> _Refusal:
     limit = schema[keyword]
-    if {"minimum", "maximum"} & {keyword} and {"minimum", "maximum"} <= schema.keys():
-        keyword, limit = "range", f"{schema['minimum']:g} and {schema['maximum']:g}"
-    elif keyword == "maximum" or (keyword == "minimum" and limit):
+    if keyword in ("minimum", "maximum") and {"minimum", "maximum"} <= schema.keys():
+        keyword, limit = "range", f"{schema['minimum']} and {schema['maximum']}"
+    elif keyword == "minimum" and limit:
         keyword = "exclusiveMinimum"
+    elif keyword == "const":
+        limit = json.dumps(limit)
     shown = ", ".join(map(str, limit)) if isinstance(limit, list) else limit
     text = schema.get("refusals", {}).get(keyword) or _TEXTS[keyword]
     return _Refusal(text.format(value=json.dumps(value)[:80], limit=shown, form=schema.get("description")))
 
 
 def _typed(value: Any, kinds: str | list[str], schema: Json) -> Any:
-    """A value of one of the types; a number may be written as text, an integer has 64 bits."""
+    """A value of one of the types; a number may be written as text, an integer has 64 bits, a double may be NaN."""
     classes = _TYPES.get(kinds, ()) if isinstance(kinds, str) else tuple(_TYPES[kind] for kind in kinds)
     if isinstance(value, classes):
         return value
-    if kinds in ("number", "integer"):
+    if kinds in ("number", "integer", "double") and not isinstance(value, bool):
         try:
-            number = float("nan" if isinstance(value, bool) else value)
+            number = float(value)
         except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        if math.isfinite(number) and (kinds == "number" or (number.is_integer() and abs(number) < 2**63)):
-            return number if kinds == "number" else int(number)
+            raise _refusal("type", schema, value) from None
+        if kinds == "double" or (kinds == "number" and math.isfinite(number)):
+            return number
+        if kinds == "integer" and number.is_integer() and abs(number) < 2**63:
+            return int(number)
     raise _refusal("type", schema, value)
 
 
-def _only(value: Any, allowed: bool | Json, schema: Json) -> Any:
+def _read_other_fields(value: Any, allowed: bool | Json, schema: Json) -> Any:
+    """Fields that `properties` does not name: refused, or the values of a map."""
+    if not isinstance(value, dict):
+        return value
     if allowed is False and (unknown := [name for name in value if name not in schema["properties"]]):
-        text = schema.get("refusals", {}).get("additionalProperties", "")
-        raise _Refusal(text.format(name=unknown[0][:80]), unknown="" if text else unknown[0])
+        text, name = schema.get("refusals", {}).get("additionalProperties", ""), unknown[0]
+        raise _Refusal(text, name[:80]) if text else _Refusal("", unknown=name)
     return value if allowed is False or "properties" in schema else _properties(value, {}, schema)
 
 
@@ -107,22 +120,23 @@ def _properties(value: Any, properties: dict[str, Json], schema: Json) -> Any:
         return value
     others = schema.get("additionalProperties") or {}
     result = {
-        key: _part(item, properties.get(key, others), key)
+        key: _read_at(key, item, properties.get(key, others))
         for key, item in value.items()
         if item is not None or (others and key not in properties)
     }
     for name, part in properties.items():
         if "default" in part and name not in result:
-            result[name] = _read(part["default"], part)
+            result[name] = _read(copy(part["default"]), part)
     return result
 
 
 def _items(value: Any, schema: Json, _: Json) -> list[Any]:
     """A list of parts; a single one is read as a list."""
-    return [_part(item, schema, n) for n, item in enumerate(value if isinstance(value, list) else [value])]
+    return [_read_at(n, item, schema) for n, item in enumerate(value if isinstance(value, list) else [value])]
 
 
-def _part(value: Any, schema: Json, place: str | int) -> Any:
+def _read_at(place: str | int, value: Any, schema: Json) -> Any:
+    """A field or an item: its place is added to the path of a refusal."""
     try:
         return _read(value, schema)
     except _Refusal as refusal:
@@ -140,14 +154,14 @@ def _required(value: Any, names: list[str | list[str]], schema: Json) -> Any:
 
 
 def _exactly_one(value: Any, groups: dict[str, list[str]], _: Json) -> Any:
-    for group, names in groups.items():
+    for group, names in groups.items() if isinstance(value, dict) else ():
         if sum(value.get(name) is not None for name in names) != 1:
             text = f"exactly one of {' and '.join(map(snake, names))} must be set."
             raise _Refusal(text, *filter(None, [group]))
     return value
 
 
-def _named(value: Any, names: list[str], _: Json) -> str:
+def _enumeration_name(value: Any, names: list[str], _: Json) -> str:
     """The name of an enumeration's value, which may be its number."""
     if type(value) is int and 0 <= value < len(names) and names[value]:  # a boolean is none
         return names[value]
@@ -156,15 +170,18 @@ def _named(value: Any, names: list[str], _: Json) -> str:
     return value.upper()
 
 
-def _expression(value: str, _: bool, __: Json) -> str:
+def _expression(value: Any, _: bool, __: Json) -> Any:
     try:
-        re2.compile(value, RE2_OPTIONS)
+        if isinstance(value, str):
+            re2.compile(value, RE2_OPTIONS)
     except re2.error as error:
         raise _Refusal(f"is not a regular expression in RE2's syntax: {error.args[0].decode()}.") from None
     return value
 
 
-def _labels(labels: Json, most: int, _: Json) -> Json:
+def _labels(labels: Any, most: int, _: Json) -> Any:
+    if not isinstance(labels, dict):
+        return labels
     if len(labels) > most:
         raise _Refusal(f"must be a map of at most {most} labels.")
     for name, value in labels.items():
@@ -178,14 +195,14 @@ def _labels(labels: Json, most: int, _: Json) -> Json:
     return labels
 
 
-def _unimplemented(value: Json, names: list[str], _: Json) -> Json:
-    for name in names:
+def _unimplemented(value: Any, names: list[str], _: Json) -> Any:
+    for name in names if isinstance(value, dict) else ():
         if value.get(name) is not None:
             raise ApiError(400, f"{name} is not implemented by the emulator.")
     return value
 
 
-def _then(value: Any, condition: Json, schema: Json) -> Any:
+def _read_if(value: Any, condition: Json, schema: Json) -> Any:
     try:
         _read(value, condition)
     except _Refusal:
@@ -196,16 +213,16 @@ def _then(value: Any, condition: Json, schema: Json) -> Any:
 _TYPES: dict[str, type] = {"object": dict, "array": list, "string": str, "boolean": bool, "null": NoneType}
 _READERS: dict[str, Callable[[Any, Any, Json], Any]] = {
     "type": _typed,
-    "additionalProperties": _only,
+    "additionalProperties": _read_other_fields,
     "properties": _properties,
     "items": _items,
     "required": _required,
     "exactlyOne": _exactly_one,
-    "names": _named,
+    "names": _enumeration_name,
     "expression": _expression,
     "labels": _labels,
     "unimplemented": _unimplemented,
-    "if": _then,
+    "if": _read_if,
 }
 _TESTS: dict[str, Callable[[Any, Any], object]] = {
     "enum": lambda value, choices: value in choices,

@@ -9,7 +9,7 @@ consecutive requests each deployed model gets exactly its share.
 import itertools
 from collections import defaultdict
 
-from emulator.core.google_rest import ApiError, Call, Json, check_key, now, public
+from emulator.core.google_rest import ApiError, Call, Json, check_key, now, public, snake
 from emulator.core.messages import changes
 from emulator.core.state import State
 from emulator.services.collection import Collection
@@ -87,7 +87,7 @@ class Endpoints(Collection):
             if "trafficSplit" in changed:
                 _check_split(changed["trafficSplit"], _ids(endpoint), "endpoint")
             if CONFIG in changed:
-                changed[CONFIG] = self._logs.read(call, changed[CONFIG], endpoint)
+                changed[CONFIG] = self._logs.read(call, changed[CONFIG], endpoint, f"endpoint.{snake(CONFIG)}")
             self._store(endpoint | changed)
         return public(endpoint | changed)
 

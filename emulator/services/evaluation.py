@@ -137,6 +137,8 @@ class Evaluation:
         body = call.body
         if "metrics" in body:
             values = {key: _content_text(body["instance"].get(key)) for key in ("prompt", "response", "reference")}
+            for n, metric in enumerate(body["metrics"]):
+                _spec_name(metric, f"metrics[{n}]")
             return {"metricResults": [await self.score(metric, values) for metric in body["metrics"]]}
         for kind, judge in (("pointwise", self._rate), ("pairwise", self._compare)):
             if f"{kind}MetricInput" in body:
@@ -152,7 +154,7 @@ class Evaluation:
         key = next((key for key in _JUDGED if key in metric), "")
         is_pairwise = key == "pairwiseMetricSpec"
         if not key or (is_pairwise and "baseline_model_response" not in values):
-            raise ApiError(400, f"The metric {next(iter(metric), '')[:80]} is not implemented by the emulator.")
+            raise ApiError(400, f"The metric {_spec_name(metric, 'metrics')[:80]} is not implemented by the emulator.")
         template = metric[key]["metricSpecName" if key == "predefinedMetricSpec" else "metricPromptTemplate"]
         return await (self._compare if is_pairwise else self._rate)(template, values)
 
@@ -266,14 +268,21 @@ def read_evaluation_config(config: Json, place: str, entry: BaseModelEntry, stor
     return {**config, "metrics": metrics}
 
 
+def _spec_name(metric: Json, place: str) -> str:
+    """The name of a metric's one spec."""
+    names = [key for key in metric if key.endswith("Spec") and metric[key] is not None]
+    if len(names) != 1:
+        listed = ", ".join(names)[:200] or "none"
+        raise ApiError.field(place, f"exactly one metric spec is required, not {listed}.")
+    return names[0]
+
+
 def _read_metric(metric: Json, place: str) -> Json:
-    kinds = [key for key in metric if key.endswith("Spec") and metric[key] is not None]
-    if len(kinds) != 1:
-        raise ApiError.field(place, f"exactly one metric spec is required, not {', '.join(kinds) or 'none'}.")
-    if kinds[0] not in _RESULTS:
-        raise ApiError(400, f"{place}: {kinds[0][:80]} is not implemented by the emulator.")
+    name = _spec_name(metric, place)
+    if name not in _RESULTS:
+        raise ApiError(400, f"{place}: {name[:80]} is not implemented by the emulator.")
     names = check(metric, "Metric", place)["aggregationMetrics"] or ["AVERAGE"]
-    return {kinds[0]: metric[kinds[0]], "aggregationMetrics": names}
+    return {name: metric[name], "aggregationMetrics": names}
 
 
 def _percentile(percent: int, scores: Sequence[float]) -> float:

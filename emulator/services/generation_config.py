@@ -120,7 +120,7 @@ def _choices(choices: Any, place: str, kind: str) -> list[Any]:
         if kind in ("integer", "number"):
             return [_exact(float(choice)) for choice in choices]
         return [choice if isinstance(choice, str) else json.dumps(choice) for choice in choices]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ApiError.field(f"{place}.enum", f"must be a list of values of type {kind}.") from error
 
 

@@ -33,7 +33,7 @@ class MultimodalDatasets(Collection):
         if call.body["metadataSchemaUri"] != SCHEMA:
             raise ApiError(400, f"metadataSchemaUri: the emulator has multimodal datasets only ({SCHEMA}).")
         metadata = check(camelize(call.body["metadata"]), "MultimodalDatasetMetadata")
-        self._bigquery.lines(metadata["inputConfig"]["bigquerySource"]["uri"])
+        self._bigquery.lines(metadata["inputConfig"]["bigquerySource"]["uri"], "dataset.metadata")
         body = {"displayName": call.body["displayName"], "metadataSchemaUri": SCHEMA, "metadata": metadata}
         dataset = self.insert(call.parent, body)
         return self._operations.done(call, dataset["name"], "CreateDataset", "Dataset", dataset)
@@ -59,9 +59,9 @@ class MultimodalDatasets(Collection):
     def _lines(self, dataset: Json, own: Json | None) -> list[Any]:
         """The requests in the column that the call, or else the dataset, names."""
         metadata = dataset["metadata"]
-        column = (own or metadata["geminiRequestReadConfig"]).get("assembledRequestColumnName", "")
+        column = (own or metadata.get("geminiRequestReadConfig", {})).get("assembledRequestColumnName", "")
         uri = metadata["inputConfig"]["bigquerySource"]["uri"]
-        rows = self._bigquery.lines(uri)
+        rows = self._bigquery.lines(uri, "metadata")
         if any(column not in row for row in rows):
             place = "gemini_request_read_config.assembled_request_column_name"
             raise ApiError.field(place, f"{uri} has no column {column[:80]!r}.")

@@ -70,13 +70,13 @@ class BigQuery:
             "statistics": {"load": {"outputRows": str(len(lines))}},
         }
 
-    def lines(self, uri: str) -> list[Json]:
-        """The rows of the loaded table `bq://PROJECT.DATASET.TABLE`; a 400 for any other."""
+    def lines(self, uri: str, place: str) -> list[Json]:
+        """The rows of the loaded table `bq://PROJECT.DATASET.TABLE`; a 400 for any other, `place` is its dataset's."""
         parts = uri.removeprefix("bq://").split(".")
         stored = self._state.get(_name(*parts)) if uri.startswith("bq://") and len(parts) == 3 else None
         if stored is None or "lines" not in stored:
             problem = f"{uri[:300]} is not a table that was loaded (bq://PROJECT.DATASET.TABLE)."
-            raise ApiError.field("dataset.metadata.input_config.bigquery_source.uri", problem)
+            raise ApiError.field(f"{place}.input_config.bigquery_source.uri", problem)
         return [{stored["column"]: line} for line in stored["lines"]]
 
     def get_dataset(self, call: Call) -> Json:
@@ -260,15 +260,14 @@ class RequestLogs:
         self._bigquery = bigquery
         self._counts: Counter[str] = Counter()
 
-    def read(self, call: Call, config: Json, resource: Json) -> Json:
-        """The logging configuration of an endpoint or base model; creates its table."""
+    def read(self, call: Call, config: Json, resource: Json, place: str) -> Json:
+        """The logging configuration of an endpoint or base model, at a place of its request; creates its table."""
         if call.version == "v1" and "enableOtelLogging" in config:
-            raise ApiError.unknown_field("enableOtelLogging", "endpoint.predict_request_response_logging_config")
+            raise ApiError.unknown_field("enableOtelLogging", place)
         if not config["enabled"]:
             return {}
         if not 0 < config["samplingRate"] <= 1:
-            place = "predict_request_response_logging_config.sampling_rate"
-            raise ApiError.field(place, "must be in the range (0, 1].")
+            raise ApiError.field(f"{place}.sampling_rate", "must be in the range (0, 1].")
         uri = config["bigqueryDestination"]["outputUri"]
         self._bigquery.create(destination(uri, resource), resource["name"].split("/")[3])
         return config
@@ -276,8 +275,9 @@ class RequestLogs:
     def set_model(self, call: Call) -> Json:
         """An operation with the base model's new configuration."""
         name = _base_model(call)
-        logging = call.body["publisherModelConfig"]["loggingConfig"]
-        config = {"loggingConfig": self.read(call, logging, {"name": name, "displayName": call.params["model"]})}
+        logging, place = call.body["publisherModelConfig"]["loggingConfig"], "publisher_model_config.logging_config"
+        resource = {"name": name, "displayName": call.params["model"]}
+        config = {"loggingConfig": self.read(call, logging, resource, f"request.{place}")}
         self._state.put("publisherModelConfigs", name, {"name": name, **config})
         return self._operations.done(call, name, "SetPublisherModelConfig", "PublisherModelConfig", config)
 

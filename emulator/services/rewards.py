@@ -43,9 +43,11 @@ class Rewards:
         """
         key = next(key for key in CONFIGS if key in body)
         parts = [single for single, _ in _parts(body)]
-        for single in parts:
+        for n, single in enumerate(parts):
             if scorer := single.get("codeExecutionRewardScorer"):
-                self._check_snippet(scorer["pythonCodeSnippet"], f"{place}{snake(key)}.python_code_snippet")
+                part = "" if key == CONFIGS[0] else f".weighted_reward_configs[{n}].reward_config"
+                where = f"{place}{snake(key)}{part}.code_execution_reward_scorer.python_code_snippet"
+                self._check_snippet(scorer["pythonCodeSnippet"], where)
         if len({single["rewardName"] for single in parts}) < len(parts):
             problem = "needs a reward_name of its own for each reward."
             raise ApiError.field(f"{place}{snake(key)}.weighted_reward_configs", problem)
@@ -118,7 +120,7 @@ class Rewards:
         rating = await self._evaluation.rating(prompt, values)
         if exact is None:
             return rating
-        return float(exact["correctAnswerReward" if rating >= 0.5 and expression else "wrongAnswerReward"])
+        return float(exact.get("correctAnswerReward" if rating >= 0.5 and expression else "wrongAnswerReward", 0))
 
 
 def _parts(config: Json) -> list[tuple[Json, float]]:
@@ -169,7 +171,7 @@ def _string_match(scorer: Json, row: ReinforcementRow, text: str) -> float | str
         matches = value is not None and _matches(expression, row, value)
     except RewardError as error:
         return str(error)
-    return float(scorer["correctAnswerReward" if matches else "wrongAnswerReward"])
+    return float(scorer.get("correctAnswerReward" if matches else "wrongAnswerReward", 0))
 
 
 def _json_field(text: str, key: str) -> str | None:

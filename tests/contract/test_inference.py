@@ -14,12 +14,13 @@ import httpx
 import pytest
 from emulated import PARENT, Server, genai_client
 from google.genai import errors, types
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 MODEL = "gemini-2.5-flash"
 ASKED = {"contents": [{"parts": [{"text": "x"}]}]}
 JSON_MIME = {"responseMimeType": "application/json"}
 UNSATISFIABLE = {"allOf": [{"type": "integer"}, {"type": "string"}]}
+INFINITE = {"type": "NUMBER", "enum": ["inf"]}
 
 
 def get_weather(city: str, days: int = 1) -> str:
@@ -113,6 +114,11 @@ class Shipment(BaseModel):
     note: str | None = None
 
 
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["parcel", "letter"]
+
+
 @pytest.mark.parametrize("engine", ["scripted", "student"])
 def test_json_answers_are_parsed_by_the_client(start: Callable[..., Server], engine: str) -> None:
     client = genai_client(start("--engine", engine).url)
@@ -122,6 +128,7 @@ def test_json_answers_are_parsed_by_the_client(start: Callable[..., Server], eng
         return client.models.generate_content(model=MODEL, contents="where is my parcel", config=config)
 
     assert isinstance(answer(response_schema=Shipment).parsed, Shipment)
+    assert isinstance(answer(response_schema=Strict).parsed, Strict)  # sent as additionalProperties: false
     assert all(isinstance(part, Part) for part in answer(response_schema=list[Part]).parsed)
     assert Shipment.model_validate_json(answer(response_json_schema=Shipment.model_json_schema()).text)
     assert isinstance(json.loads(answer().text), dict | list)
@@ -286,9 +293,10 @@ def test_predict_on_an_endpoint(server: Server) -> None:
     aiplatform.init(project=PROJECT, location=LOCATION, api_transport="rest", **options)
     endpoint = aiplatform.Endpoint(job.tuned_model.endpoint)
     whole = {"contents": [{"role": "user", "parts": [{"text": "money back please"}]}]}
-    answer = endpoint.predict([{"content": "where is my parcel"}, whole], parameters={"temperature": 0})
+    empty = {"prompt": None, "content": "where is my parcel"}
+    answer = endpoint.predict([{"content": "where is my parcel"}, whole, empty], parameters={"temperature": 0})
     aiplatform.initializer.global_config._api_endpoint = None
-    prompts = ("where is my parcel", "money back please")
+    prompts = ("where is my parcel", "money back please", "where is my parcel")
     greedy: Any = {"temperature": 0}
     same = [
         client.models.generate_content(model=job.tuned_model.endpoint, contents=c, config=greedy).text for c in prompts
@@ -344,6 +352,7 @@ def test_express_mode(truth: Server) -> None:
         ({**ASKED, "toolConfig": {"functionCallingConfig": {"mode": "SOME"}}}, 400, "SOME"),
         ({**ASKED, "generationConfig": {**JSON_MIME, "responseSchema": {"type": "OBJEKT"}}}, 400, "OBJEKT"),
         ({**ASKED, "generationConfig": {**JSON_MIME, "responseSchema": {"typ": "OBJECT"}}}, 400, "typ"),
+        ({**ASKED, "generationConfig": {**JSON_MIME, "responseSchema": INFINITE}}, 400, "enum"),
         ({**ASKED, "generationConfig": {**JSON_MIME, "responseJsonSchema": {"type": "objekt"}}}, 400, "objekt"),
         ({**ASKED, "generationConfig": {**JSON_MIME, "responseJsonSchema": UNSATISFIABLE}}, 400, "no answer"),
         ({"contents": [{"parts": [{"text": "x"}]}], "nonsense": 1}, 400, "nonsense"),

@@ -78,12 +78,13 @@ def test_own_experiments_can_be_written(server: Server, aip: Any) -> None:
     series = client.create_tensorboard_time_series(
         parent=run.name, tensorboard_time_series=TensorboardTimeSeries(display_name="loss", value_type="SCALAR")
     )
-    points = [TimeSeriesDataPoint(step=n, scalar=Scalar(value=1 / n)) for n in range(1, 4)]
+    values = [1.0, 0.5, 0.0, float("nan")]  # a client leaves a zero out
+    points = [TimeSeriesDataPoint(step=n, scalar=Scalar(value=value)) for n, value in enumerate(values, 1)]
     data = TimeSeriesData(tensorboard_time_series_id=series.name.rsplit("/", 1)[1], value_type="SCALAR", values=points)
     client.write_tensorboard_run_data(tensorboard_run=run.name, time_series_data=[data])
     data = client.read_tensorboard_time_series_data(tensorboard_time_series=series.name).time_series_data
-    assert [(v.step, v.scalar.value) for v in data.values] == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
-    assert client.get_tensorboard_time_series(name=series.name).metadata.max_step == 3
+    assert [(v.step, v.scalar.value) for v in data.values] == [(1, 1.0), (2, 0.5), (3, 0.0)]
+    assert client.get_tensorboard_time_series(name=series.name).metadata.max_step == 4
     with pytest.raises(exceptions.Conflict):
         client.create_tensorboard_run(parent=experiment.name, tensorboard_run_id="r")
     with pytest.raises(exceptions.NotFound):

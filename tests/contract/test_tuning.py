@@ -175,6 +175,8 @@ def test_what_cannot_be_rebased_is_refused(server: Server, train_uri: str) -> No
         ({"tunedModelRef": ref}, 400),
         ({"tunedModelRef": ref, "tuningJob": {"baseModel": "gemini-2.5-flash"}}, 400),  # where it stands already
         ({"tunedModelRef": {"tuningJob": f"{PARENT}/tuningJobs/1"}, "tuningJob": lite}, 404),
+        ({"tunedModelRef": ref, "tuningJob": {**lite, "supervisedTuningSpec": "x"}}, 400),
+        ({"tunedModelRef": ref, "tuningJob": {**lite, "supervisedTuningSpec": {"hyperParameters": None}}}, 200),
         ({"tunedModelRef": {"pipelineJob": "p"}, "tuningJob": lite}, 400),
         ({"tunedModelRef": ref, "tuningJob": {"baseModel": "gemini-3.5-flash"}, "deployToSameEndpoint": True}, 400),
     ):
