@@ -38,7 +38,7 @@ from gemtune.errors import UserError
 
 MAX_BAND_ROWS = 2000
 SAMPLE_ROWS = 20_000
-Row = tuple[str, str, str]  # rank, class, compared text
+Row = tuple[str, str, str, str]  # rank, class, compared text, the beginning of the text
 Line = tuple[bool, str]  # whether it is of the test file, and the raw row
 Common = tuple[bool, Passages]  # whether system instructions differ; the passages that many rows have in common
 
@@ -90,7 +90,7 @@ def resolve_text_group(
     kept, dropped = resolve_group(examples, task, config) if len(examples) > 1 else (examples, [])
     for example in kept:
         label = duplicate_class(example, task)
-        yield (rank_of(example), label, text_of(example, common)), lines[example.line]
+        yield (rank_of(example), label, text_of(example, common), example.text[:80]), lines[example.line]
     for rejected in dropped:
         if not lines[rejected.line][0]:
             same = f"the same text as the row {rejected.kept_id}: {rejected.row['text']!r:.80}"
@@ -105,8 +105,8 @@ def _dropped_row(reason: str, detail: str, kept_id: str | None, line: Line) -> J
 
 def sketches(rows: Sequence[Row], threshold: float) -> Iterator[tuple[str, tuple[str, int, bytes, bytes]]]:
     """(band, (rank, length, low bytes, band keys)) for every band of every row."""
-    sketched = dedup.build_sketches([text for _, _, text in rows], threshold, threads=1)
-    for i, (rank, label, _) in enumerate(rows):
+    sketched = dedup.build_sketches([row[2] for row in rows], threshold, threads=1)
+    for i, (rank, label, *_) in enumerate(rows):
         sketch = (rank, int(sketched.lengths[i]), sketched.low[i].tobytes(), sketched.keys[i].tobytes())
         for band, key in enumerate(sketched.keys[i].tolist()):
             yield f"{band} {key} {label}", sketch
@@ -196,7 +196,7 @@ def deduplicate(lines: Any, settings: str) -> tuple[Any, Any]:
                 yield line
                 continue
             kept_id = leaders[0][2:]
-            detail = f"a near-duplicate of the row {kept_id}: {text.replace(dedup.BOUNDARY, ' ')!r:.80}"
+            detail = f"a near-duplicate of the row {kept_id}: {text!r:.80}"
             row = _dropped_row("near_duplicate", detail, kept_id, (is_test, line))
             yield beam.pvalue.TaggedOutput("dropped", json.dumps(row, ensure_ascii=False))
 
@@ -246,7 +246,7 @@ def deduplicate(lines: Any, settings: str) -> tuple[Any, Any]:
         | "all pairs" >> beam.GroupByKey()
         | "assign leaders" >> beam.FlatMap(lambda item: assign_leaders(item[1]))
     )
-    line_of_rank = resolved.rows | "lines by rank" >> beam.Map(lambda item: (item[0][0], (item[1], item[0][2][:80])))
+    line_of_rank = resolved.rows | "lines by rank" >> beam.Map(lambda item: (item[0][0], (item[1], item[0][3])))
     result = (
         {"rows": line_of_rank, "leaders": leaders}
         | "join leaders" >> beam.CoGroupByKey()
