@@ -4,8 +4,8 @@
 
 It is the whole conversation, with parts that are not text as their URI, without what a mail program adds below it
 (`mail_signatures.yaml`) and without the passages that many rows have in common (`passages`), so that rows are compared
-by what is left. A number, a code or a URL counts as a whole: with
-another digit it is another one. A text without letters is near to its equal only.
+by what is left. A number, a code or a URL counts as a whole: with another digit it is another one. A text without
+letters is near to its equal only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ SLOT_CHARS = 12  # letters and digits: a shorter piece beside another is equal o
 MIN_LEFT_CHARS = 8  # a shorter remainder is compared together with the passages that were removed
 _NUMBER = re.compile(r"\d[A-Za-z\d]*(?:[-_./:,#][A-Za-z\d]+)*")
 _CJK = "\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"  # with punctuation
-_CODE = re.compile(rf"(?i:https?)://(?:[\w-]+\.)*(?:[!-~]|[^\W{_CJK}])*[^\W_{_CJK}]|{_NUMBER.pattern}")
+# possessive, with parts that have no character in common: linear in the length of the text
+_URL = rf"(?i:https?)://(?:[\w-]++\.)*+(?:[!-~]|[^\x00-\x7f\W{_CJK}])*+"
+_CODE = re.compile(rf"{_URL}|{_NUMBER.pattern}")
 _CODE_LETTERS = re.compile(r"(?:\A|[\W_])[A-Za-z]{1,6}[-_#/.]\Z")  # E-12 is a code, 12 and A4 are short numbers
 Pairs = NDArray[np.int64]
 _MAIL = yaml.safe_load(Path(__file__).with_name("mail_signatures.yaml").read_text("utf-8"))
@@ -142,16 +144,17 @@ def _slot(piece: str, place: int) -> str:
 
 
 def _spelled_code(match: re.Match[str]) -> str:
-    code = match[0]
+    code = match[0].rstrip(_ENDS)
     if len(code) <= _SHORT_CODE and not _CODE_LETTERS.search(match.string, max(0, match.start() - 9), match.start()):
         return code
     return _spelled(code.lower(), len(code) if len(code) > _SHORT_CODE else _SPELLED_CODE_CHARS)
 
 
 def _spelled_within(match: re.Match[str]) -> str:
-    """The same for a piece: at its ends a code is longer, for the 5-grams that it would have with the text beyond."""
+    """The same for a code in a piece: at its ends it is longer, for the 5-grams it would have with the text beyond."""
     code, ends = _spelled_code(match), (match.start() == 0) + (match.end() == len(match.string))
-    return code if code == match[0] else _spelled(match[0].lower(), len(code) + ends * (dedup.SHINGLE_CHARS - 1))
+    own = match[0].rstrip(_ENDS)
+    return code if code == own else _spelled(own.lower(), len(code) + ends * (dedup.SHINGLE_CHARS - 1))
 
 
 def _spelled(text: str, size: int) -> str:
@@ -169,7 +172,8 @@ def derived_values(example: Example, task: Task) -> str:
         return text_key(example.target)
     if not task.is_free_text:
         return ""
-    in_target, in_text = (set(_CODE.findall(text.lower())) for text in (example.target, full_text(example)))
+    texts = (example.target.lower(), full_text(example).lower())
+    in_target, in_text = ({code.rstrip(_ENDS) for code in _CODE.findall(text)} for text in texts)
     return " ".join(sorted(in_target & in_text))
 
 

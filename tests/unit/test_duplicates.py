@@ -125,6 +125,16 @@ def test_near_duplicates_ignore_what_a_mail_program_adds(signature: str) -> None
     assert near([example(signature), example(f"wet {signature}", line=1)]) == []
 
 
+@pytest.mark.parametrize(
+    "part", ["_", "-.", "_.", "a.", "a", "/", "é_", "例.", "例え", "-", "sent ", "iphone ", "1-", "a1 "]
+)
+def test_compared_text_takes_no_longer_for_odd_urls_and_endings(part: str) -> None:
+    for text in (f"see https://{part * 20_000}", f"see https://{part * 20_000}!", f"sent from {part * 60}?!x"):
+        row = example(text)
+        compared = Remainders().compared([row, example(f"{text} or not", line=1)])  # a timeout where it backtracks
+        assert all(compared)
+
+
 def test_compared_text_keeps_what_only_begins_like_a_signature() -> None:
     for text in ("the parcel was sent from my office", "my mail was sent with the wrong address", "Sent from my iPad"):
         assert text_to_compare(example(text)) == text
