@@ -19,7 +19,7 @@ from gemtune.errors import UserError
 from gemtune.monitoring.decision import MonitoringEvidence, decide
 from gemtune.state import store
 from gemtune.steps import start_retraining
-from gemtune.vertex import connect, notification, project
+from gemtune.vertex import connect, notification
 from pipelines import cloud, runs, schedules
 from pipelines.emulator_process import emulator
 
@@ -506,59 +506,6 @@ def test_doctor_names_what_the_project_lacks(url, config):
         *(names[0], "pipeline_jobs", *names[2:4]),
         "gemtune-python:abc",
     ]
-
-
-@pytest.mark.parametrize(
-    ("resource", "state"),
-    [
-        ({"name": "a"}, "ok"),
-        ({"state": "ENABLED"}, "ok"),
-        ({"state": "DISABLED"}, "disabled"),  # an API
-        ({"email": "a@b", "disabled": True}, "disabled"),
-        ({"primary": {"state": "ENABLED"}}, "ok"),
-        ({"primary": {"state": "DESTROYED"}}, "disabled"),  # the version of a key
-    ],
-)
-def test_doctor_reports_disabled_resources(config, monkeypatch, resource, state):
-    monkeypatch.setattr("gemtune.vertex.Client.rest", lambda *_: resource)
-    image = IMAGE.replace(":abc", "")  # the tag is latest
-    looked_up = list(project.checks(connect(Config().vertex), Config(), image))
-    assert {check.state for check in looked_up if not check.subject.startswith(("bucket", "quota"))} == {state}
-    assert looked_up[-1].subject == f"image {image}"
-
-
-def test_doctor_reads_the_quotas_of_its_region_on_all_pages(config, monkeypatch):
-    def metric(name, **buckets):
-        limits = [
-            {"effectiveLimit": str(n), "dimensions": {"region": r} if r != "all" else {}} for r, n in buckets.items()
-        ]
-        return {"metric": f"aiplatform.googleapis.com/{name}", "consumerQuotaLimits": [{"quotaBuckets": limits}]}
-
-    pages = [
-        {
-            "metrics": [metric("tuning_jobs", **{"all": 4, "us-central1": 0}), metric("datasets", all=0)],
-            "nextPageToken": "p",
-        },
-        {"metrics": [metric("pipeline_jobs", **{"all": -1, "asia-east1": 0}), {"metric": "x/tuning"}]},
-    ]
-    requested = []
-    monkeypatch.setattr("gemtune.vertex.Client.rest", lambda *call: requested.append(call) or pages[len(requested) - 1])
-    assert [(look.subject.rsplit("/", 1)[-1], look.state) for look in project._quotas(connect(Config().vertex))] == [
-        ("tuning_jobs", "ok, 4"),
-        ("tuning_jobs", "disabled"),
-        ("pipeline_jobs", "ok, without a limit"),
-    ]
-    assert requested[1][-1].endswith("pageToken=p")
-
-
-@pytest.mark.parametrize(
-    ("suffix", "path"), [("", "tags/latest"), (":v1", "tags/v1"), (":v1@sha256:ab", "versions/sha256:ab")]
-)
-def test_doctor_looks_an_image_up_by_digest_or_tag(config, monkeypatch, suffix, path):
-    requested = []
-    monkeypatch.setattr("gemtune.vertex.Client.rest", lambda _, __, ___, path: requested.append(path) or {})
-    list(project.checks(connect(Config().vertex), Config(), IMAGE.replace(":abc", suffix)))
-    assert requested[-1].endswith(f"/packages/gemtune-python/{path}")
 
 
 def test_doctor_offline_sends_no_request(config, monkeypatch):
