@@ -140,6 +140,22 @@ def test_compared_text_keeps_what_only_begins_like_a_signature() -> None:
         assert text_to_compare(example(text)) == text
 
 
+PIECES = [FRAME.strip(), END.strip(), "届かない荷物について", "Sent from my iPhone", "https://a.example/x?q=1",
+          "https://例え.jp/", "E-12", "12", "2026-11-27", "½", "✅", "\x00", "\u202e", "\n"]  # fmt: skip
+
+
+@given(st.lists(st.lists(st.sampled_from(PIECES) | st.text(max_size=9), min_size=1, max_size=6).map(" ".join),
+                unique=True, max_size=30), st.randoms())  # fmt: skip
+def test_near_duplicates_are_the_same_in_any_order_of_rows(texts: list[str], draw: random.Random) -> None:
+    rows = [example(text, line=i) for i, text in enumerate(texts)]
+    kept, dropped = drop_near_duplicates(rows, Task(), Preprocess())
+    ids = {row.id for row in kept}
+    assert {row.kept_id for row in dropped} <= ids
+    assert all((row.similarity or 0) >= Preprocess().jaccard_threshold for row in dropped)
+    again, _ = drop_near_duplicates(draw.sample(rows, len(rows)), Task(), Preprocess())
+    assert {row.id for row in again} == ids
+
+
 @given(*[st.text("abc é日本語?", max_size=20).filter(lambda text: len(alphanumeric_key(text)) >= 5)] * 2,
        st.lists(st.text("ab1日 ", min_size=1, max_size=9), min_size=1, max_size=4))  # fmt: skip
 def test_compared_texts_are_no_less_similar_beside_equal_pieces(one: str, other: str, pieces: list[str]) -> None:
