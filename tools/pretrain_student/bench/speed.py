@@ -5,7 +5,8 @@
     python -m tools.pretrain_student.bench.speed [--threads 1] [--rows 500] [--epochs 4] [--rank 8] [--rounds 3]
 
 Both loops train the same base on the same rows (the English sample) in the same process: same rank, batch, epochs,
-rate, loss on the answer only, without evaluation. Ratios are of seconds and of processor seconds; the latter are more
+rate, precision, loss on the answer only, without evaluation. Then the student trains in float32 and in bfloat16,
+whichever of them this processor uses. Ratios are of seconds and of processor seconds; the latter are more
 reliable on a busy machine. TRL is in the extra `bench`, which `make bench` installs; without
 it that half is skipped with a message.
 """
@@ -23,8 +24,10 @@ import time
 import warnings
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, TuningTask, Turn, schedule
+from emulator.engines.student import training
 from emulator.engines.student.engine import Student
 from tools.pretrain_student.bench.samples import support_tickets
 
@@ -89,8 +92,8 @@ def trl_spent(student: Student, rows: list[TrainingRow], spec: TuningSpec) -> Sp
         arguments = SFTConfig(
             output_dir=out, per_device_train_batch_size=settings.batch_size, num_train_epochs=spec.epoch_count,
             learning_rate=settings.learning_rate, completion_only_loss=True, logging_steps=1, save_strategy="no",
-            report_to=[], use_cpu=True, bf16=True, gradient_checkpointing=False, seed=spec.seed, disable_tqdm=True,
-            warmup_steps=warmup, max_length=settings.max_tokens,
+            report_to=[], use_cpu=True, bf16=training.bf16_is_fast(), gradient_checkpointing=False, seed=spec.seed,
+            disable_tqdm=True, warmup_steps=warmup, max_length=settings.max_tokens,
         )  # fmt: skip
         lora = LoraConfig(
             r=spec.adapter_size, lora_alpha=round(settings.alpha_per_rank * spec.adapter_size),
@@ -130,7 +133,7 @@ def one_by_one_spent(student: Student, prompts: list[str], length: int) -> tuple
 
 
 def main() -> None:
-    """Print the two ratios."""
+    """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("threads", 0), ("rows", 500), ("epochs", 4), ("rank", 8), ("answers", 200), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -149,6 +152,12 @@ def main() -> None:
     else:
         trl = trl_spent(student, rows, spec)
         print(f"         TRL SFTTrainer {trl}: {own.times(trl)}")
+    spent = []
+    for bf16 in (False, True):
+        with mock.patch.object(training, "bf16_is_fast", return_value=bf16):
+            spent.append(student_spent(student, rows, spec))
+    used = "bfloat16" if training.bf16_is_fast() else "float32"
+    print(f"         float32 {spent[0]}, bfloat16 {spent[1]}: {spent[0].times(spent[1])}; {used} is used")
     prompts = [row.turns[0].text for row in sample(arguments.answers)]
     fresh = [Student(arguments.weights, threads=arguments.threads) for _ in range(arguments.rounds)]
     rounds = [(answers_spent(own, prompts, 16, 12), one_by_one_spent(student, prompts, 12)) for own in fresh]
