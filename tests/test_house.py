@@ -132,6 +132,16 @@ def test_modules_have_at_most_600_lines():
     assert not long
 
 
+def test_kernels_use_nothing_of_another_file():
+    """numba compiles a kernel again when its own file changes, not when another one does that it calls."""
+    for path in (ROOT / "gemtune/dedup/_numba").glob("*.py"):
+        nodes = [
+            node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)
+        ]
+        imported = {name.name for node in nodes if node.module.startswith("gemtune") for name in node.names}
+        assert imported <= {"compiled"}, path
+
+
 def test_lock_pins_every_declared_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = ("emulator", "docs", "dev")

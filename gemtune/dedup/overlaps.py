@@ -49,7 +49,7 @@ def overlaps(
 
 
 def _pairs(text_sketches: Sketches, reference_sketches: Sketches, threshold: float) -> NDArray[np.int64]:
-    from gemtune.dedup._numba import overlaps as kernels
+    from gemtune.dedup._numba import minhash as kernels
 
     texts, references = text_sketches.lengths, reference_sketches.lengths
     max_shingles = int(np.maximum(reference_sketches.lengths, 1).sum())

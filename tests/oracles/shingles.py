@@ -12,7 +12,9 @@ def normalize(text: str) -> str:
     table = letter_table(not text.isascii())
     codes = [int(table[ord(letter)]) for letter in text]
     plain = re.sub(" +", " ", "".join(map(chr, codes))).strip(" ")
-    return plain or "".join(c for c in text if 0x2190 <= ord(c) < 0x3000 or 0x1F000 <= ord(c) < 0xE0000)
+    if plain.strip(" \x1f"):
+        return plain
+    return "".join(c for c in text if 0x2190 <= ord(c) < 0x3000 or 0x1F000 <= ord(c) < 0xE0000)
 
 
 def shingles(text: str) -> frozenset[str]:

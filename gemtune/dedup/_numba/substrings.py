@@ -6,10 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from gemtune.dedup._numba.minhash import MIX_A, compiled, mix
+from gemtune.dedup._numba.minhash import compiled
 
+_MIX_A, _MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 _U32 = np.uint64(32)
 _ONE = np.uint64(1)
+
+
+@compiled
+def mix(word: Any) -> Any:
+    """64 well-mixed bits of a 64-bit number."""
+    word = word * _MIX_A
+    return (word ^ word >> _U32) * _MIX_B
 
 
 @compiled
@@ -25,7 +33,7 @@ def winnow(codes: Any, begins: Any, ends: Any, length: int, grams: int, places: 
     ring, mask = np.empty(size, np.uint64), size - 1
     power = _ONE
     for _ in range(grams):
-        power *= MIX_A
+        power *= _MIX_A
     place_count = 0
     for text in range(ends.size):
         begin, end = begins[text], ends[text]
@@ -33,12 +41,12 @@ def winnow(codes: Any, begins: Any, ends: Any, length: int, grams: int, places: 
             continue
         rolling = np.uint64(0)
         for p in range(begin, begin + grams - 1):
-            rolling = rolling * MIX_A + np.uint64(codes[p])
+            rolling = rolling * _MIX_A + np.uint64(codes[p])
         best = ~np.uint64(0)
         best_at = begin
         chosen = -1
         for at in range(begin, end - grams + 1):
-            rolling = rolling * MIX_A + np.uint64(codes[at + grams - 1])
+            rolling = rolling * _MIX_A + np.uint64(codes[at + grams - 1])
             if at > begin:
                 rolling -= power * np.uint64(codes[at - 1])
             value = mix(rolling)
@@ -69,7 +77,7 @@ def stretches(
     """
     mask = np.int64(counts.shape[1] - 1)
     for k in range(count):
-        slot, other = np.int64(prints[k]) & mask, np.int64((np.uint64(prints[k]) * MIX_A) >> _U32) & mask
+        slot, other = np.int64(prints[k]) & mask, np.int64((np.uint64(prints[k]) * _MIX_A) >> _U32) & mask
         counts[0, slot] = min(counts[0, slot] + 1, 2)
         counts[1, other] = min(counts[1, other] + 1, 2)
     span_count = text = 0
@@ -77,7 +85,7 @@ def stretches(
     for k in range(count):
         if counts[0, np.int64(prints[k]) & mask] < 2:
             continue
-        if counts[1, np.int64((np.uint64(prints[k]) * MIX_A) >> _U32) & mask] < 2:
+        if counts[1, np.int64((np.uint64(prints[k]) * _MIX_A) >> _U32) & mask] < 2:
             continue
         while places[k] >= ends[text]:
             text += 1
@@ -127,14 +135,14 @@ def repeats(codes: Any, spans: Any, count: int, length: int, boundary: int, tabl
     size = np.uint64(table.size)
     power = _ONE
     for _ in range(length):
-        power *= MIX_A
+        power *= _MIX_A
     for k in range(count):
         rolling = np.uint64(0)
         for p in range(spans[k, 0], spans[k, 0] + length - 1):
-            rolling = rolling * MIX_A + np.uint64(codes[p])
+            rolling = rolling * _MIX_A + np.uint64(codes[p])
         original: Any = -1
         for at in range(spans[k, 0], spans[k, 1] + 1):
-            rolling = rolling * MIX_A + np.uint64(codes[at + length - 1])
+            rolling = rolling * _MIX_A + np.uint64(codes[at + length - 1])
             if at > spans[k, 0]:
                 rolling -= power * np.uint64(codes[at - 1])
             # behind the boundary the very first occurrence is wanted, which only the table knows
