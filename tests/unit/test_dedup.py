@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from oracles import kernels as oracle
 from oracles.shingles import jaccard, normalize, shingles
@@ -56,6 +56,7 @@ def test_keep_has_full_precision_and_high_recall(words: list[str]) -> None:
 
 
 @given(ROUGH, st.sampled_from([0.3, 0.8, 1.0]))
+@example([f"{BOUNDARY}👍", f"{BOUNDARY}👎", BOUNDARY], 0.8)  # no letter, but a boundary
 def test_kernels_agree_with_the_numpy_oracle(texts: list[str], threshold: float) -> None:
     if texts:
         fast, slow = build_sketches(texts, threshold), oracle.build_sketches(texts, threshold)
